@@ -1,0 +1,1 @@
+"""The Label Studio side: HTTP, percent and XML in, regions out."""

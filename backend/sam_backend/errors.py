@@ -1,0 +1,76 @@
+"""Everything that can go wrong because of what we were sent.
+
+BackendError
+├── BadRequestError            400  the request is not what Label Studio sends
+│   ├── UnsupportedRegionError 400  a region no prompt can be made of
+│   └── LabelingConfigError    400  a labeling config no answer can be given for
+├── ImageError                 422  the task's image cannot be used
+│   ├── ImageNotFoundError     404  it is not there
+│   ├── ImageForbiddenError    403  it may not be fetched: refused token, private address, other scheme
+│   ├── ImageTooLargeError     413  more bytes or pixels than the settings allow
+│   ├── BrokenImageError       422  the bytes are no picture we can read
+│   └── ImageTimeoutError      504  fetching took too long
+└── ModelNotReadyError         503  weights missing, or still loading
+
+A message names field and value and what would be right; never a token or a path of this machine.
+"""
+
+
+class BackendError(Exception):
+    """An error whose message may be shown to the caller."""
+
+    status = 500
+
+
+class BadRequestError(BackendError):
+    """The request is not what Label Studio sends."""
+
+    status = 400
+
+
+class UnsupportedRegionError(BadRequestError):
+    """A region that no prompt can be made of."""
+
+
+class LabelingConfigError(BadRequestError):
+    """A labeling config that no answer can be given for."""
+
+
+class ImageError(BackendError):
+    """The task's image cannot be used."""
+
+    status = 422
+
+
+class ImageNotFoundError(ImageError):
+    """The image is not there."""
+
+    status = 404
+
+
+class ImageForbiddenError(ImageError):
+    """The image may not be fetched."""
+
+    status = 403
+
+
+class ImageTooLargeError(ImageError):
+    """More bytes or pixels than the settings allow."""
+
+    status = 413
+
+
+class BrokenImageError(ImageError):
+    """The bytes are no picture that we can read."""
+
+
+class ImageTimeoutError(ImageError):
+    """Fetching took too long."""
+
+    status = 504
+
+
+class ModelNotReadyError(BackendError):
+    """Weights are missing, or still loading."""
+
+    status = 503

@@ -1,0 +1,51 @@
+"""What the backend and the tools ask of a model; stateless, so that threads may share one."""
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from sam_model.types import Image, Prompt, ScoredMask
+
+
+class Embedding(Protocol):
+    """What a segmenter remembers of one image; made once, asked many times, never changed."""
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the image it was made from, in pixels."""
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the segmenter that made it; no other may read it."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it holds, in bytes."""
+
+
+E = TypeVar("E", bound=Embedding)
+
+
+class Segmenter(Protocol[E]):
+    """A promptable segmenter: an image becomes an embedding, embedding and prompts become masks."""
+
+    @property
+    def name(self) -> str:
+        """The model's name in the registry, such as `mobile_sam`."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names model, weights and settings: equal fingerprints give equal masks."""
+
+    def embed(self, image: Image) -> E:
+        """Look at an RGB uint8 image (H, W, 3) once.
+
+        Raises:
+            ValueError: not an RGB uint8 image.
+        """
+
+    def segment(self, embedding: E, prompts: Sequence[Prompt]) -> list[ScoredMask]:
+        """The best mask for each prompt, in the prompts' order, at the original size.
+
+        Raises:
+            ValueError: an empty prompt, numbers that are not finite, or the embedding of another model.
+        """
