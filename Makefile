@@ -1,0 +1,123 @@
+# Every command of a working day; `make` alone lists them.
+#
+#   make demo                       Label Studio with this backend, in the browser, until Ctrl-C
+#   make test ARGS=tests/model      a part of the tests
+#   make setup PYTHON=python3.12    with this Python, not the first that fits
+#   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make setup     PyTorch without its CUDA packages (Linux)
+
+VENV := .venv
+LABEL_STUDIO_VENV := .venv-labelstudio
+LABEL_STUDIO_VERSION := 1.23.2
+TORCH := torch==2.13.0
+PORT ?= 9090
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+LABEL_STUDIO_INSTALLED := $(LABEL_STUDIO_VENV)/.installed-$(LABEL_STUDIO_VERSION)
+PIP_QUIET := --disable-pip-version-check --no-input --progress-bar off
+DEMO_EXIT ?=
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup labelstudio browser demo screenshot run test lint format bench parity clean clean-all
+.DELETE_ON_ERROR:
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## the environment .venv: the package, editable, and the tools of development
+
+labelstudio: $(LABEL_STUDIO_INSTALLED) ## the environment .venv-labelstudio: Label Studio
+
+demo: $(INSTALLED) $(LABEL_STUDIO_INSTALLED) ## Label Studio and the backend, connected, with photographs; until Ctrl-C (DEMO_EXIT=1: only the check)
+	@exec $(BIN)/label-studio-sam demo --label-studio $(LABEL_STUDIO_VENV)/bin/label-studio $(if $(DEMO_EXIT),--exit)
+
+run: $(INSTALLED) ## only the backend, on port 9090 (PORT=...)
+	@exec $(BIN)/label-studio-sam serve --port $(PORT)
+
+test: $(INSTALLED) $(LABEL_STUDIO_INSTALLED) browser ## all tests, the ones in a real browser too (ARGS=... goes to pytest)
+	$(BIN)/pytest $(ARGS)
+
+lint: $(INSTALLED) ## ruff, mypy and the layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED) ## ruff puts the code in shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(INSTALLED) ## all benchmarks, tests/benchmarks/bench_*.py (ARGS=... picks some: ARGS="rle")
+	@found=; for script in tests/benchmarks/bench_*.py; do \
+	  case "$$script" in *'*'*) continue;; esac; \
+	  for wanted in $(or $(ARGS),.); do \
+	    if echo "$$script" | grep -q -e "$$wanted"; then \
+	      found=1; echo; echo "== $$script"; $(BIN)/python "$$script" || exit 1; break; \
+	    fi; \
+	  done; \
+	done; \
+	if [ -z "$$found" ]; then echo "no benchmark in tests/benchmarks fits '$(ARGS)'"; exit 1; fi
+
+parity: $(INSTALLED) ## compares with the reference implementations, in their own environments
+	@if [ -x tests/parity/run ]; then exec tests/parity/run; else echo "no tests/parity/run: nothing to compare with yet"; fi
+
+screenshot: $(INSTALLED) $(LABEL_STUDIO_INSTALLED) browser ## takes the README's picture anew: examples/screenshots/click.png
+	$(BIN)/pytest tests/end_to_end -k screenshot --screenshot=examples/screenshots/click.png $(ARGS)
+
+clean: ## removes caches and build output
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	find backend model tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+clean-all: clean ## removes the environments and the demo with its annotations as well
+	rm -rf $(VENV) $(LABEL_STUDIO_VENV) demo
+
+# The environments. A stamp file says that one is complete, so that a second time takes no time.
+
+# $(call make_venv,FOLDER): an environment in FOLDER, by the first Python >= 3.11 that can make one; one that works stays
+define make_venv
+	@set -e; chosen=; without_venv=; \
+	if $(1)/bin/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then exit 0; fi; \
+	for python in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3 python); do \
+	  command -v "$$python" >/dev/null 2>&1 || continue; \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  if "$$python" -c 'import ensurepip, venv' 2>/dev/null; then chosen=$$python; break; fi; \
+	  without_venv=$$python; \
+	done; \
+	if [ -z "$$chosen" ] && [ -n "$$without_venv" ]; then \
+	  echo "$$without_venv cannot make virtual environments. On Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; \
+	elif [ -z "$$chosen" ]; then \
+	  echo "Python 3.11 or newer is needed, and there is none$(if $(PYTHON), at PYTHON=$(PYTHON), on the PATH; PYTHON=/path/to/python3 names one)" >&2; exit 1; \
+	fi; \
+	echo "$(1): an environment with $$("$$chosen" --version) ($$(command -v "$$chosen"))"; \
+	"$$chosen" -m venv --clear $(1)
+endef
+
+# $(call pip_install,FOLDER,TEXT,PACKAGES): TEXT on the screen, pip's words in FOLDER/install.log
+define pip_install
+	@echo "$(1): $(2)"; \
+	$(1)/bin/python -m pip install $(PIP_QUIET) $(3) >>$(1)/install.log 2>&1 \
+	  || { tail -n 25 $(1)/install.log >&2; echo "$(1): pip failed, see $(1)/install.log" >&2; exit 1; }
+endef
+
+$(VENV)/.made:
+	$(call make_venv,$(VENV))
+	@touch $@
+
+$(INSTALLED): pyproject.toml | $(VENV)/.made
+	$(call pip_install,$(VENV),PyTorch (the largest part),$(TORCH))
+	$(call pip_install,$(VENV),label-studio-sam and the tools of development,-e '.[dev]')
+	@touch $@; echo "$(VENV): ready"
+
+$(LABEL_STUDIO_INSTALLED):
+	$(call make_venv,$(LABEL_STUDIO_VENV))
+	$(call pip_install,$(LABEL_STUDIO_VENV),Label Studio $(LABEL_STUDIO_VERSION) (takes a minute or two),label-studio==$(LABEL_STUDIO_VERSION))
+	@touch $@; echo "$(LABEL_STUDIO_VENV): ready"
+
+browser: # Chromium for the tests: Debian's, installed where that can be done unasked
+	@if [ -n "$(CHROMIUM)" ] || command -v chromium >/dev/null || command -v google-chrome >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	  echo "chromium: from Debian's packages"; log=$$(mktemp); \
+	  if apt-get update >$$log 2>&1 && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium >>$$log 2>&1; \
+	  then rm $$log; else tail -n 10 $$log >&2; echo "chromium: not installed, see $$log" >&2; fi; \
+	else echo "chromium: not here (CHROMIUM=/path/to/it names one); the tests that need it are skipped"; fi
