@@ -1,6 +1,71 @@
-"""The command line `label-studio-sam`."""
+"""The command line `label-studio-sam`: parses, calls one room, prints."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from sam_backend.logs import configure_logs
+from sam_backend.settings import Settings, SettingsError
+
+logger = logging.getLogger(__name__)
 
 
-def main() -> int:
-    """Run one command and return its exit code."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 1 failed, 2 asked for something impossible."""
+    args = _parser().parse_args(arguments)
+    try:
+        run = args.run
+        return int(run(args))
+    except SettingsError as error:
+        print(f"label-studio-sam: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="label-studio-sam", description="Segment Anything for Label Studio.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = commands.add_parser("serve", help="answer Label Studio's clicks", description=_SERVE)
+    serve.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all (default %(default)s)"
+    )
+    serve.add_argument("--port", type=_port, default=9090, help="port to listen on (default %(default)s)")
+    serve.set_defaults(run=_serve)
+    demo = commands.add_parser("demo", help="Label Studio, this backend and a few photos, ready to click")
+    demo.add_argument("--exit", action="store_true", help="end after the check instead of staying up")
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+_SERVE = "Runs the ML backend until Ctrl-C. Settings come from the environment; README.md lists them."
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 1 to 65535")
+    return int(text)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from sam_backend.server import SamServer, check_port_is_free
+
+    settings = Settings.from_env()
+    configure_logs(settings.log_level)
+    try:
+        check_port_is_free(args.host, args.port)
+    except OSError as error:
+        print(f"label-studio-sam: cannot listen on {args.host}:{args.port}: {error}", file=sys.stderr)
+        return 1
+    logger.info("listening on http://%s:%d", args.host, args.port)
+    SamServer(settings, args.host, args.port).run()
     return 0
+
+
+def _demo(args: argparse.Namespace) -> int:
+    raise NotImplementedError
+
+
+if __name__ == "__main__":
+    sys.exit(main())

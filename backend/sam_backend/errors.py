@@ -9,7 +9,7 @@ BackendError
 │   ├── ImageForbiddenError    403  it may not be fetched: refused token, private address, other scheme
 │   ├── ImageTooLargeError     413  more bytes or pixels than the settings allow
 │   ├── BrokenImageError       422  the bytes are no picture we can read
-│   └── ImageTimeoutError      504  fetching took too long
+│   └── ImageTimeoutError      424  fetching took too long
 └── ModelNotReadyError         503  weights missing, or still loading
 
 A message names field and value and what would be right; never a token or a path of this machine.
@@ -67,7 +67,7 @@ class BrokenImageError(ImageError):
 class ImageTimeoutError(ImageError):
     """Fetching took too long."""
 
-    status = 504
+    status = 424  # a failed dependency; not 504, which proxies answer themselves
 
 
 class ModelNotReadyError(BackendError):

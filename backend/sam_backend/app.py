@@ -1,0 +1,65 @@
+"""The Flask application: routes, limits, and errors turned into answers."""
+
+import hmac
+import logging
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from sam_backend.assembly import MIB, Service
+from sam_backend.errors import BackendError
+from sam_backend.routes import json_response, routes
+
+logger = logging.getLogger(__name__)
+
+
+def create_app(service: Service) -> Flask:
+    """The WSGI application around the parts of the service."""
+    app = Flask(__name__, static_folder=None)
+    app.extensions["service"] = service
+    app.config["MAX_CONTENT_LENGTH"] = service.settings.max_body_mib * MIB
+    app.register_blueprint(routes)
+    app.register_error_handler(BackendError, _backend_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _unforeseen_error)
+    app.before_request(lambda: _check_basic_auth(service))
+    return app
+
+
+def _backend_error(error: BackendError) -> Response:
+    logger.warning("%s %s -> %d: %s", request.method, request.path, error.status, error)
+    response = json_response({"error": str(error)}, error.status)
+    if error.status == 503:
+        response.headers["Retry-After"] = "5"
+    return response
+
+
+def _http_error(error: HTTPException) -> Response:
+    text = error.description or error.name
+    if isinstance(error, RequestEntityTooLarge):
+        limit = (request.max_content_length or 0) // MIB
+        text = f"the body is larger than {limit} MiB, the limit that SAM_MAX_BODY_MIB sets"
+    logger.warning("%s %s -> %s: %s", request.method, request.path[:200], error.code, text)
+    return json_response({"error": text}, error.code or 500)
+
+
+def _unforeseen_error(error: Exception) -> Response:
+    """The edge: whatever nobody thought of is in the log with its traceback, and the caller learns only that."""
+    logger.error("%s %s failed", request.method, request.path, exc_info=error)
+    return json_response({"error": "internal error; the backend's log tells more"}, 500)
+
+
+def _check_basic_auth(service: Service) -> Response | None:
+    """Label Studio sends the password with every call but event webhooks, which change nothing here."""
+    user, password = service.settings.basic_auth_user, service.settings.basic_auth_password
+    if user is None or password is None or request.path == "/webhook":
+        return None
+    given = request.authorization
+    if given is not None and given.type == "basic":
+        same_user = hmac.compare_digest((given.username or "").encode(), user.encode())
+        same_password = hmac.compare_digest((given.password or "").encode(), password.encode())
+        if same_user and same_password:
+            return None
+    response = json_response({"error": "this backend asks for a user name and a password"}, 401)
+    response.headers["WWW-Authenticate"] = 'Basic realm="label-studio-sam"'
+    return response

@@ -1,0 +1,93 @@
+"""Image key -> embedding: bounded by bytes, and one computation per image however many threads ask at once."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from sam_model.interfaces import Embedding
+
+E = TypeVar("E", bound=Embedding)
+
+
+@dataclass(frozen=True)
+class CacheStatistics:
+    """How the cache has done since the start."""
+
+    hits: int
+    misses: int
+    entries: int
+    bytes_held: int
+    bytes_allowed: int
+
+
+class EmbeddingCache(Generic[E]):
+    """Keeps the embeddings that were used last, up to `max_bytes`; an embedding above that is not kept at all.
+
+    A computation that fails is not remembered: who waited for it gets its error, who asks later tries again.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._kept: OrderedDict[str, E] = OrderedDict()
+        self._under_way: dict[str, Future[E]] = {}
+        self._bytes_held = 0
+        self._hits = 0
+        self._misses = 0
+        self._lock = threading.Lock()
+
+    def get_or_compute(self, key: str, compute: Callable[[], E]) -> tuple[E, bool]:
+        """The embedding of `key`, and whether it was there (or on its way) already.
+
+        Raises:
+            Exception: whatever `compute` raises.
+        """
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                self._hits += 1
+                return self._kept[key], True
+            future = self._under_way.get(key)
+            if future is None:
+                self._misses += 1
+                mine: Future[E] = Future()
+                self._under_way[key] = mine
+            else:
+                self._hits += 1
+        if future is not None:
+            return future.result(), True
+        return self._compute(key, compute, mine), False
+
+    def _compute(self, key: str, compute: Callable[[], E], future: Future[E]) -> E:
+        try:
+            embedding = compute()
+        except BaseException as error:
+            with self._lock:
+                del self._under_way[key]
+            future.set_exception(error)
+            raise
+        with self._lock:
+            del self._under_way[key]
+            self._keep(key, embedding)
+        future.set_result(embedding)
+        return embedding
+
+    def _keep(self, key: str, embedding: E) -> None:
+        if embedding.nbytes > self._max_bytes:
+            return
+        self._kept[key] = embedding
+        self._bytes_held += embedding.nbytes
+        while self._bytes_held > self._max_bytes:
+            _, oldest = self._kept.popitem(last=False)
+            self._bytes_held -= oldest.nbytes
+
+    def __contains__(self, key: str) -> bool:
+        with self._lock:
+            return key in self._kept or key in self._under_way
+
+    def statistics(self) -> CacheStatistics:
+        """The counts of this moment."""
+        with self._lock:
+            return CacheStatistics(self._hits, self._misses, len(self._kept), self._bytes_held, self._max_bytes)

@@ -1,0 +1,67 @@
+"""The one segmenter of this process: loaded in the background, waited for by who needs it."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as StillLoadingError
+from typing import Any
+
+from sam_backend.errors import ModelNotReadyError
+from sam_model.interfaces import Segmenter
+
+logger = logging.getLogger(__name__)
+
+
+class ModelLoading:
+    """Runs `load` once, in a thread of its own that `start` begins, so that a process may fork before."""
+
+    def __init__(self, name: str, load: Callable[[], Segmenter[Any]]) -> None:
+        self.name = name
+        self._load = load
+        self._loaded: Future[Segmenter[Any]] = Future()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to load, if that has not begun."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="load-model", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        began = time.monotonic()
+        try:
+            segmenter = self._load()
+        except Exception as error:  # noqa: BLE001  # the edge of a thread: who waits must be told whatever it was
+            logger.error("model %s cannot be loaded: %s", self.name, error)
+            self._loaded.set_exception(ModelNotReadyError(f"model {self.name} cannot be loaded: {error}"))
+            return
+        logger.info("model %s is ready after %.1f s", segmenter.fingerprint, time.monotonic() - began)
+        self._loaded.set_result(segmenter)
+
+    @property
+    def state(self) -> str:
+        """`loading`, `ready` or `failed`."""
+        if not self._loaded.done():
+            return "loading"
+        return "failed" if self._loaded.exception() else "ready"
+
+    @property
+    def problem(self) -> str | None:
+        """Why it failed, if it did."""
+        return str(self._loaded.exception()) if self.state == "failed" else None
+
+    def segmenter(self, wait_s: float) -> Segmenter[Any]:
+        """The segmenter, after waiting for it up to `wait_s` seconds.
+
+        Raises:
+            ModelNotReadyError: it is still loading, or cannot be loaded.
+        """
+        self.start()
+        try:
+            return self._loaded.result(timeout=wait_s)
+        except StillLoadingError:
+            raise ModelNotReadyError(f"model {self.name} is still loading after {wait_s:g} s; try again") from None

@@ -1,0 +1,1 @@
+"""What travels between us and Label Studio, typed."""

@@ -1,0 +1,79 @@
+"""Reading fields out of untrusted JSON: the right type comes back, or an error that names field and value."""
+
+import math
+from typing import Any
+
+from sam_backend.errors import BadRequestError
+
+
+def shown(value: object) -> str:
+    """A value as an error message shows it: short, whatever was sent."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def mapping(value: object, field: str) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        BadRequestError: anything else.
+    """
+    if not isinstance(value, dict):
+        raise BadRequestError(f"{field} must be a JSON object, not {shown(value)}")
+    return value
+
+
+def listing(value: object, field: str) -> list[Any]:
+    """A JSON array.
+
+    Raises:
+        BadRequestError: anything else.
+    """
+    if not isinstance(value, list):
+        raise BadRequestError(f"{field} must be a JSON array, not {shown(value)}")
+    return value
+
+
+def text(value: object, field: str) -> str:
+    """A JSON string.
+
+    Raises:
+        BadRequestError: anything else.
+    """
+    if not isinstance(value, str):
+        raise BadRequestError(f"{field} must be a string, not {shown(value)}")
+    return value
+
+
+def optional_text(value: object, field: str) -> str | None:
+    """A JSON string, or None for null.
+
+    Raises:
+        BadRequestError: anything else.
+    """
+    return None if value is None else text(value, field)
+
+
+def number(value: object, field: str, low: float, high: float) -> float:
+    """A finite number from `low` to `high`.
+
+    Raises:
+        BadRequestError: anything else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BadRequestError(f"{field} must be a number, not {shown(value)}")
+    if not math.isfinite(value) or not low <= value <= high:
+        raise BadRequestError(f"{field}={shown(value)} is not between {low:g} and {high:g}")
+    return float(value)
+
+
+def whole_number(value: object, field: str, low: int, high: int) -> int:
+    """A whole number from `low` to `high`; 3.0 counts as 3.
+
+    Raises:
+        BadRequestError: anything else.
+    """
+    as_float = number(value, field, low, high)
+    if as_float != int(as_float):
+        raise BadRequestError(f"{field}={shown(value)} is not a whole number")
+    return int(as_float)

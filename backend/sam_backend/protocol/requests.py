@@ -1,0 +1,124 @@
+"""The bodies that Label Studio posts, parsed once, at the door.
+
+Source: label-studio 1.23.2, ml/api_connector.py (what is sent), ml/mixins.py and tasks/serializers.py (the tasks).
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sam_backend.errors import BadRequestError
+from sam_backend.protocol.fields import listing, mapping, optional_text, shown, text
+from sam_backend.protocol.regions import PromptRegion, prompt_regions_from_json
+
+LARGEST_ID = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task as far as an answer needs it: `data` is what the labeling config's `$fields` point into."""
+
+    id: int | None
+    project_id: int | None
+    data: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return "task" if self.id is None else f"task {self.id}"
+
+
+@dataclass(frozen=True)
+class PredictRequest:
+    """POST /predict; `context` is None for a task that was opened or a batch, a tuple for a person's prompts."""
+
+    tasks: tuple[Task, ...]
+    labeling_config: str
+    context: tuple[PromptRegion, ...] | None
+    login: str | None
+    password: str | None
+
+    @classmethod
+    def from_json(cls, body: object) -> "PredictRequest":
+        """Parse the body of POST /predict.
+
+        Raises:
+            BadRequestError: not what Label Studio sends; names field and value.
+        """
+        request = mapping(body, "the body")
+        params = mapping(request.get("params") or {}, "params")
+        context = params.get("context")
+        if context is None:
+            context = request.get("context")  # label-studio-ml's clients put it beside params
+        project_id = _project_id(request.get("project"))
+        return cls(
+            tasks=tuple(_task(task, i, project_id) for i, task in enumerate(listing(request.get("tasks"), "tasks"))),
+            labeling_config=text(request.get("label_config"), "label_config"),
+            context=None if context is None else _context(context),
+            login=optional_text(params.get("login"), "params.login"),
+            password=optional_text(params.get("password"), "params.password"),
+        )
+
+
+@dataclass(frozen=True)
+class SetupRequest:
+    """POST /setup: which project, its labeling config, where Label Studio says it is."""
+
+    project: str
+    labeling_config: str
+    hostname: str
+    access_token: str
+
+    @classmethod
+    def from_json(cls, body: object) -> "SetupRequest":
+        """Parse the body of POST /setup.
+
+        Raises:
+            BadRequestError: not what Label Studio sends; names field and value.
+        """
+        request = mapping(body, "the body")
+        return cls(
+            project=str(request.get("project") or ""),
+            labeling_config=optional_text(request.get("schema"), "schema") or "",
+            hostname=optional_text(request.get("hostname"), "hostname") or "",
+            access_token=optional_text(request.get("access_token"), "access_token") or "",
+        )
+
+
+def webhook_action_from_json(body: object) -> str:
+    """The `action` of a POST /webhook, such as START_TRAINING or ANNOTATION_CREATED.
+
+    Raises:
+        BadRequestError: not a JSON object with an action.
+    """
+    return text(mapping(body, "the body").get("action"), "action")
+
+
+def labeling_config_from_json(body: object) -> str:
+    """The labeling config of a POST /validate: `config`, `label_config` or `schema`.
+
+    Raises:
+        BadRequestError: there is none.
+    """
+    request = mapping(body, "the body")
+    names = ("config", "label_config", "schema")
+    given = next((name for name in names if request.get(name) is not None), "config")
+    return text(request.get(given), given)
+
+
+def _project_id(project: object) -> int | None:
+    """Label Studio writes `"<id>.<unix time of creation>"`."""
+    number = str(project or "").split(".")[0]
+    return int(number) if number.isdecimal() and len(number) < 19 else None
+
+
+def _task(task: object, position: int, project_id: int | None) -> Task:
+    fields = mapping(task, f"tasks[{position}]")
+    task_id = fields.get("id")
+    if task_id is not None and not (type(task_id) is int and 0 <= task_id <= LARGEST_ID):
+        raise BadRequestError(f"tasks[{position}].id={shown(task_id)} is not a task's number")
+    return Task(task_id, project_id, mapping(fields.get("data"), f"tasks[{position}].data"))
+
+
+def _context(context: object) -> tuple[PromptRegion, ...]:
+    result = mapping(context, "params.context").get("result")
+    return prompt_regions_from_json(listing([] if result is None else result, "params.context.result"))

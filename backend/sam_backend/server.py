@@ -1,0 +1,74 @@
+"""The service on gunicorn: one process that owns model and cache, many threads."""
+
+import errno
+import socket
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+
+from sam_backend.app import create_app
+from sam_backend.assembly import Service, assemble
+from sam_backend.settings import Settings
+
+
+class PortTakenError(OSError):
+    """Another program listens there."""
+
+
+class SamServer(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
+    """Gunicorn with this app; everything is imported before the port opens, so that the first answer is fast."""
+
+    def __init__(self, settings: Settings, host: str, port: int) -> None:
+        self._settings = settings
+        self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._service: Service | None = None
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Gunicorn's settings."""
+        chosen: dict[str, Any] = {
+            "bind": [self._address],
+            "worker_class": "gthread",
+            "workers": 1,  # the cache is this process's memory
+            "threads": self._settings.threads,
+            "preload_app": True,
+            "timeout": 120,  # Label Studio gives up after 100 s
+            "graceful_timeout": 30,
+            "keepalive": 75,
+            "control_socket_disable": True,
+            "loglevel": "warning",
+            "logger_class": "gunicorn.glogging.Logger",
+            "post_worker_init": self._start_model,
+        }
+        for name, value in chosen.items():
+            if name in self.cfg.settings:  # control_socket_disable came with gunicorn 25
+                self.cfg.set(name, value)
+
+    def _start_model(self, worker: object) -> None:
+        """In the worker, after the fork: threads do not live through one."""
+        assert self._service is not None
+        self._service.model.start()
+
+    def load(self) -> Flask:
+        """The WSGI application, made once before the worker is forked."""
+        self._service = assemble(self._settings)
+        return create_app(self._service)
+
+
+def check_port_is_free(host: str, port: int) -> None:
+    """Say so at once when the port is taken; gunicorn alone would try for five seconds.
+
+    Raises:
+        PortTakenError: another program listens there.
+        OSError: the host is not one of this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortTakenError(f"port {port} is taken by another program; choose one with --port") from None
+            raise

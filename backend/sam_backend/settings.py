@@ -1,0 +1,130 @@
+"""All knobs of the service, read from the environment once, at the start."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+T = TypeVar("T")
+
+
+class SettingsError(ValueError):
+    """A variable of the environment that cannot be used; the message names it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be chosen without touching code; `ENVIRONMENT` names each variable."""
+
+    model: str = "auto"  # registry name, path of a weights file, or auto: the best one that is there
+    device: str = "auto"  # cpu, cuda, cuda:1, mps, or auto: the fastest one there
+    dtype: str = "float32"  # float32, bfloat16 or float16
+    label_studio_url: str | None = None  # where Label Studio is, as seen from here; else learnt from /setup
+    label_studio_api_key: str | None = None  # personal access token or legacy token; sent to that URL only
+    fetch_timeout_s: float = 30.0  # for one image, redirects included
+    max_image_mib: int = 200  # bytes of one image file
+    max_image_megapixels: int = 100  # pixels of one decoded image
+    max_body_mib: int = 128  # bytes of one request
+    cache_mib: int = 1024  # embeddings kept in memory
+    allow_private_addresses: bool = False  # may images come from hosts of the private network?
+    prefetch: bool = True  # embed a task's image as soon as the task is opened
+    model_wait_s: float = 20.0  # how long a click waits for a model that is still loading
+    basic_auth_user: str | None = None  # asked of every caller, but for event webhooks, which cannot send it
+    basic_auth_password: str | None = None
+    threads: int = 16  # requests served at the same time
+    log_level: str = "INFO"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
+        """Read `ENVIRONMENT`; a variable that is not set, or empty, leaves the default.
+
+        Raises:
+            SettingsError: a value of the wrong kind or out of range.
+        """
+        given = {
+            field: parse(variable, environ[variable].strip())
+            for field, (variable, parse) in ENVIRONMENT.items()
+            if environ.get(variable, "").strip()
+        }
+        settings = cls(**given)  # type: ignore[arg-type]  # each parser gives its field's type
+        if settings.label_studio_api_key and not settings.label_studio_url:
+            raise SettingsError(
+                "LABEL_STUDIO_API_KEY needs LABEL_STUDIO_URL beside it: the token is sent there and nowhere else"
+            )
+        if (settings.basic_auth_user is None) != (settings.basic_auth_password is None):
+            raise SettingsError("SAM_BASIC_AUTH_USER and SAM_BASIC_AUTH_PASSWORD go together: one is missing")
+        return settings
+
+
+def _text(variable: str, value: str) -> str:
+    return value
+
+
+def _number(kind: Callable[[str], T], low: float, high: float) -> Callable[[str, str], T]:
+    def parse(variable: str, value: str) -> T:
+        try:
+            number = kind(value)
+        except ValueError:
+            what = "a whole number" if kind is int else "a number"
+            raise SettingsError(f"{variable}={value!r} is not {what}") from None
+        if not low <= float(number) <= high:  # type: ignore[arg-type]  # kind is int or float
+            raise SettingsError(f"{variable}={value!r} is not between {low:g} and {high:g}")
+        return number
+
+    return parse
+
+
+def _yes_or_no(variable: str, value: str) -> bool:
+    answers = {
+        "1": True,
+        "true": True,
+        "yes": True,
+        "on": True,
+        "0": False,
+        "false": False,
+        "no": False,
+        "off": False,
+    }
+    if value.lower() not in answers:
+        raise SettingsError(f"{variable}={value!r} is neither true nor false")
+    return answers[value.lower()]
+
+
+def _one_of(*choices: str) -> Callable[[str, str], str]:
+    def parse(variable: str, value: str) -> str:
+        found = next((choice for choice in choices if choice.lower() == value.lower()), None)
+        if found is None:
+            raise SettingsError(f"{variable}={value!r} is not one of {', '.join(choices)}")
+        return found
+
+    return parse
+
+
+def _http_url(variable: str, value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SettingsError(f"{variable}={value!r} is not a URL such as http://localhost:8080")
+    return value.rstrip("/")
+
+
+# field -> (variable, parser)
+ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
+    "model": ("SAM_MODEL", _text),
+    "device": ("SAM_DEVICE", _text),
+    "dtype": ("SAM_DTYPE", _one_of("float32", "bfloat16", "float16")),
+    "label_studio_url": ("LABEL_STUDIO_URL", _http_url),
+    "label_studio_api_key": ("LABEL_STUDIO_API_KEY", _text),
+    "fetch_timeout_s": ("SAM_FETCH_TIMEOUT_S", _number(float, 0.1, 3600)),
+    "max_image_mib": ("SAM_MAX_IMAGE_MIB", _number(int, 1, 16384)),
+    "max_image_megapixels": ("SAM_MAX_IMAGE_MEGAPIXELS", _number(int, 1, 2000)),
+    "max_body_mib": ("SAM_MAX_BODY_MIB", _number(int, 1, 4096)),
+    "cache_mib": ("SAM_CACHE_MIB", _number(int, 1, 1 << 20)),
+    "allow_private_addresses": ("SAM_ALLOW_PRIVATE_ADDRESSES", _yes_or_no),
+    "prefetch": ("SAM_PREFETCH", _yes_or_no),
+    "model_wait_s": ("SAM_MODEL_WAIT_S", _number(float, 0, 90)),
+    "basic_auth_user": ("SAM_BASIC_AUTH_USER", _text),
+    "basic_auth_password": ("SAM_BASIC_AUTH_PASSWORD", _text),
+    "threads": ("SAM_THREADS", _number(int, 1, 256)),
+    "log_level": ("SAM_LOG_LEVEL", _one_of("DEBUG", "INFO", "WARNING", "ERROR")),
+}

@@ -1,0 +1,1 @@
+"""Masks -> values of regions, one file per control tag of Label Studio."""

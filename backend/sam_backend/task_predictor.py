@@ -1,0 +1,207 @@
+"""The walk of one task: image -> embedding, regions -> prompts, prompts and embedding -> masks -> regions."""
+
+import base64
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from sam_backend.embedding_cache import EmbeddingCache
+from sam_backend.errors import BadRequestError, ImageTooLargeError
+from sam_backend.images.decode import decode_image
+from sam_backend.model_loading import ModelLoading
+from sam_backend.prompts import ObjectPrompt, prompt_from_regions, regions_by_object
+from sam_backend.protocol.labeling_config import LabelingConfig
+from sam_backend.protocol.predictions import Prediction, ResultJson
+from sam_backend.protocol.regions import PromptRegion
+from sam_backend.protocol.requests import Task
+from sam_backend.shapes.brush import brush_results
+from sam_model.interfaces import Embedding
+from sam_model.types import Mask, ScoredMask
+
+logger = logging.getLogger(__name__)
+
+
+class Fetcher(Protocol):
+    """Gets the bytes of an image from wherever a task says it is."""
+
+    def fetch(
+        self,
+        uri: str,
+        task_id: int | None = None,
+        project_id: int | None = None,
+        login: str | None = None,
+        password: str | None = None,
+    ) -> bytes:
+        """The file at `uri`."""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What the project's settings hold for images behind a password."""
+
+    login: str | None = None
+    password: str | None = None
+
+
+class TaskPredictor:
+    """Answers prompts on tasks; stateless but for the cache, so that threads may share it."""
+
+    def __init__(
+        self,
+        model: ModelLoading,
+        model_version: str,
+        fetcher: Fetcher,
+        cache: EmbeddingCache[Any],
+        max_pixels: int,
+        model_wait_s: float,
+    ) -> None:
+        self.model_version = model_version
+        self._model = model
+        self._fetcher = fetcher
+        self._cache = cache
+        self._max_pixels = max_pixels
+        self._model_wait_s = model_wait_s
+
+    def predict(
+        self,
+        task: Task,
+        regions: Sequence[PromptRegion],
+        config: LabelingConfig,
+        credentials: Credentials = Credentials(),
+    ) -> Prediction:
+        """The masks for a person's prompts on one task; a prediction without regions where they mean no object.
+
+        Raises:
+            BackendError: the prompts, the config or the image cannot be used.
+        """
+        began = time.perf_counter()
+        pages: dict[tuple[str, int], list[tuple[PromptRegion, ...]]] = {}
+        for of_one in regions_by_object(regions):
+            pages.setdefault((of_one[0].to_name, of_one[0].item_index or 0), []).append(of_one)
+        results: list[ResultJson] = []
+        scores: list[float] = []
+        for (to_name, page), objects in pages.items():
+            for of_one in objects:  # before any work on the image: a config without a place for the mask
+                config.mask_tags(to_name, of_one[0].labels, of_one[0].labels_from_name)
+            embedding = self.embedding(task, config, to_name, page, credentials)
+            for found, scored in self._segment(task, embedding, objects):
+                mask = self._at_original_size(scored.mask, found.regions[0].original_size)
+                results += brush_results(
+                    mask,
+                    config.mask_tags(to_name, found.regions[0].labels, found.regions[0].labels_from_name),
+                    to_name,
+                    found.regions[0].labels,
+                    region_id(task, found.regions),
+                    scored.score,
+                    found.regions[0].item_index,
+                )
+                scores.append(scored.score)
+        logger.info(
+            "predict %s: %d prompts, %d masks, %.0f ms",
+            task.name,
+            len(regions),
+            len(scores),
+            1e3 * (time.perf_counter() - began),
+        )
+        return Prediction(self.model_version, tuple(results), min(scores, default=0.0))
+
+    def embedding(
+        self, task: Task, config: LabelingConfig, to_name: str | None, page: int, credentials: Credentials
+    ) -> Embedding:
+        """The embedding of one page of a task, from the cache or made now, by one thread however many ask.
+
+        Raises:
+            BackendError: the image cannot be had, or the model is not ready.
+        """
+        source = self._source(task, config, to_name, page)
+        key = image_key(source)
+        embedding: Embedding
+        embedding, was_there = self._cache.get_or_compute(key, lambda: self._look_at(source, task, credentials))
+        logger.debug("embedding %s of %s: %s", key, task.name, "cached" if was_there else "new")
+        return embedding
+
+    def embedding_key(self, task: Task, config: LabelingConfig) -> str:
+        """What the cache knows the task's first image by.
+
+        Raises:
+            LabelingConfigError: the task or the config names no image.
+        """
+        return image_key(self._source(task, config, None, 0))
+
+    def _source(self, task: Task, config: LabelingConfig, to_name: str | None, page: int) -> str:
+        sources = config.image(to_name).sources(task.data)
+        if page >= len(sources):
+            raise BadRequestError(f"item_index={page}, but the item has {len(sources)} page(s), counted from 0")
+        return sources[page]
+
+    def _look_at(self, source: str, task: Task, credentials: Credentials) -> Embedding:
+        began = time.perf_counter()
+        data = self._fetcher.fetch(source, task.id, task.project_id, credentials.login, credentials.password)
+        fetched = time.perf_counter()
+        image = decode_image(data, self._max_pixels)
+        decoded = time.perf_counter()
+        embedding: Embedding = self._model.segmenter(self._model_wait_s).embed(image)
+        logger.info(
+            "image of %s: %d x %d, fetch %.0f ms, decode %.0f ms, embed %.0f ms",
+            task.name,
+            image.shape[1],
+            image.shape[0],
+            1e3 * (fetched - began),
+            1e3 * (decoded - fetched),
+            1e3 * (time.perf_counter() - decoded),
+        )
+        return embedding
+
+    def _segment(
+        self, task: Task, embedding: Embedding, objects: Sequence[tuple[PromptRegion, ...]]
+    ) -> list[tuple[ObjectPrompt, ScoredMask]]:
+        """The objects that the prompts mean, with their masks; what means none, or gives no pixel, is left out."""
+        asked = []
+        for of_one in objects:
+            prompt = prompt_from_regions(of_one, embedding.image_size)
+            if prompt is None:
+                logger.warning("%s: %d prompt(s) say what is not the object only: no mask", task.name, len(of_one))
+            else:
+                asked.append(ObjectPrompt(of_one, prompt))
+        if not asked:
+            return []
+        segmenter = self._model.segmenter(self._model_wait_s)
+        found = list(zip(asked, segmenter.segment(embedding, [each.prompt for each in asked]), strict=True))
+        for each, scored in found:
+            if not scored.mask.any():
+                logger.warning("%s: nothing found for prompt %s", task.name, each.regions[0].id[:40])
+        return [(each, scored) for each, scored in found if scored.mask.any()]
+
+    def _at_original_size(self, mask: Mask, original_size: tuple[int, int] | None) -> Mask:
+        """The mask at the size that the browser shows: a longer RLE would make Label Studio's Submit fail."""
+        if original_size is None or original_size == mask.shape:
+            return mask
+        height, width = original_size
+        if height * width > self._max_pixels:
+            raise ImageTooLargeError(
+                f"original_width x original_height = {width} x {height} is more than {self._max_pixels} pixels"
+            )
+        logger.warning("the browser shows %d x %d, the file has %d x %d", width, height, mask.shape[1], mask.shape[0])
+        return cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT).view(np.bool_)
+
+
+def image_key(source: str) -> str:
+    """A short name for an image's address, which may itself hold the whole image (`data:`)."""
+    return hashlib.sha256(source.encode()).hexdigest()[:32]
+
+
+def region_id(task: Task, regions: Sequence[PromptRegion]) -> str:
+    """An id that is new for every object and the same for the same request: Label Studio asks twice at times.
+
+    The prompts' places are in it too: a mask that was accepted must not be overwritten when its prompt is dragged on.
+    """
+    said = [task.id, [[r.id, asdict(r.shape), r.labels, r.to_name, r.item_index] for r in regions]]
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).digest()
+    return base64.urlsafe_b64encode(digest)[:10].decode()
