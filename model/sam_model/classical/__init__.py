@@ -1,0 +1,1 @@
+"""Segmentation without weights: superpixels, evidence from all prompts, one narrow GrabCut."""
