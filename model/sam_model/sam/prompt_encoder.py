@@ -1,0 +1,97 @@
+"""SAM's prompt encoder: points, boxes and masks become embeddings.
+
+Source: SAM, arXiv:2304.02643, appendix A; positions by random Fourier features, arXiv:2006.10739. It always works in
+float32: rounded coordinates would move the clicks, and it costs nothing beside the decoder.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from sam_model.sam.layers import LayerNorm2d
+from sam_model.sam.sizes import SamSize
+
+HALF_PIXEL = 0.5  # the encoder takes a coordinate for the number of a pixel and goes to its centre
+
+
+class PromptEncoder(nn.Module):
+    """Points and boxes become tokens, a mask becomes a map to be added to the image embedding.
+
+    Coordinates are pixels of the padded square of side `image_size`.
+    """
+
+    def __init__(self, size: SamSize) -> None:
+        super().__init__()
+        self.image_size = size.image_size
+        self.grid = size.grid
+        self.pe_layer = FourierPositions(size.width)
+        self.point_embeddings = nn.ModuleList(nn.Embedding(1, size.width) for _ in range(4))  # see `_kinds`
+        self.not_a_point_embed = nn.Embedding(1, size.width)
+        self.no_mask_embed = nn.Embedding(1, size.width)
+        self.mask_downscaling = nn.Sequential(
+            nn.Conv2d(1, 4, kernel_size=2, stride=2),
+            LayerNorm2d(4),
+            nn.GELU(),
+            nn.Conv2d(4, 16, kernel_size=2, stride=2),
+            LayerNorm2d(16),
+            nn.GELU(),
+            nn.Conv2d(16, size.width, kernel_size=1),
+        )
+
+    def tokens(self, prompts: int, points: Tensor | None, labels: Tensor | None, boxes: Tensor | None) -> Tensor:
+        """Points (P, N, 2) with labels (P, N), 1 on and 0 off the object, and boxes (P, 4) to (P, N', C).
+
+        Points without a box get a further token that says "no box", as in training.
+        """
+        parts = [self.no_mask_embed.weight.new_empty(prompts, 0, self.no_mask_embed.embedding_dim)]
+        if points is not None and labels is not None:
+            parts.append(self._points(points, labels))
+            if boxes is None:
+                parts.append(self.not_a_point_embed.weight.expand(prompts, 1, -1))
+        if boxes is not None:
+            parts.append(self._corners(boxes))
+        return torch.cat(parts, dim=1)
+
+    def mask_map(self, masks: Tensor | None) -> Tensor:
+        """Low-resolution logits (P, 1, 4 * grid, 4 * grid) to (P, C, grid, grid); without masks (1, C, 1, 1)."""
+        if masks is None:
+            return self.no_mask_embed.weight[:, :, None, None]
+        y: Tensor = self.mask_downscaling(masks)
+        return y
+
+    def dense_positions(self) -> Tensor:
+        """The position code of every place of the image embedding, (1, C, grid, grid)."""
+        centres = (torch.arange(self.grid, device=self.no_mask_embed.weight.device) + 0.5) / self.grid
+        y, x = torch.meshgrid(centres, centres, indexing="ij")
+        code: Tensor = self.pe_layer(torch.stack([x, y], dim=-1))
+        return code.permute(2, 0, 1)[None]
+
+    def _points(self, points: Tensor, labels: Tensor) -> Tensor:
+        return self._places(points) + self._kinds()[labels.long()]
+
+    def _corners(self, boxes: Tensor) -> Tensor:
+        return self._places(boxes.view(-1, 2, 2)) + self._kinds()[2:]
+
+    def _kinds(self) -> Tensor:
+        """What is added to a point off the object, a point on it, a box's upper left and lower right corner, (4, C)."""
+        return torch.cat([kind.get_parameter("weight") for kind in self.point_embeddings])
+
+    def _places(self, pixels: Tensor) -> Tensor:
+        code: Tensor = self.pe_layer((pixels + HALF_PIXEL) / self.image_size)
+        return code
+
+
+class FourierPositions(nn.Module):
+    """Sines and cosines of random projections: (..., 2) in 0..1 to (..., C)."""
+
+    positional_encoding_gaussian_matrix: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, width // 2))
+
+    def forward(self, places: Tensor) -> Tensor:
+        """Encode `places` (..., 2), x before y, as parts of the image's side."""
+        angles = 2 * math.pi * ((2 * places - 1) @ self.positional_encoding_gaussian_matrix)
+        return torch.cat([angles.sin(), angles.cos()], dim=-1)

@@ -1,0 +1,255 @@
+"""SAM as a segmenter: an image becomes an embedding; prompts and the embedding become masks.
+
+Nothing is remembered between two calls, so threads may share one segmenter.
+Source: SAM, arXiv:2304.02643; sizes and rounding as in segment-anything 1.0 (Apache-2.0).
+"""
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import PIL.Image
+import torch
+from torch import Tensor
+
+from sam_model.quality import MaskCleaning, clean_mask
+from sam_model.runtime.torch_runtime import torch_device, torch_dtype
+from sam_model.sam.prompt_batches import PromptBatch, batch_prompts
+from sam_model.sam.sam import Sam
+from sam_model.types import Image, Prompt, ScoredMask
+
+
+@dataclass(frozen=True)
+class SamEmbedding:
+    """What SAM remembers of one image."""
+
+    features: Tensor  # (1, 256, 64, 64)
+    image_size: tuple[int, int]  # (height, width) of the original image, in pixels
+    input_size: tuple[int, int]  # (height, width) that the encoder saw, long side 1024
+    fingerprint: str  # of the segmenter that made it
+
+    @property
+    def dtype(self) -> str:
+        """Its precision, such as `float32`."""
+        return str(self.features.dtype).removeprefix("torch.")
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it holds, in bytes."""
+        return self.features.nbytes
+
+
+@dataclass(frozen=True)
+class LowResMasks:
+    """What the mask decoder answers to P prompts with M masks each."""
+
+    logits: Tensor  # (P, M, 256, 256) float32
+    iou_predictions: Tensor  # (P, M) float32
+
+
+class SamSegmenter:
+    """A SAM of any size behind the stateless interface of `sam_model.interfaces.Segmenter`."""
+
+    def __init__(
+        self,
+        model: Sam,
+        name: str,
+        device: str = "cpu",
+        dtype: str = "float32",
+        cleaning: MaskCleaning | None = None,
+        prompts_per_batch: int = 16,
+    ) -> None:
+        """Take a model with its weights, and move it to `device`.
+
+        Args:
+            model: the networks; not to be used elsewhere afterwards.
+            name: in the registry, such as `mobile_sam`.
+            device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
+            dtype: of image encoder and mask decoder: `float32`, `bfloat16` or `float16`.
+            cleaning: what is done to the masks afterwards; nothing by default.
+            prompts_per_batch: bounds the memory of a call: the decoder takes about 40 MB a prompt.
+
+        Raises:
+            ValueError: no such device or precision.
+        """
+        self.device = torch_device(device)
+        self.dtype = torch_dtype(dtype)
+        self.name = name
+        self.cleaning = cleaning or MaskCleaning()
+        self.prompts_per_batch = prompts_per_batch
+        parts = [name, weights_digest(model), dtype, str(self.cleaning)]
+        self.fingerprint = "-".join(part for part in parts if part)
+        self.model = model.eval().requires_grad_(False).to(self.device)
+        self.model.image_encoder.to(self.dtype)
+        self.model.mask_decoder.to(self.dtype)
+        self._positions = model.prompt_encoder.dense_positions().to(self.dtype)  # (1, C, grid, grid)
+
+    @torch.inference_mode()
+    def embed(self, image: Image) -> SamEmbedding:
+        """Look at an RGB uint8 image (H, W, 3) once.
+
+        Raises:
+            ValueError: not an RGB uint8 image.
+        """
+        check_image(image)
+        height, width = image.shape[:2]
+        input_size = encoder_size((height, width), self.model.image_size)
+        # Pillow's bilinear filter widens when it shrinks, OpenCV's does not: the model was trained on the former
+        resized = PIL.Image.fromarray(image).resize(input_size[::-1], PIL.Image.Resampling.BILINEAR)
+        pixels = torch.from_numpy(np.array(resized)).to(self.device).permute(2, 0, 1)[None]  # (1, 3, h, w)
+        features = self.model.image_encoder(self.model.preprocess(pixels).to(self.dtype))
+        return SamEmbedding(features, (height, width), input_size, self.fingerprint)
+
+    @torch.inference_mode()
+    def low_res_masks(
+        self,
+        embedding: SamEmbedding,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        boxes: Tensor | None = None,
+        mask_inputs: Tensor | None = None,
+        *,
+        multimask: bool,
+    ) -> LowResMasks:
+        """What the decoder answers to P prompts of one shape, all in one batch.
+
+        Args:
+            embedding: of the image.
+            points: (P, N, 2), x before y, in pixels of the original image.
+            labels: (P, N), 1 on the object and 0 beside it.
+            boxes: (P, 4), in pixels of the original image.
+            mask_inputs: (P, 1, 256, 256), logits of earlier answers.
+            multimask: three masks a prompt instead of one.
+
+        Raises:
+            ValueError: nothing is given, shapes do not belong together, or the embedding is another model's.
+        """
+        self._check_embedding(embedding)
+        prompts = self._check_prompts(points, labels, boxes, mask_inputs)
+        encoder = self.model.prompt_encoder
+        sparse = encoder.tokens(
+            prompts,
+            None if points is None else self._scaled(points, embedding),
+            None if labels is None else labels.to(self.device),
+            None if boxes is None else self._scaled(boxes.view(-1, 2, 2), embedding).view(-1, 4),
+        )
+        dense = encoder.mask_map(None if mask_inputs is None else mask_inputs.to(self.device, torch.float32))
+        logits, iou = self.model.mask_decoder(
+            embedding.features.to(self.device), self._positions, sparse.to(self.dtype), dense.to(self.dtype), multimask
+        )
+        return LowResMasks(logits.float(), iou.float())
+
+    @torch.inference_mode()
+    def full_size_logits(self, logits: Tensor, embedding: SamEmbedding) -> Tensor:
+        """Low-resolution logits (K, 256, 256) at the size of the original image, (K, H, W)."""
+        return self.model.upscale_masks(logits, embedding.input_size, embedding.image_size)
+
+    def segment(self, embedding: SamEmbedding, prompts: Sequence[Prompt]) -> list[ScoredMask]:
+        """The best mask for each prompt, in the prompts' order, at the original size.
+
+        Raises:
+            ValueError: a prompt that makes no sense on this image, or the embedding of another model.
+        """
+        self._check_embedding(embedding)
+        answers: dict[int, ScoredMask] = {}
+        low_res = self.model.size.low_res
+        for batch in batch_prompts(prompts, embedding.image_size, low_res, self.prompts_per_batch):
+            found = self._ask(embedding, batch)
+            for place, logits, iou in zip(batch.places, found.logits, found.iou_predictions, strict=True):
+                answers[place] = self._answer(embedding, prompts[place], logits, iou)
+        return [answers[place] for place in range(len(prompts))]
+
+    def _ask(self, embedding: SamEmbedding, batch: PromptBatch) -> LowResMasks:
+        return self.low_res_masks(
+            embedding, batch.points, batch.labels, batch.boxes, batch.mask_inputs, multimask=batch.multimask
+        )
+
+    def _answer(self, embedding: SamEmbedding, prompt: Prompt, logits: Tensor, iou: Tensor) -> ScoredMask:
+        """The best of the candidates (M, 256, 256), and the others where the prompt asks for them."""
+        ranked = iou.argsort(descending=True).tolist()
+        if not prompt.multimask:
+            ranked = ranked[:1]
+        masks = [self._scored_mask(embedding, prompt, logits[i], float(iou[i])) for i in ranked]
+        if len(masks) == 1:
+            return masks[0]
+        best = masks[0]
+        return ScoredMask(best.mask, best.score, best.low_res_logits, alternatives=tuple(masks[1:]))
+
+    def _scored_mask(self, embedding: SamEmbedding, prompt: Prompt, logits: Tensor, score: float) -> ScoredMask:
+        full = self.full_size_logits(logits[None], embedding)[0]
+        mask = (full > self.model.mask_threshold).cpu().numpy()
+        return ScoredMask(clean_mask(mask, self.cleaning, prompt.points), score, logits.cpu().numpy().copy())
+
+    def _scaled(self, places: Tensor, embedding: SamEmbedding) -> Tensor:
+        """Places (P, N, 2) of the original image on the encoder's input, float32 on the device."""
+        (height, width), (new_height, new_width) = embedding.image_size, embedding.input_size
+        scale = torch.tensor([new_width / width, new_height / height], dtype=torch.float64)
+        return (places.cpu().double() * scale).float().to(self.device)
+
+    def _check_embedding(self, embedding: SamEmbedding) -> None:
+        if embedding.fingerprint != self.fingerprint:
+            raise ValueError(
+                f"the embedding was made by {embedding.fingerprint!r}; this segmenter is {self.fingerprint!r}"
+            )
+
+    def _check_prompts(
+        self, points: Tensor | None, labels: Tensor | None, boxes: Tensor | None, mask_inputs: Tensor | None
+    ) -> int:
+        """The number of prompts."""
+        low_res = self.model.size.low_res
+        if (points is None) != (labels is None) or (
+            points is not None and labels is not None and points.shape != (*labels.shape, 2)
+        ):
+            given = [None if x is None else tuple(x.shape) for x in (points, labels)]
+            raise ValueError(f"points {given[0]} and labels {given[1]} differ; needed: (P, N, 2) and (P, N)")
+        if boxes is not None and (boxes.ndim != 2 or boxes.shape[1] != 4):
+            raise ValueError(f"boxes of shape {tuple(boxes.shape)} do not fit; needed: (P, 4)")
+        if mask_inputs is not None and mask_inputs.shape[1:] != (1, low_res, low_res):
+            raise ValueError(
+                f"mask inputs of shape {tuple(mask_inputs.shape)} do not fit; needed: (P, 1, {low_res}, {low_res})"
+            )
+        counts = {len(x) for x in (points, boxes, mask_inputs) if x is not None}
+        if len(counts) != 1:
+            raise ValueError(
+                f"points, boxes and mask inputs are for {sorted(counts)} prompts; needed: one number"
+                if counts
+                else "the prompt is empty: it needs points, boxes or mask inputs"
+            )
+        return counts.pop()
+
+
+def check_image(image: Image) -> None:
+    """See that an image is RGB uint8 (H, W, 3) with at least one pixel.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f"the image is a {type(image).__name__}; needed: a numpy array (H, W, 3), RGB uint8")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise ValueError(f"the image is {image.dtype} {image.shape}; needed: RGB uint8 (H, W, 3)")
+
+
+def encoder_size(image_size: tuple[int, int], long_side: int) -> tuple[int, int]:
+    """(height, width) of an image scaled to `long_side`, rounded half up and never below one pixel."""
+    scale = long_side / max(image_size)
+    height, width = (max(1, int(side * scale + 0.5)) for side in image_size)
+    return height, width
+
+
+def weights_digest(model: Sam) -> str:
+    """Twelve hex digits of a SHA-256 over all weights, with their names and shapes.
+
+    The file that they came in does not matter. All bytes count: 0.4 GB take about a third of a second.
+    """
+    state = model.state_dict()
+
+    def digest(name: str) -> bytes:
+        tensor = state[name].detach().cpu().contiguous()
+        text = f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode()
+        return hashlib.sha256(text + hashlib.sha256(tensor.flatten().view(torch.uint8).numpy()).digest()).digest()
+
+    with ThreadPoolExecutor(max_workers=4) as pool:  # hashlib lets go of the interpreter
+        return hashlib.sha256(b"".join(pool.map(digest, sorted(state)))).hexdigest()[:12]

@@ -1,0 +1,62 @@
+"""The sizes of the published models.
+
+Sources: SAM, arXiv:2304.02643 (image encoders ViT-B, L, H as in ViTDet, arXiv:2203.16527, prompt encoder and mask
+decoder in appendix A); TinyViT, arXiv:2207.10666, as taken by MobileSAM, arXiv:2306.14289.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class VitSize:
+    """A plain vision transformer: windowed attention, but for a few blocks that look at the whole image."""
+
+    width: int  # channels of a token
+    depth: int  # blocks
+    heads: int
+    global_blocks: tuple[int, ...]  # which blocks attend globally
+    window: int = 14  # side of an attention window, in tokens
+    patch: int = 16  # side of a patch, in pixels
+
+
+@dataclass(frozen=True)
+class TinyVitSize:
+    """A TinyViT: one stage of convolutions, then stages of windowed attention, each with half the resolution."""
+
+    widths: tuple[int, ...] = (64, 128, 160, 320)  # channels, per stage
+    depths: tuple[int, ...] = (2, 2, 6, 2)  # blocks, per stage
+    heads: tuple[int, ...] = (2, 4, 5, 10)  # the first stage has none, its number is not used
+    windows: tuple[int, ...] = (7, 7, 14, 7)  # side of an attention window, in tokens; the first is not used
+    strides: tuple[int, ...] = (2, 2, 1)  # between the stages; MobileSAM keeps 64 x 64 in the last one
+    classes: int = 1000  # the classifier is in the checkpoint, although nothing calls it
+
+
+@dataclass(frozen=True)
+class SamSize:
+    """One model: its name in the registry, its image encoder, and what all of them share."""
+
+    name: str
+    encoder: VitSize | TinyVitSize
+    image_size: int = 1024  # side of the square that the image encoder sees, in pixels
+    width: int = 256  # channels of embeddings, prompts and the mask decoder
+    decoder_depth: int = 2
+    decoder_heads: int = 8
+    decoder_mlp: int = 2048
+
+    @property
+    def grid(self) -> int:
+        """Side of the image embedding, in tokens: a sixteenth of the image."""
+        return self.image_size // 16
+
+    @property
+    def low_res(self) -> int:
+        """Side of the masks that leave the decoder and come back as mask inputs, in pixels."""
+        return 4 * self.grid
+
+
+SAM_B = SamSize("sam_b", VitSize(width=768, depth=12, heads=12, global_blocks=(2, 5, 8, 11)))
+SAM_L = SamSize("sam_l", VitSize(width=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23)))
+SAM_H = SamSize("sam_h", VitSize(width=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31)))
+MOBILE_SAM = SamSize("mobile_sam", TinyVitSize())
+
+SIZES = {size.name: size for size in (MOBILE_SAM, SAM_B, SAM_L, SAM_H)}
