@@ -1,0 +1,74 @@
+import pytest
+
+from sam_backend.settings import ENVIRONMENT, Settings, SettingsError
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    assert Settings.from_env({}) == Settings()
+
+
+def test_every_variable_reaches_its_field() -> None:
+    environ = {
+        "SAM_MODEL": "classical",
+        "SAM_DEVICE": "cuda:1",
+        "SAM_DTYPE": "bfloat16",
+        "LABEL_STUDIO_URL": "https://example.org/ls/",
+        "LABEL_STUDIO_API_KEY": "key",
+        "SAM_FETCH_TIMEOUT_S": "2.5",
+        "SAM_MAX_IMAGE_MIB": "7",
+        "SAM_MAX_IMAGE_MEGAPIXELS": "8",
+        "SAM_MAX_BODY_MIB": "9",
+        "SAM_CACHE_MIB": "10",
+        "SAM_ALLOW_PRIVATE_ADDRESSES": "yes",
+        "SAM_PREFETCH": "off",
+        "SAM_MODEL_WAIT_S": "3",
+        "SAM_BASIC_AUTH_USER": "u",
+        "SAM_BASIC_AUTH_PASSWORD": "p",
+        "SAM_THREADS": "4",
+        "SAM_LOG_LEVEL": "debug",
+    }
+
+    settings = Settings.from_env(environ)
+
+    assert environ.keys() == {variable for variable, _ in ENVIRONMENT.values()}
+    assert settings == Settings(
+        model="classical",
+        device="cuda:1",
+        dtype="bfloat16",
+        label_studio_url="https://example.org/ls",
+        label_studio_api_key="key",
+        fetch_timeout_s=2.5,
+        max_image_mib=7,
+        max_image_megapixels=8,
+        max_body_mib=9,
+        cache_mib=10,
+        allow_private_addresses=True,
+        prefetch=False,
+        model_wait_s=3.0,
+        basic_auth_user="u",
+        basic_auth_password="p",
+        threads=4,
+        log_level="DEBUG",
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "complaint"),
+    [
+        ("SAM_FETCH_TIMEOUT_S", "soon", "SAM_FETCH_TIMEOUT_S='soon' is not a number"),
+        ("SAM_FETCH_TIMEOUT_S", "nan", "SAM_FETCH_TIMEOUT_S='nan' is not between"),
+        ("SAM_CACHE_MIB", "1.5", "SAM_CACHE_MIB='1.5' is not a whole number"),
+        ("SAM_CACHE_MIB", "0", "SAM_CACHE_MIB='0' is not between 1 and"),
+        ("SAM_PREFETCH", "maybe", "SAM_PREFETCH='maybe' is neither true nor false"),
+        ("SAM_DTYPE", "int3", "SAM_DTYPE='int3' is not one of float32"),
+        ("LABEL_STUDIO_URL", "localhost:8080", "LABEL_STUDIO_URL='localhost:8080' is not a URL"),
+        ("LABEL_STUDIO_API_KEY", "secret", "LABEL_STUDIO_API_KEY needs LABEL_STUDIO_URL"),
+        ("SAM_BASIC_AUTH_USER", "u", "go together"),
+    ],
+)
+def test_a_bad_value_names_its_variable(variable: str, value: str, complaint: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({variable: value})
+
+    assert complaint in str(caught.value)
+    assert "secret" not in str(caught.value)

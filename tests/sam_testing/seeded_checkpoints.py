@@ -1,0 +1,80 @@
+"""Checkpoints in the official format with seeded random values: the same on every machine, with no network.
+
+The values are chosen so that a layer that is wrong shows: what every layer adds is of the order of what it gets, logits
+are of order 1 to 10 around zero, and they depend on the image and on the prompt.
+"""
+
+import math
+import zlib
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sam_model.sam.sam import Sam
+from sam_model.sam.sizes import MOBILE_SAM, SamSize, TinyVitSize, VitSize
+
+# small models of the same make, for tests that only care about the way
+TINY_VIT_SAM = SamSize(
+    "tiny_vit_sam",
+    VitSize(width=32, depth=3, heads=2, global_blocks=(1,), window=3),
+    image_size=128,
+    width=32,
+    decoder_heads=4,
+    decoder_mlp=64,
+)
+TINY_MOBILE_SAM = SamSize(
+    "tiny_mobile_sam",
+    TinyVitSize(widths=(8, 16, 24, 32), depths=(1, 1, 2, 1), heads=(1, 2, 3, 4), windows=(3, 3, 5, 3), classes=10),
+    image_size=128,
+    width=32,
+    decoder_heads=4,
+    decoder_mlp=64,
+)
+
+
+def seeded_state(size: SamSize, seed: int = 0) -> dict[str, Tensor]:
+    """A state dict with the official keys and shapes of `size`, its values drawn from `seed`."""
+    with torch.device("meta"):
+        empty = Sam(size).state_dict()
+    return {name: _values(name, tensor, seed) for name, tensor in empty.items()}
+
+
+def write_seeded_checkpoint(path: Path, size: SamSize = MOBILE_SAM, seed: int = 0) -> Path:
+    """Write a checkpoint file as the official ones are: a state dict, saved by PyTorch."""
+    torch.save(seeded_state(size, seed), path)
+    return path
+
+
+def seeded_sam(size: SamSize, seed: int = 0) -> Sam:
+    """The model itself, with those values in it."""
+    model = Sam(size)
+    model.load_state_dict(seeded_state(size, seed))
+    return model.eval()
+
+
+def _values(name: str, empty: Tensor, seed: int) -> Tensor:
+    """Values for one tensor; the name is part of the seed, so the order of the tensors does not matter."""
+    shape, kind = empty.shape, name.rpartition(".")[2]
+    generator = torch.Generator().manual_seed(1_000_003 * seed + zlib.crc32(name.encode()))
+    normal = torch.randn(shape, generator=generator)
+    if kind == "num_batches_tracked":
+        return torch.tensor(100)
+    if kind == "running_var":
+        return 0.5 + torch.rand(shape, generator=generator)
+    if kind in ("bias", "running_mean"):
+        return 0.1 * normal
+    if kind == "positional_encoding_gaussian_matrix":
+        return normal
+    if kind == "attention_biases" or "_embed" in name or "_token" in name:
+        if kind == "attention_biases" or normal.ndim < 3:
+            return 0.5 * normal
+    if kind in ("rel_pos_h", "rel_pos_w"):
+        return normal / math.sqrt(shape[1])
+    if kind == "pos_embed":
+        return 0.5 * normal
+    if normal.ndim == 1:  # the weight of a norm
+        return 1 + 0.1 * normal
+    fan_in = shape[0] if "output_upscaling" in name else math.prod(shape[1:])  # transposed convolutions: inputs first
+    gain = 2 if "proj" in name or "lin" in name or "fc" in name else 1.5
+    return normal * math.sqrt(gain / fan_in)
