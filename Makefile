@@ -30,7 +30,7 @@ setup: $(INSTALLED) ## the environment .venv: the package, editable, and the too
 labelstudio: $(LABEL_STUDIO_INSTALLED) ## the environment .venv-labelstudio: Label Studio
 
 demo: $(INSTALLED) $(LABEL_STUDIO_INSTALLED) ## Label Studio and the backend, connected, with photographs; until Ctrl-C (DEMO_EXIT=1: only the check)
-	@exec $(BIN)/label-studio-sam demo --label-studio $(LABEL_STUDIO_VENV)/bin/label-studio $(if $(DEMO_EXIT),--exit)
+	@exec $(BIN)/label-studio-sam demo $(if $(DEMO_EXIT),--exit)
 
 run: $(INSTALLED) ## only the backend, on port 9090 (PORT=...)
 	@exec $(BIN)/label-studio-sam serve --port $(PORT)

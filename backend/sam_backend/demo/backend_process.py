@@ -1,0 +1,29 @@
+"""This backend as a program of its own, the way `label-studio-sam serve` runs it."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from sam_backend.demo.child_process import ChildProcess
+
+START_TIMEOUT_S = 120.0
+
+
+def start_backend(
+    port: int, label_studio_url: str, api_key: str, log: Path, settings: Mapping[str, str] | None = None
+) -> ChildProcess:
+    """Start the backend on 127.0.0.1:`port`; `settings` are variables such as SAM_MODEL, above the environment's."""
+    environment = dict(os.environ) | {
+        "LABEL_STUDIO_URL": label_studio_url,
+        "LABEL_STUDIO_API_KEY": api_key,
+        "PYTHONUNBUFFERED": "1",
+        **(settings or {}),
+    }
+    command = [sys.executable, "-m", "sam_backend.cli", "serve", "--host", "127.0.0.1", "--port", str(port)]
+    return ChildProcess("the backend", command, environment, log)
+
+
+def backend_url(port: int) -> str:
+    """Where Label Studio finds it."""
+    return f"http://127.0.0.1:{port}"

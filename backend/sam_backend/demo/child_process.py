@@ -1,0 +1,102 @@
+"""Programs that we start and must not leave behind."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+import urllib3
+
+STOP_TIMEOUT_S = 10.0
+POLL_S = 0.25
+
+
+class ProgramFailedError(Exception):
+    """A program ended or stayed silent when it should be up; the message ends with the last lines of its log."""
+
+
+class ChildProcess:
+    """A program in a process group of its own, its words in a log file; stopped with everything it started."""
+
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self.name = name
+        self.log = log
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(  # noqa: S603  # our own command, no shell
+                command,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches only us, and we stop it in order
+            )
+
+    def __enter__(self) -> "ChildProcess":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def wait_for(self, url: str, timeout_s: float, still_waiting: Callable[[float], None]) -> None:
+        """Wait until GET `url` is answered with 200; `still_waiting` is told the seconds waited so far.
+
+        Raises:
+            ProgramFailedError: it ended, or the time is over.
+        """
+        http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(2.0))
+        start = time.monotonic()
+        while (waited_s := time.monotonic() - start) < timeout_s:
+            if not self.is_running:
+                raise ProgramFailedError(f"{self.name} ended with code {self._process.returncode}\n{self.last_words()}")
+            with suppress(urllib3.exceptions.HTTPError):
+                if http.request("GET", url, redirect=False).status == 200:
+                    return
+            still_waiting(waited_s)
+            time.sleep(POLL_S)
+        raise ProgramFailedError(f"{self.name} did not answer {url} within {timeout_s:g} s\n{self.last_words()}")
+
+    def last_words(self, lines: int = 20) -> str:
+        """The end of its log."""
+        text = self.log.read_text("utf-8", "replace").splitlines()
+        return "\n".join([f"the end of {self.log}:", *(f"    {line}" for line in text[-lines:])])
+
+    def stop(self) -> None:
+        """End it and all that it started: asked politely first."""
+        self._signal_group(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(STOP_TIMEOUT_S)
+        self._signal_group(signal.SIGKILL)  # what is left of the group, whatever the first process did
+        self._process.wait()
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError, PermissionError):  # macOS says EPERM for a group of zombies
+            os.killpg(self._process.pid, number)
+
+
+def free_port(wanted: int, host: str = "127.0.0.1") -> int:
+    """`wanted`, or the next port above it that nobody listens on; 0 leaves the choice to the system.
+
+    Raises:
+        OSError: none of a hundred is free.
+    """
+    for port in range(wanted, wanted + 100) if wanted else [0]:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # old connections may linger
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise OSError(f"no port from {wanted} to {wanted + 99} is free")

@@ -1,0 +1,239 @@
+"""The demo's walk: Label Studio up, backend up, a project with photographs, one click, then a person's turn."""
+
+import fcntl
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+from PIL import Image
+
+from sam_backend.demo.backend_process import START_TIMEOUT_S, backend_url, start_backend
+from sam_backend.demo.child_process import ChildProcess, ProgramFailedError, free_port
+from sam_backend.demo.label_studio_process import (
+    FIRST_START_TIMEOUT_S,
+    LabelStudioMissingError,
+    find_label_studio,
+    label_studio_url,
+    start_label_studio,
+)
+from sam_backend.demo.login import Login, load_or_make_login, save_login
+from sam_backend.demo.photos import CLICK, LABELING_CONFIG, PHOTOS, PhotosMissingError, photographs
+from sam_backend.demo.simulated_click import (
+    WrongMaskError,
+    check_mask,
+    context_of,
+    draw_click,
+    mask_from_prediction,
+)
+from sam_backend.errors import BackendError
+from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.api import (
+    LabelStudioApi,
+    LabelStudioApiError,
+    Project,
+    create_personal_access_token,
+)
+
+PROJECT_TITLE = "Click to mask"
+PROJECT_DESCRIPTION = "Open a photograph, switch Auto-Annotation on, choose a label and a magic tool, and click."
+BACKEND_TITLE = "label-studio-sam"
+SIGN_OF_LIFE_S = 10.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+Say = Callable[[str], None]
+
+FAILURES = (
+    LabelStudioMissingError,
+    PhotosMissingError,
+    ProgramFailedError,
+    LabelStudioApiError,
+    BackendError,
+    WrongMaskError,
+    OSError,
+)
+
+
+class DemoRunsAlreadyError(OSError):
+    """Another demo uses the folder."""
+
+
+def run_demo(
+    directory: Path = Path("demo"),
+    *,
+    exit_after_check: bool = False,
+    label_studio_port: int = 8080,
+    backend_port: int = 9090,
+    say: Say = print,
+) -> int:
+    """Run the demo in `directory` and return the exit code: 0 where the click gave the right mask.
+
+    The ports are where the search for a free one begins. Stays up until Ctrl-C, or ends after the check.
+    Whatever happens, nothing that was started keeps running.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        with _only_demo_in(directory), _signals_end_us(), ExitStack() as programs:
+            _bring_up(programs, directory, label_studio_port, backend_port, exit_after_check, say)
+    except KeyboardInterrupt:
+        say(f"stopped; what was annotated stays in {directory}/")
+    except FAILURES as error:
+        say(f"the demo failed: {error}")
+        return 1
+    return 0
+
+
+def _bring_up(
+    programs: ExitStack,
+    directory: Path,
+    label_studio_port: int,
+    backend_port: int,
+    exit_after_check: bool,
+    say: Say,
+) -> None:
+    files = photographs()
+    url, login, label_studio = _label_studio(programs, directory, free_port(label_studio_port), say)
+    port = free_port(backend_port)
+    say(f"backend: starting at {backend_url(port)}")
+    backend = programs.enter_context(start_backend(port, url, login.api_key, directory / "backend.log"))
+    programs.callback(_ignore_signals)  # the first to run at the end: stopping is not interrupted
+    backend.wait_for(f"{backend_url(port)}/health", START_TIMEOUT_S, _signs_of_life(say))
+
+    api = LabelStudioApi(LabelStudioAccess(url, login.api_key))
+    project = _project(api, files, say)
+    backend_id = _connect(api, project, backend_url(port), say)
+    _check_one_click(api, project, backend_id, directory / "click.png", say)
+    if not exit_after_check:
+        for line in _welcome(f"{url}/projects/{project.id}/data", login):
+            say(line)
+        _stay_up(label_studio, backend)
+
+
+def _label_studio(programs: ExitStack, directory: Path, port: int, say: Say) -> tuple[str, Login, ChildProcess]:
+    """Label Studio, answering, and a user with a token: made at the first start, remembered from then on."""
+    program, data, login_file = find_label_studio(), directory / "label-studio", directory / "login.json"
+    is_first = not (data / "label_studio.sqlite3").exists()
+    login = load_or_make_login(login_file)
+    url = label_studio_url(port)
+    say(f"Label Studio: starting at {url}" + (", making its database first" if is_first else ""))
+    label_studio = programs.enter_context(
+        start_label_studio(program, data, port, login.email, login.password, directory / "label-studio.log")
+    )
+    programs.callback(_ignore_signals)
+    label_studio.wait_for(f"{url}/health", FIRST_START_TIMEOUT_S, _signs_of_life(say))
+    if is_first or not login.api_key:
+        login = replace(login, api_key=create_personal_access_token(url, login.email, login.password))
+        save_login(login, login_file)
+    return url, login, label_studio
+
+
+def _project(api: LabelStudioApi, files: list[Path], say: Say) -> Project:
+    """The demo's project; made, with the photographs, where there is none yet."""
+    project = next((each for each in api.projects() if each.title == PROJECT_TITLE), None)
+    if project is None:
+        project = api.create_project(PROJECT_TITLE, LABELING_CONFIG.read_text(), PROJECT_DESCRIPTION)
+        api.import_files(project.id, files)
+        say(f"project: {PROJECT_TITLE!r} with {len(files)} photographs")
+    else:
+        say(f"project: {PROJECT_TITLE!r}, from last time")
+    return project
+
+
+def _connect(api: LabelStudioApi, project: Project, url: str, say: Say) -> int:
+    """The id under which the project knows the backend, which may have been at another port last time."""
+    known = next((each for each in api.backends(project.id) if each.title == BACKEND_TITLE), None)
+    if known is None:
+        known = api.connect_backend(project.id, url, BACKEND_TITLE)
+    elif known.url != url:
+        known = api.move_backend(project.id, known.id, url)
+    if not known.is_connected:
+        raise LabelStudioApiError(f"Label Studio does not reach the backend at {url}: {known.error_message}")
+    say("backend: connected, interactive")
+    return known.id
+
+
+def _check_one_click(api: LabelStudioApi, project: Project, backend: int, drawing: Path, say: Say) -> None:
+    """Click as the editor would, judge the mask, draw it into the file `drawing`."""
+    task = next((each for each in api.tasks(project.id) if str(each.data["image"]).endswith(CLICK.photo)), None)
+    if task is None:
+        raise LabelStudioApiError(f"the project {project.title!r} has lost its photograph {CLICK.photo}")
+    image = np.asarray(Image.open(PHOTOS / CLICK.photo).convert("RGB"))
+    size = (image.shape[0], image.shape[1])
+    start = time.monotonic()
+    prediction = api.ask_backend(backend, task.id, context_of(CLICK, size))
+    took_s = time.monotonic() - start
+    mask = mask_from_prediction(prediction, size)
+    draw_click(image, mask, CLICK).save(drawing)
+    check_mask(mask, CLICK)
+    say(
+        f"click: one point on {CLICK.photo} gave a mask of {int(mask.sum())} pixels in {took_s:.2f} s, by "
+        f"{prediction.get('model_version')}; see {drawing}"
+    )
+
+
+def _welcome(url: str, login: Login) -> list[str]:
+    return [
+        "",
+        f"  Label Studio  {url}",
+        f"  login         {login.email}",
+        f"  password      {login.password}",
+        "",
+        "  Open a photograph, switch Auto-Annotation on (below the picture), choose a label, then the magic point",
+        "  or rectangle on the left, and click on something. Alt+click says what does not belong to it.",
+        "",
+        "  Ctrl-C ends it all.",
+    ]
+
+
+def _stay_up(*children: ChildProcess) -> None:
+    while all(child.is_running for child in children):
+        time.sleep(0.5)
+    ended = next(child for child in children if not child.is_running)
+    raise ProgramFailedError(f"{ended.name} ended by itself\n{ended.last_words()}")
+
+
+def _signs_of_life(say: Say) -> Callable[[float], None]:
+    said_s = 0.0
+
+    def still_waiting(waited_s: float) -> None:
+        nonlocal said_s
+        if waited_s - said_s >= SIGN_OF_LIFE_S:
+            said_s = waited_s
+            say(f"  ... {waited_s:.0f} s")
+
+    return still_waiting
+
+
+@contextmanager
+def _only_demo_in(directory: Path) -> Iterator[None]:
+    """Two demos would share one database; the lock is gone with the process, however it ends."""
+    with (directory / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DemoRunsAlreadyError(f"another demo runs in {directory.absolute()}") from None
+        yield
+
+
+@contextmanager
+def _signals_end_us() -> Iterator[None]:
+    """Make SIGTERM and SIGHUP what Ctrl-C is: an exception, so that everything is stopped on the way out."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ignore_signals() -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

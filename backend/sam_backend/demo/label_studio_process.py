@@ -1,0 +1,72 @@
+"""A Label Studio of our own: SQLite, one folder, one user, nothing sent anywhere."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from sam_backend.demo.child_process import ChildProcess
+
+FIRST_START_TIMEOUT_S = 600.0  # it makes its database first; 20 s here, minutes on a slow disk
+
+# What Label Studio reads from the environment (core/settings/base.py of 1.23.2), any name with or without LABEL_STUDIO_
+SETTINGS = {
+    # A backend on localhost is refused by default (SSRF protection). This empties the list of refused networks.
+    # ML_BLOCK_LOCAL_IP=false alone is not enough: the webhook that comes with each backend is checked as well.
+    "LABEL_STUDIO_USE_DEFAULT_BANNED_SUBNETS": "false",
+    "LABEL_STUDIO_COLLECT_ANALYTICS": "false",
+    "LABEL_STUDIO_SENTRY_DSN": "",
+    "LABEL_STUDIO_FRONTEND_SENTRY_DSN": "",
+    "LABEL_STUDIO_LATEST_VERSION_CHECK": "false",
+    "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
+    "LABEL_STUDIO_DJANGO_DB": "sqlite",
+    "LABEL_STUDIO_LOG_LEVEL": "INFO",
+    "NO_PROXY": "localhost,127.0.0.1",  # its calls to the backend stay on this machine
+    "no_proxy": "localhost,127.0.0.1",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+class LabelStudioMissingError(Exception):
+    """Label Studio is not installed where we look; the message says where that is."""
+
+
+def find_label_studio() -> Path:
+    """The program `label-studio`: of .venv-labelstudio in the working folder, else of the PATH.
+
+    Raises:
+        LabelStudioMissingError: neither.
+    """
+    own = Path(".venv-labelstudio/bin/label-studio").absolute()
+    if own.exists():
+        return own
+    on_path = shutil.which("label-studio")
+    if on_path is None:
+        raise LabelStudioMissingError(f"no Label Studio at {own} and none on the PATH; `make labelstudio`")
+    return Path(on_path)
+
+
+def start_label_studio(program: Path, directory: Path, port: int, email: str, password: str, log: Path) -> ChildProcess:
+    """Start Label Studio on 127.0.0.1:`port`, everything it keeps under `directory`; the user is made if missing."""
+    directory.mkdir(parents=True, exist_ok=True)
+    environment = _without_foreign_settings(os.environ) | SETTINGS
+    environment |= {
+        "LABEL_STUDIO_HOST": label_studio_url(port),
+        "LABEL_STUDIO_BASE_DATA_DIR": str(directory.absolute()),
+        "LABEL_STUDIO_DATABASE_NAME": str(directory.absolute() / "label_studio.sqlite3"),
+        "LABEL_STUDIO_USERNAME": email,
+        "LABEL_STUDIO_PASSWORD": password,  # not an argument: those are shown to everyone by ps
+    }
+    command = [str(program), "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(port)]
+    return ChildProcess("Label Studio", command, environment, log)
+
+
+def label_studio_url(port: int) -> str:
+    """Where the browser finds it."""
+    return f"http://localhost:{port}"
+
+
+def _without_foreign_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what belongs to another Label Studio or Django of this user."""
+    foreign = ("LABEL_STUDIO_", "HEARTEX_", "DJANGO_", "POSTGRE_", "REDIS_", "SENTRY_", "STORAGE_", "MINIO_")
+    return {name: value for name, value in environ.items() if not name.startswith(foreign)}

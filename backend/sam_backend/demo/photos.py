@@ -1,0 +1,39 @@
+"""The demo's photographs, and the object that the simulated click is for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sam_model.types import Box
+
+PHOTOS = Path("examples/photos")  # in the checkout, whose folder `make demo` runs in
+LABELING_CONFIG = Path("examples/labeling_configs/labels_palette.xml")
+
+
+class PhotosMissingError(Exception):
+    """The photographs are not where the demo looks for them."""
+
+
+@dataclass(frozen=True)
+class Click:
+    """Where to click in a photograph, and what should be found there, in percent of the image."""
+
+    photo: str
+    label: str
+    x: float
+    y: float
+    object_box: Box  # drawn by hand around the object
+
+
+CLICK = Click("flower.jpg", "Plant", x=45.0, y=42.0, object_box=(26.5, 20.0, 70.0, 83.0))
+
+
+def photographs() -> list[Path]:
+    """The files that the demo imports, by name.
+
+    Raises:
+        PhotosMissingError: there are none; they are part of the checkout, not of the installed package.
+    """
+    files = sorted(PHOTOS.glob("*.jpg"))
+    if not files:
+        raise PhotosMissingError(f"no photographs in {PHOTOS.absolute()}: run the demo in a checkout of the project")
+    return files
