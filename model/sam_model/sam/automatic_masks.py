@@ -1,0 +1,305 @@
+"""Segment everything: a grid of clicks over the image and its crops, and the good masks among the answers.
+
+Sources: SAM, arXiv:2304.02643, appendix B (grid, crops, filters), section 7.2 and appendix D.2 (edges), section 7.3
+and appendix D.3 (object proposals); segment_anything/automatic_mask_generator.py @ dca509f (Apache-2.0), whose
+masks these are.
+
+Memory: only the 256 x 256 logits of one batch of clicks exist at once. What the predicted IoU lets through is made
+full-size one mask at a time (4 bytes a pixel, a few times over) and kept as run lengths; the stability score is still
+that of the full size.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from sam_model.boxes import Boxes, box_from_mask, non_maximum_suppression
+from sam_model.masks import soft_border, stability_score, thin_edges, without_holes, without_specks
+from sam_model.polygons import Polygon, polygons_from_mask
+from sam_model.run_lengths import RunLengths, run_lengths_from_mask
+from sam_model.sam.crops import Crop, PointGrid, crops_of, is_cut_off, point_grids
+from sam_model.sam.segmenter import SamEmbedding, SamSegmenter
+from sam_model.types import Box, Image, Mask
+
+ALIASES = {
+    "points_stride": "points_per_side",
+    "points_batch_size": "points_per_batch",
+    "conf": "pred_iou_thresh",
+    "conf_thres": "pred_iou_thresh",
+    "crop_downscale_factor": "crop_n_points_downscale_factor",
+}
+
+
+@dataclass(frozen=True)
+class EverythingSettings:
+    """How densely to look and what to keep; names and defaults of the reference's generator."""
+
+    points_per_side: int | None = 32  # clicks along one side of the image
+    points_per_batch: int = 64  # clicks answered at once
+    pred_iou_thresh: float = 0.88  # a mask's predicted IoU has to be above, 0..1; 0 keeps all
+    stability_score_thresh: float = 0.95  # its stability score at least this, 0..1; 0 keeps all
+    stability_score_offset: float = 1.0  # logits by which the cut moves for that score
+    box_nms_thresh: float = 0.7  # of masks whose boxes overlap by more than this IoU, the best is kept
+    crop_n_layers: int = 0  # layers of crops beside the whole image, each of twice as many to a side
+    crop_nms_thresh: float = 0.7  # as box_nms_thresh, between masks of different crops; small crops win
+    crop_overlap_ratio: float = 512 / 1500  # overlap of the first layer's crops, of the image's short side
+    crop_n_points_downscale_factor: int = 1  # a layer's clicks to a side, divided by this for the next one
+    point_grids: tuple[PointGrid, ...] | None = None  # instead of points_per_side: a layer's points (N, 2) in 0..1
+    min_mask_region_area: int = 0  # pixels; smaller parts and holes of a mask are removed
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.point_grids is None and self.points_per_side is None:
+            raise ValueError("points_per_side is None and there are no point_grids: nowhere to click")
+        for name in ("points_per_side", "points_per_batch", "crop_n_points_downscale_factor"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}={value!r} has to be 1 or more")
+        if self.crop_n_layers < 0 or self.min_mask_region_area < 0:
+            raise ValueError("crop_n_layers and min_mask_region_area have to be 0 or more")
+        if not 0 <= self.crop_overlap_ratio < 1:
+            raise ValueError(f"crop_overlap_ratio={self.crop_overlap_ratio!r} has to be in 0..1, 1 excluded")
+        if self.point_grids is not None and len(self.point_grids) <= self.crop_n_layers:
+            raise ValueError(
+                f"point_grids has {len(self.point_grids)} grids; crop_n_layers={self.crop_n_layers} needs one more"
+                " than there are layers"
+            )
+
+    @property
+    def grids(self) -> tuple[PointGrid, ...]:
+        """The points to click in each layer, (N, 2) in 0..1."""
+        if self.point_grids is not None:
+            return self.point_grids
+        assert self.points_per_side is not None
+        return point_grids(self.points_per_side, self.crop_n_layers, self.crop_n_points_downscale_factor)
+
+
+def everything_settings(**parameters: object) -> EverythingSettings:
+    """Settings from the reference's names or those of the SAM documentation (`ALIASES`).
+
+    Raises:
+        ValueError: an unknown name, one given under two names, or a value out of range.
+    """
+    known = {field.name for field in fields(EverythingSettings)}
+    named: dict[str, object] = {}
+    for given, value in parameters.items():
+        name = ALIASES.get(given, given)
+        if name not in known:
+            raise ValueError(f"parameter {given!r} is unknown; known: {', '.join(sorted(known | set(ALIASES)))}")
+        if name in named:
+            raise ValueError(f"{given!r} says {name!r} a second time")
+        named[name] = value
+    if (grids := named.get("point_grids")) is not None:
+        named["point_grids"] = tuple(np.asarray(grid, dtype=np.float64) for grid in grids)  # type: ignore[attr-defined]
+    return EverythingSettings(**named)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, eq=False)
+class AutomaticMask:
+    """One thing found in the image, and how: `point` (x, y) was clicked within the crop `crop_box`."""
+
+    run_lengths: RunLengths
+    box: Box
+    predicted_iou: float
+    stability_score: float
+    point: tuple[float, float]
+    crop_box: tuple[int, int, int, int]
+
+    @property
+    def mask(self) -> Mask:
+        """The mask (H, W) of the whole image, made anew at each call."""
+        return self.run_lengths.mask
+
+    @property
+    def polygons(self) -> list[Polygon]:
+        """Its exact outlines."""
+        return polygons_from_mask(self.mask)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A box that may hold an object, and how sure that is, around 0..1."""
+
+    box: Box
+    score: float
+
+
+@torch.inference_mode()
+def segment_everything(
+    segmenter: SamSegmenter,
+    image: Image,
+    settings: EverythingSettings | None = None,
+    show_progress: bool = False,
+) -> list[AutomaticMask]:
+    """All that the segmenter finds in an RGB uint8 image (H, W, 3).
+
+    The order is the reference's: by predicted IoU, masks of smaller crops first.
+
+    Args:
+        segmenter: the model.
+        image: RGB uint8 (H, W, 3).
+        settings: the reference's defaults when None.
+        show_progress: draw a progress bar where standard error is a terminal.
+    """
+    settings = settings or EverythingSettings()
+    crops = list(crops_of((image.shape[0], image.shape[1]), settings.crop_n_layers, settings.crop_overlap_ratio))
+    n_clicks = sum(len(settings.grids[crop.layer]) for crop in crops)
+    found: list[AutomaticMask] = []
+    with tqdm(total=n_clicks, desc="segment everything", unit="click", disable=None if show_progress else True) as bar:
+        for crop in crops:
+            found += _masks_in_crop(segmenter, image, crop, settings, bar)
+    if len(crops) > 1:
+        found = _best_of(found, [_crop_score(mask.crop_box) for mask in found], settings.crop_nms_thresh)
+    if settings.min_mask_region_area > 0:
+        found = _tidied(found, settings)
+    return found
+
+
+def _masks_in_crop(
+    segmenter: SamSegmenter, image: Image, crop: Crop, settings: EverythingSettings, bar: "tqdm[None]"
+) -> list[AutomaticMask]:
+    embedding = segmenter.embed(np.ascontiguousarray(image[crop.y_min : crop.y_max, crop.x_min : crop.x_max]))
+    height, width = crop.size
+    points = settings.grids[crop.layer] * np.array([width, height])
+    found: list[AutomaticMask] = []
+    for start in range(0, len(points), settings.points_per_batch):
+        batch = points[start : start + settings.points_per_batch]
+        found += _masks_at_points(segmenter, embedding, batch, crop, (image.shape[0], image.shape[1]), settings)
+        bar.update(len(batch))
+    return _best_of(found, [mask.predicted_iou for mask in found], settings.box_nms_thresh)
+
+
+def _masks_at_points(
+    segmenter: SamSegmenter,
+    embedding: SamEmbedding,
+    points: PointGrid,
+    crop: Crop,
+    image_size: tuple[int, int],
+    settings: EverythingSettings,
+) -> Iterator[AutomaticMask]:
+    """The masks of a batch of clicks (N, 2) in the crop's pixels that pass every filter."""
+    for point, iou, logits in _answers(segmenter, embedding, points, settings.pred_iou_thresh):
+        full_size = segmenter.full_size_logits(logits[None], embedding)[0].float().cpu().numpy()
+        threshold = segmenter.model.mask_threshold
+        stability = stability_score(full_size, threshold, settings.stability_score_offset)
+        least = settings.stability_score_thresh
+        if least > 0 and not stability >= np.float32(least):  # a NaN, of no pixel at all, fails too
+            continue
+        mask = full_size > threshold
+        inner = box_from_mask(mask)
+        if inner is None:
+            continue
+        x_min, y_min, x_max, y_max = (int(edge) for edge in inner)
+        box = (x_min + crop.x_min, y_min + crop.y_min, x_max + crop.x_min, y_max + crop.y_min)
+        if is_cut_off(_first_and_last_pixels([box]), crop, image_size)[0]:
+            continue
+        yield AutomaticMask(
+            run_lengths=run_lengths_from_mask(mask[y_min:y_max, x_min:x_max], (int(box[1]), int(box[0])), image_size),
+            box=box,
+            predicted_iou=iou,
+            stability_score=stability,
+            point=(float(point[0] + crop.x_min), float(point[1] + crop.y_min)),
+            crop_box=crop.box,
+        )
+
+
+def _answers(
+    segmenter: SamSegmenter, embedding: SamEmbedding, points: PointGrid, iou_threshold: float
+) -> Iterator[tuple[NDArray[np.float64], float, Tensor]]:
+    """Point (2,), predicted IoU and low-res logits (256, 256) of each mask that is predicted to be good."""
+    clicks = torch.from_numpy(points)[:, None]  # (P, 1, 2)
+    answer = segmenter.low_res_masks(embedding, clicks, torch.ones(len(points), 1, dtype=torch.int64), multimask=True)
+    is_good = answer.iou_predictions > iou_threshold if iou_threshold > 0 else torch.ones_like(answer.iou_predictions)
+    for prompt, candidate in is_good.nonzero().tolist():
+        iou = float(answer.iou_predictions[prompt, candidate])
+        yield points[prompt], iou, answer.logits[prompt, candidate]
+
+
+def _best_of(found: list[AutomaticMask], scores: list[float], iou_threshold: float) -> list[AutomaticMask]:
+    boxes = _first_and_last_pixels([mask.box for mask in found])
+    kept = non_maximum_suppression(boxes, np.array(scores, dtype=np.float32), iou_threshold)
+    return [found[index] for index in kept]
+
+
+def _first_and_last_pixels(boxes: list[Box]) -> Boxes:
+    """(N, 4): the reference ends a box at its last pixel, and its overlaps are a little smaller by that."""
+    return np.array(boxes, dtype=np.float32).reshape(-1, 4) - np.array([0, 0, 1, 1], dtype=np.float32)
+
+
+def _crop_score(crop_box: tuple[int, int, int, int]) -> float:
+    """Small crops first, they see more detail."""
+    x_min, y_min, x_max, y_max = crop_box
+    return float(np.float32(1) / np.float32((x_max - x_min) * (y_max - y_min)))
+
+
+def _tidied(found: list[AutomaticMask], settings: EverythingSettings) -> list[AutomaticMask]:
+    """The masks without small parts and holes; one that needed no change is preferred to one that did."""
+    tidied, scores = [], []
+    for one in found:
+        mask, had_holes = without_holes(one.mask, settings.min_mask_region_area)
+        mask, had_specks = without_specks(mask, settings.min_mask_region_area)
+        is_changed = had_holes or had_specks
+        scores.append(0.0 if is_changed else 1.0)
+        if is_changed:
+            box = box_from_mask(mask)
+            assert box is not None  # the largest part stays
+            one = replace(one, run_lengths=run_lengths_from_mask(mask), box=box)
+        tidied.append(one)
+    return _best_of(tidied, scores, max(settings.box_nms_thresh, settings.crop_nms_thresh))
+
+
+def proposals(
+    segmenter: SamSegmenter,
+    image: Image,
+    settings: EverythingSettings | None = None,
+    limit: int = 1000,
+    show_progress: bool = False,
+) -> list[Proposal]:
+    """At most `limit` boxes that may hold an object, best first, of an RGB uint8 image (H, W, 3).
+
+    The masks of `segment_everything`, ranked by the mean of predicted IoU and stability score; by default with a
+    denser grid (64 x 64) and more overlap allowed (0.9), as suits the recall of proposals.
+    """
+    settings = settings or EverythingSettings(points_per_side=64, box_nms_thresh=0.9, crop_nms_thresh=0.9)
+    found = segment_everything(segmenter, image, settings, show_progress)
+    ranked = [Proposal(mask.box, (mask.predicted_iou + mask.stability_score) / 2) for mask in found]
+    return sorted(ranked, key=lambda proposal: -proposal.score)[:limit]
+
+
+@torch.inference_mode()
+def edge_map(
+    segmenter: SamSegmenter, image: Image, points_per_side: int = 16, box_nms_thresh: float = 0.7
+) -> NDArray[np.float32]:
+    """How strongly each pixel (H, W) of an RGB uint8 image is an edge of something, 0..1, edges thinned.
+
+    All masks of a grid of clicks, the good and the bad, without duplicates; the strongest of their soft borders.
+    """
+    embedding = segmenter.embed(image)
+    height, width = image.shape[:2]
+    rows, columns = (
+        -(-side * segmenter.model.size.low_res // segmenter.model.image_size) for side in embedding.input_size
+    )
+    points = point_grids(points_per_side, 0, 1)[0] * np.array([width, height])
+    boxes, ious, low_res = [], [], []
+    for start in range(0, len(points), 64):
+        for _, iou, logits in _answers(segmenter, embedding, points[start : start + 64], iou_threshold=0.0):
+            inside = logits[:rows, :columns]  # the rest is padding
+            box = box_from_mask((inside > segmenter.model.mask_threshold).cpu().numpy())
+            if box is not None:
+                boxes.append(box)
+                ious.append(iou)
+                low_res.append(logits)
+    kept = non_maximum_suppression(
+        np.array(boxes, dtype=np.float32).reshape(-1, 4), np.array(ious, dtype=np.float32), box_nms_thresh
+    )
+    edges = np.zeros((height, width), dtype=np.float32)
+    for index in kept:
+        full_size = segmenter.full_size_logits(low_res[index][None], embedding)[0].float().cpu().numpy()
+        np.maximum(edges, soft_border(full_size, segmenter.model.mask_threshold), out=edges)
+    strongest = edges.max()
+    return thin_edges(edges / strongest) if strongest > 0 else edges

@@ -1,0 +1,119 @@
+"""`SAM` and `SAMPredictor` as the SAM documentation uses them, so that its examples run with another import only."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sam_model.image_files import ImageSource
+from sam_model.registry import load_segmenter
+from sam_model.results import Results
+from sam_model.sam.automatic_masks import EverythingSettings
+from sam_model.sam.predictor import Predictor
+from sam_model.sam.sam import parameter_count
+from sam_model.sam.segmenter import SamSegmenter
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model in numbers."""
+
+    name: str
+    layers: int  # modules, containers counted
+    parameters: int
+    nbytes: int  # of the parameters, as they are held
+    device: str
+    dtype: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}: {self.layers} layers, {self.parameters:,} parameters ({self.parameters / 1e6:.1f} M), "
+            f"{self.nbytes / 2**20:.1f} MiB, {self.dtype} on {self.device}"
+        )
+
+
+class SAM:
+    """A Segment Anything model that answers prompts on pictures; remembers none of them."""
+
+    def __init__(self, name_or_path: str = "sam_b.pt", device: str = "cpu", dtype: str = "float32") -> None:
+        """Load a model.
+
+        Args:
+            name_or_path: of the catalogue (`mobile_sam`, `sam_b`, `sam_b.pt`, ...), or a checkpoint's path.
+            device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
+            dtype: `float32`, `bfloat16` or `float16`.
+
+        Raises:
+            ValueError: no such model, or it is no SAM.
+        """
+        self.segmenter = load_sam(name_or_path, device, dtype)
+
+    def __call__(self, source: ImageSource, **prompts_and_parameters: Any) -> Results:
+        """The masks that the prompts point at in a picture, or everything; arguments as of `Predictor`."""
+        return Predictor(self.segmenter)(source, **prompts_and_parameters)
+
+    predict = __call__
+
+    def info(self, verbose: bool = True) -> ModelInfo:
+        """The model in numbers; printed, too, unless not `verbose`."""
+        model = self.segmenter.model
+        info = ModelInfo(
+            name=self.segmenter.name,
+            layers=sum(1 for _ in model.modules()),
+            parameters=parameter_count(model),
+            nbytes=sum(parameter.nbytes for parameter in model.parameters()),
+            device=str(self.segmenter.device),
+            dtype=str(self.segmenter.dtype).removeprefix("torch."),
+        )
+        if verbose:
+            print(info)
+        return info
+
+
+class SAMPredictor(Predictor):
+    """A `Predictor` made from the documentation's `overrides`."""
+
+    def __init__(self, overrides: dict[str, Any]) -> None:
+        """Load the model that `overrides` name.
+
+        Args:
+            overrides: `model` (name or path), and where wanted `device`, `dtype`, `task="segment"`, `mode="predict"`,
+                `imgsz=1024` and `conf`, below which no mask of everything is shown.
+
+        Raises:
+            ValueError: no model, an unknown key, or a value that SAM does not know.
+        """
+        fixed = {"task": "segment", "mode": "predict", "imgsz": 1024}
+        for key, value in overrides.items():
+            if key in fixed and value != fixed[key]:
+                raise ValueError(f"overrides: {key}={value!r} is not for SAM; it can be {fixed[key]!r}")
+            if key not in {*fixed, "model", "device", "dtype", "conf"}:
+                raise ValueError(f"overrides: {key!r} is unknown")
+        if "model" not in overrides:
+            raise ValueError("overrides: 'model' is missing")
+        super().__init__(
+            load_sam(overrides["model"], overrides.get("device", "cpu"), overrides.get("dtype", "float32"))
+        )
+        # the documentation's conf=0.25 stands below the grid's own limit, and the higher one counts
+        self._pred_iou_thresh = max(float(overrides.get("conf", 0.0)), EverythingSettings.pred_iou_thresh)
+
+    def __call__(self, source: ImageSource | None = None, **prompts_and_parameters: Any) -> Results:
+        """As of `Predictor`."""
+        is_prompted = any(
+            prompts_and_parameters.get(name) is not None for name in ("points", "bboxes", "masks", "labels")
+        )
+        if not is_prompted and not {"pred_iou_thresh", "conf", "conf_thres"} & set(prompts_and_parameters):
+            prompts_and_parameters["pred_iou_thresh"] = self._pred_iou_thresh
+        return super().__call__(source, **prompts_and_parameters)
+
+
+def load_sam(name_or_path: str, device: str = "cpu", dtype: str = "float32") -> SamSegmenter:
+    """The SAM called `name_or_path`.
+
+    Raises:
+        ValueError: no such model, or it is no SAM.
+    """
+    if str(name_or_path) == "classical":
+        raise ValueError('"classical" is no SAM but needs no weights: sam_model.load_segmenter("classical")')
+    segmenter = load_segmenter(str(name_or_path), device=device, dtype=dtype)
+    if not isinstance(segmenter, SamSegmenter):
+        raise ValueError(f"model {name_or_path!r} is no SAM; use sam_model.load_segmenter")
+    return segmenter
