@@ -32,6 +32,8 @@ TINY_MOBILE_SAM = SamSize(
     decoder_mlp=64,
 )
 
+EMBEDDINGS = {"iou_token", "mask_tokens", "point_embeddings", "not_a_point_embed", "no_mask_embed"}
+
 
 def seeded_state(size: SamSize, seed: int = 0) -> dict[str, Tensor]:
     """A state dict with the official keys and shapes of `size`, its values drawn from `seed`."""
@@ -66,15 +68,12 @@ def _values(name: str, empty: Tensor, seed: int) -> Tensor:
         return 0.1 * normal
     if kind == "positional_encoding_gaussian_matrix":
         return normal
-    if kind == "attention_biases" or "_embed" in name or "_token" in name:
-        if kind == "attention_biases" or normal.ndim < 3:
-            return 0.5 * normal
+    if kind in ("attention_biases", "pos_embed") or EMBEDDINGS & set(name.split(".")):
+        return 0.5 * normal
     if kind in ("rel_pos_h", "rel_pos_w"):
         return normal / math.sqrt(shape[1])
-    if kind == "pos_embed":
-        return 0.5 * normal
     if normal.ndim == 1:  # the weight of a norm
         return 1 + 0.1 * normal
     fan_in = shape[0] if "output_upscaling" in name else math.prod(shape[1:])  # transposed convolutions: inputs first
-    gain = 2 if "proj" in name or "lin" in name or "fc" in name else 1.5
+    gain = 2 if kind == "weight" and name.split(".")[-2] in ("q_proj", "k_proj") else 1.5
     return normal * math.sqrt(gain / fan_in)
