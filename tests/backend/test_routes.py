@@ -1,0 +1,383 @@
+import base64
+import threading
+import time
+
+import numpy as np
+import pytest
+from sam_testing.disc_segmenter import RADIUS, DiscSegmenter
+from sam_testing.label_studio import (
+    BRUSH_CONFIG,
+    PAGES_CONFIG,
+    PALETTE_CONFIG,
+    key_point,
+    predict_request,
+    rectangle,
+    setup_request,
+    with_palette,
+)
+from sam_testing.service import SamService, picture
+
+from sam_backend.settings import Settings
+from sam_backend.shapes.brush_rle import decode_mask
+
+
+@pytest.fixture
+def service() -> SamService:
+    return SamService()
+
+
+def mask_of(region: dict) -> np.ndarray:
+    return decode_mask(region["value"]["rle"], region["original_height"], region["original_width"])
+
+
+def disc(x: float, y: float, height: int = 20, width: int = 40) -> np.ndarray:
+    rows, columns = np.mgrid[0:height, 0:width] + 0.5
+    return np.hypot(columns - x, rows - y) <= RADIUS
+
+
+def test_a_click_becomes_a_brush_region_with_the_prompts_label(service: SamService) -> None:
+    prediction = service.predict(predict_request([key_point(50, 25, label="Dog")]))
+
+    (region,) = prediction["result"]
+    assert region["type"] == "brushlabels"
+    assert (region["from_name"], region["to_name"]) == ("brush", "image")
+    assert region["value"]["brushlabels"] == ["Dog"]
+    assert region["value"]["format"] == "rle"
+    assert (region["original_width"], region["original_height"], region["image_rotation"]) == (40, 20, 0)
+    assert np.array_equal(mask_of(region), disc(20, 5))
+    assert prediction["score"] == region["score"] == 0.87
+    assert prediction["model_version"] == "disc-1"
+
+
+def test_a_negative_click_takes_away(service: SamService) -> None:
+    points = [key_point(50, 50, "a"), key_point(60, 50, "b", is_positive=False)]
+
+    (region,) = service.predict(predict_request(points))["result"]
+
+    assert np.array_equal(mask_of(region), disc(20, 10) & ~disc(24, 10))
+
+
+def test_negative_points_alone_give_a_prediction_without_regions(service: SamService) -> None:
+    prediction = service.predict(predict_request([key_point(50, 50, is_positive=False)]))
+
+    assert prediction == {"result": [], "score": 0.0, "model_version": "disc-1"}
+
+
+def test_an_empty_context_gives_a_prediction_without_regions(service: SamService) -> None:
+    prediction = service.predict(predict_request([]))
+
+    assert prediction == {"result": [], "score": 0.0, "model_version": "disc-1"}
+
+
+def test_with_a_palette_a_mask_is_two_results_with_one_id(service: SamService) -> None:
+    context = with_palette(key_point(50, 25, "a")) + with_palette(key_point(75, 25, "b"))
+
+    brush, labels = service.predict(predict_request(context, PALETTE_CONFIG))["result"]
+
+    assert brush["id"] == labels["id"]
+    assert (brush["type"], brush["from_name"]) == ("brush", "brush")
+    assert (labels["type"], labels["from_name"]) == ("labels", "lab")
+    assert "labels" not in brush["value"]
+    assert labels["value"]["labels"] == ["Dog"]
+    assert brush["value"]["rle"] == labels["value"]["rle"]
+    assert len(service.segmenter.prompts) == 1
+
+
+def test_two_rectangles_are_two_masks_in_one_answer(service: SamService) -> None:
+    context = [rectangle(0, 0, 25, 50, "a"), rectangle(50, 50, 50, 50, "b")]
+
+    first, second = service.predict(predict_request(context))["result"]
+
+    assert first["id"] != second["id"]
+    assert np.argwhere(mask_of(first)).max(axis=0).tolist() == [9, 9]
+    assert np.argwhere(mask_of(second)).min(axis=0).tolist() == [10, 20]
+
+
+def test_every_page_of_the_context_is_answered_with_its_own_picture(service: SamService) -> None:
+    service.shelf.pictures["/b.png"] = picture(width=30, height=60)
+    data = {"images": ["/data/upload/1/picture.png", "/b.png"]}
+    second_page = {"original_width": 30, "original_height": 60, "item_index": 1}
+    context = [key_point(50, 50, "a", item_index=0), key_point(50, 50, "b", **second_page)]
+
+    first, second = service.predict(predict_request(context, PAGES_CONFIG, data))["result"]
+
+    assert (first["item_index"], second["item_index"]) == (0, 1)
+    assert np.array_equal(mask_of(first), disc(20, 10))
+    assert np.array_equal(mask_of(second), disc(15, 30, height=60, width=30))
+
+
+def test_the_mask_has_the_browsers_size_even_where_the_file_has_another(service: SamService) -> None:
+    context = [rectangle(50, 0, 50, 50, original_width=80, original_height=60)]
+
+    (region,) = service.predict(predict_request(context))["result"]
+
+    assert (region["original_width"], region["original_height"]) == (80, 60)
+    assert np.argwhere(mask_of(region)).min(axis=0).tolist() == [0, 40]
+    assert np.argwhere(mask_of(region)).max(axis=0).tolist() == [29, 79]
+
+
+def test_without_an_original_size_the_pictures_own_is_taken(service: SamService) -> None:
+    context = [key_point(50, 50, original_width=None, original_height=None)]
+
+    (region,) = service.predict(predict_request(context))["result"]
+
+    assert (region["original_width"], region["original_height"]) == (40, 20)
+
+
+def test_the_same_request_gives_the_same_answer(service: SamService) -> None:
+    request = predict_request([key_point(50, 50)])
+
+    assert service.predict(request) == service.predict(request) == SamService().predict(request)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        predict_request([key_point(50, 50, "p2")]),
+        predict_request([key_point(51, 50)]),
+        predict_request([key_point(50, 50), key_point(60, 50, "p2")]),
+        predict_request([key_point(50, 50, label="Dog")]),
+        predict_request([key_point(50, 50)], task_id=2),
+    ],
+    ids=["another prompt", "dragged", "one more", "another label", "another task"],
+)
+def test_another_object_gets_another_id(service: SamService, other: dict) -> None:
+    (region,) = service.predict(predict_request([key_point(50, 50)]))["result"]
+    (other_region,) = service.predict(other)["result"]
+
+    assert region["id"] != other_region["id"]
+
+
+@pytest.mark.parametrize(("predicted", "sent"), [(1.03, 1.0), (-0.1, 0.0), (float("nan"), 0.0), (0.5, 0.5)])
+def test_scores_are_numbers_from_0_to_1(predicted: float, sent: float) -> None:
+    service = SamService(segmenter=DiscSegmenter(score=predicted))
+
+    prediction = service.predict(predict_request([key_point(50, 50)]))
+
+    assert prediction["score"] == prediction["result"][0]["score"] == sent
+
+
+def test_a_mask_without_a_pixel_is_no_region(service: SamService, caplog: pytest.LogCaptureFixture) -> None:
+    points = [key_point(50, 50, "a"), key_point(50, 50, "b", is_positive=False)]
+
+    assert service.predict(predict_request(points))["result"] == []
+    assert "task 1: nothing found" in caplog.text
+
+
+def test_a_second_click_fetches_and_embeds_nothing(service: SamService) -> None:
+    service.predict(predict_request([key_point(50, 50)]))
+    service.predict(predict_request([key_point(50, 50), key_point(60, 50, "p2")]))
+
+    assert service.shelf.asked == ["/data/upload/1/picture.png"]
+    assert len(service.segmenter.images) == 1
+
+
+def test_opening_a_task_answers_at_once_stores_nothing_and_embeds_in_the_background(service: SamService) -> None:
+    service.segmenter.go_on.clear()
+
+    began = time.perf_counter()
+    response = service.client.post("/predict", json=predict_request(None))
+    answered_s = time.perf_counter() - began
+    while not service.segmenter.images:
+        time.sleep(0.001)
+    service.segmenter.go_on.set()
+
+    assert response.get_json() == {"results": [[]]}
+    assert answered_s < 5  # embed waits for us: an answer that waited for it would take 30
+    assert service.predict(predict_request([key_point(50, 50)]))["result"]
+    assert len(service.segmenter.images) == 1
+
+
+def test_a_batch_gets_one_empty_item_a_task(service: SamService) -> None:
+    tasks = [{"id": i, "data": {"image": f"/{i}.png"}} for i in range(5)]
+
+    response = service.client.post("/predict", json=predict_request(None, tasks=tasks))
+
+    assert response.get_json() == {"results": [[], [], [], [], []]}
+
+
+def test_prefetching_can_be_switched_off() -> None:
+    service = SamService(Settings(prefetch=False))
+
+    service.client.post("/predict", json=predict_request(None))
+    service.predict(predict_request([key_point(50, 50)]))
+
+    assert service.shelf.asked == ["/data/upload/1/picture.png"]
+
+
+def test_health_and_setup_answer_while_the_model_is_busy(service: SamService) -> None:
+    service.segmenter.go_on.clear()
+    click = threading.Thread(target=service.predict, args=[predict_request([key_point(50, 50)])])
+    click.start()
+    while not service.segmenter.images:
+        time.sleep(0.001)
+
+    health = service.client.get("/health").get_json()
+    setup = service.client.post("/setup", json=setup_request()).get_json()
+    still_busy = click.is_alive()
+    service.segmenter.go_on.set()
+    click.join(timeout=10)
+
+    assert still_busy
+    assert health["status"] == "UP"
+    assert setup == {"model_version": "disc-1"}
+
+
+def test_setup_teaches_where_label_studio_is(service: SamService) -> None:
+    service.client.post("/setup", json=setup_request())
+
+    assert service.access.url == "http://localhost:8080"
+
+
+def test_a_project_with_a_broken_config_can_still_be_connected(service: SamService) -> None:
+    response = service.client.post("/setup", json=setup_request("<View"))
+
+    assert response.get_json() == {"model_version": "disc-1"}
+
+
+def test_versions_names_the_one_there_is(service: SamService) -> None:
+    assert service.client.get("/versions").get_json() == {"versions": ["disc-1"]}
+
+
+def test_ready_tells_whether_a_click_would_be_answered(service: SamService) -> None:
+    before = service.client.get("/ready").status_code
+    service.model.segmenter(wait_s=10)
+    after = service.client.get("/ready").status_code
+
+    assert (before, after) == (503, 200)
+
+
+def test_validate_tells_what_is_wrong_with_a_config(service: SamService) -> None:
+    good = service.client.post("/validate", json={"config": BRUSH_CONFIG})
+    bad = service.client.post("/validate", json={"config": '<View><Image name="image" value="$image"/></View>'})
+
+    assert good.status_code == 200
+    assert bad.status_code == 400
+    assert "no <BrushLabels>" in bad.get_json()["error"]
+
+
+@pytest.mark.parametrize("action", ["START_TRAINING", "ANNOTATION_CREATED", "TASKS_CREATED", "SOMETHING_NEW"])
+def test_every_webhook_is_answered(service: SamService, action: str) -> None:
+    response = service.client.post("/webhook", json={"action": action, "project": {"id": 1}})
+
+    assert response.status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("request_body", "status", "complaint"),
+    [
+        (predict_request([key_point(1e9, 2)]), 400, "value.x=1000000000.0 is not between"),
+        (predict_request([key_point(1, 2)], data={"picture": "x"}), 400, "task 1: the task's data have no field"),
+        (predict_request([key_point(1, 2)], data={"image": "/gone.png"}), 404, "task 1: no image at '/gone.png'"),
+        (predict_request([key_point(1, 2)], '<View><Image name="image" value="$image"/></View>'), 400, "no <Brush"),
+        (predict_request([key_point(1, 2)], "<View"), 400, "not XML"),
+        (predict_request([key_point(1, 2, to_name="audio")]), 400, "toName='audio'"),
+        (predict_request([key_point(1, 2, item_index=3)]), 400, "item_index=3, but the item has 1 page(s)"),
+        (predict_request([key_point(1, 2)], tasks=[]), 400, "tasks is empty"),
+        (
+            predict_request([key_point(50, 50, original_width=99_999, original_height=99_999)]),
+            413,
+            "99999 x 99999 is more than",
+        ),
+        ([], 400, "the body must be a JSON object, not []"),
+    ],
+)
+def test_bad_input_gets_its_status_and_names_field_and_value(
+    service: SamService, request_body: object, status: int, complaint: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    response = service.client.post("/predict", json=request_body)
+
+    assert response.status_code == status
+    assert complaint in response.get_json()["error"]
+    assert complaint in caplog.text
+    assert "Traceback" not in response.text
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"tasks": NaN}', b"[" * 100_000])
+def test_a_body_that_is_no_json_is_refused(service: SamService, body: bytes) -> None:
+    response = service.client.post("/predict", data=body)
+
+    assert response.status_code == 400
+    assert "not JSON" in response.get_json()["error"]
+
+
+def test_a_broken_picture_is_refused_by_name(service: SamService) -> None:
+    service.shelf.pictures["/data/upload/1/picture.png"] = picture()[:60]
+
+    response = service.client.post("/predict", json=predict_request([key_point(50, 50)]))
+
+    assert response.status_code == 422
+    assert "task 1" in response.get_json()["error"]
+
+
+def test_a_picture_over_the_limit_is_refused_by_name(service: SamService) -> None:
+    service.shelf.pictures["/data/upload/1/picture.png"] = picture(width=2000, height=1000)
+
+    response = service.client.post("/predict", json=predict_request([key_point(50, 50)]))
+
+    assert response.status_code == 413
+    assert "2000" in response.get_json()["error"]
+
+
+def test_a_body_over_the_limit_is_refused_with_the_setting_to_change() -> None:
+    service = SamService(Settings(max_body_mib=1))
+
+    response = service.client.post("/predict", data=b" " * (1 << 20) + b"{}")
+
+    assert response.status_code == 413
+    assert "SAM_MAX_BODY_MIB" in response.get_json()["error"]
+
+
+def test_what_nobody_thought_of_leaves_no_traceback_in_the_answer(
+    service: SamService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(service.segmenter, "segment", lambda *_: 1 / 0)
+
+    response = service.client.post("/predict", json=predict_request([key_point(50, 50)]))
+
+    assert response.status_code == 500
+    assert response.get_json() == {"error": "internal error; the backend's log tells more"}
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_unknown_addresses_and_methods_are_answered_in_json(service: SamService) -> None:
+    assert service.client.get("/nowhere").status_code == 404
+    assert service.client.get("/predict").status_code == 405
+    assert "error" in service.client.get("/predict").get_json()
+
+
+def test_a_model_that_still_loads_is_said_with_503_after_the_wait() -> None:
+    service = SamService(Settings(model_wait_s=0.01))
+    go_on = threading.Event()
+    service.model._load = lambda: go_on.wait(timeout=10) and service.segmenter
+
+    response = service.client.post("/predict", json=predict_request([key_point(50, 50)]))
+    health = service.client.get("/health").get_json()
+    go_on.set()
+
+    assert response.status_code == 503
+    assert "still loading after 0.01 s" in response.get_json()["error"]
+    assert health["state"] == "loading"
+
+
+def test_a_model_that_cannot_be_loaded_is_named_in_health() -> None:
+    service = SamService()
+    service.model._load = lambda: open("/nonexistent/sam.pt")
+    response = service.client.post("/predict", json=predict_request([key_point(50, 50)]))
+
+    health = service.client.get("/health").get_json()
+
+    assert response.status_code == 503
+    assert health["state"] == "failed"
+    assert "cannot be loaded" in health["problem"]
+
+
+def test_a_password_is_asked_of_everyone_but_event_webhooks() -> None:
+    service = SamService(Settings(basic_auth_user="u", basic_auth_password="p"))
+    good = {"Authorization": "Basic " + base64.b64encode(b"u:p").decode()}
+    bad = {"Authorization": "Basic " + base64.b64encode(b"u:x").decode()}
+
+    assert service.client.get("/health").status_code == 401
+    assert service.client.get("/health", headers=bad).status_code == 401
+    assert service.client.get("/health", headers=good).status_code == 200
+    assert service.client.post("/webhook", json={"action": "TASKS_CREATED"}).status_code == 201

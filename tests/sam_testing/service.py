@@ -1,0 +1,69 @@
+"""The app around a segmenter of the test's choice and pictures that are made, not fetched."""
+
+import io
+from typing import Any
+
+import numpy as np
+from flask import Flask
+from flask.testing import FlaskClient
+from PIL import Image
+from sam_testing.disc_segmenter import DiscSegmenter
+
+from sam_backend.app import create_app
+from sam_backend.assembly import MIB, Service
+from sam_backend.embedding_cache import EmbeddingCache
+from sam_backend.errors import ImageNotFoundError
+from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.model_loading import ModelLoading
+from sam_backend.prefetch import Prefetcher
+from sam_backend.settings import Settings
+from sam_backend.task_predictor import TaskPredictor
+
+
+def picture(width: int = 40, height: int = 20) -> bytes:
+    """A PNG with a gradient."""
+    pixels = np.linspace(0, 255, width * height * 3).reshape(height, width, 3).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+class PictureShelf:
+    """Pictures by address; remembers what was asked for."""
+
+    def __init__(self, pictures: dict[str, bytes]) -> None:
+        self.pictures = pictures
+        self.asked: list[str] = []
+
+    def fetch(self, uri: str, *_: Any) -> bytes:
+        self.asked.append(uri)
+        if uri not in self.pictures:
+            raise ImageNotFoundError(f"no image at {uri!r}")
+        return self.pictures[uri]
+
+
+class SamService:
+    """All parts, in reach of the test."""
+
+    def __init__(self, settings: Settings | None = None, segmenter: DiscSegmenter | None = None) -> None:
+        self.settings = settings or Settings()
+        self.segmenter = segmenter or DiscSegmenter()
+        self.shelf = PictureShelf({"/data/upload/1/picture.png": picture()})
+        self.access = LabelStudioAccess(self.settings.label_studio_url, self.settings.label_studio_api_key)
+        self.model = ModelLoading("disc", lambda: self.segmenter)
+        cache: EmbeddingCache[Any] = EmbeddingCache(MIB)
+        self.predictor = TaskPredictor(
+            self.model, "disc-1", self.shelf, cache, max_pixels=1_000_000, model_wait_s=self.settings.model_wait_s
+        )
+        self.app: Flask = create_app(
+            Service(self.settings, self.access, self.model, cache, self.predictor, Prefetcher())
+        )
+        self.client: FlaskClient = self.app.test_client()
+
+    def predict(self, request: object) -> dict[str, Any]:
+        """The only prediction of the answer to a good request."""
+        response = self.client.post("/predict", json=request)
+        assert response.status_code == 200, response.text
+        (prediction,) = response.get_json()["results"]
+        found: dict[str, Any] = prediction
+        return found
