@@ -1,18 +1,75 @@
 """Model name or file -> a segmenter that is ready to work."""
 
-from typing import Any
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sam_model.interfaces import Segmenter
+from sam_model.weights.catalog import CATALOG, find_weights
+
+if TYPE_CHECKING:
+    from sam_model.quality import MaskCleaning
+    from sam_model.weights.download import OnProgress
+    from sam_model.weights.store import WeightStore
+
+MODEL_NAMES = ("classical", *(weights.model for weights in CATALOG))
 
 
-def load_segmenter(name_or_path: str, device: str = "cpu") -> Segmenter[Any]:
-    """The segmenter called `name_or_path`; `"classical"` needs no weights.
+def load_segmenter(
+    name_or_path: str,
+    device: str = "cpu",
+    dtype: str = "float32",
+    *,
+    cleaning: "MaskCleaning | None" = None,
+    store: "WeightStore | None" = None,
+    on_progress: "OnProgress | None" = None,
+) -> Segmenter[Any]:
+    """The segmenter called `name_or_path`; `"classical"` needs no weights and no PyTorch.
+
+    Args:
+        name_or_path: `classical`, `mobile_sam`, `sam_b`, `sam_l`, `sam_h`, a file name of theirs such as `sam_b.pt`,
+            or the path of a checkpoint, whose architecture is recognised. A file that is there goes before a name.
+        device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
+        dtype: `float32`, `bfloat16` or `float16`.
+        cleaning: what is done to the masks afterwards; nothing by default.
+        store: where weights lie; by default the one that the environment describes.
+        on_progress: called while weights are downloaded.
 
     Raises:
-        ValueError: no model of that name.
+        ValueError: no model, device or precision of that name.
+        WeightsError: the weights are not here and cannot be fetched, or are not what they should be.
     """
     if name_or_path == "classical":
         from sam_model.classical.segmenter import ClassicalSegmenter
 
         return ClassicalSegmenter()
-    raise ValueError(f"model {name_or_path!r} is unknown; known: 'classical'")
+    path = checkpoint_path(name_or_path, store, on_progress)
+    # PyTorch takes seconds to import: not before there is something for it to do
+    from sam_model.sam.checkpoint import load_sam
+    from sam_model.sam.segmenter import SamSegmenter
+
+    model = load_sam(path)
+    return SamSegmenter(model, model.size.name, device, dtype, cleaning)
+
+
+def checkpoint_path(
+    name_or_path: str, store: "WeightStore | None" = None, on_progress: "OnProgress | None" = None
+) -> Path:
+    """The file with a model's weights, downloaded if need be.
+
+    Raises:
+        ValueError: neither a file nor a model of that name.
+        WeightsError: the weights are not here and cannot be fetched, or have another hash.
+    """
+    path = Path(name_or_path).expanduser()
+    has_folder_or_suffix = path.suffix or path.name != name_or_path  # "sam_b" alone is never a file
+    if has_folder_or_suffix and path.is_file():
+        return path
+    try:
+        weights = find_weights(name_or_path)
+    except ValueError:
+        known = ", ".join(MODEL_NAMES)
+        raise ValueError(f"model {name_or_path!r} is neither a file nor a model; known models: {known}") from None
+    from sam_model.weights.store import store_from_env
+
+    return (store or store_from_env(os.environ)).fetch(weights, on_progress)

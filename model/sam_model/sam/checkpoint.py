@@ -1,0 +1,52 @@
+"""From a checkpoint to the model that it belongs to, recognised by its keys and shapes."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sam_model.sam.sam import Sam
+from sam_model.sam.sizes import SIZES, SamSize
+from sam_model.weights.errors import BrokenWeightsError
+from sam_model.weights.loading import differences, read_checkpoint
+
+
+def load_sam(path: Path, sizes: Iterable[SamSize] = SIZES.values()) -> Sam:
+    """The model that the file is a checkpoint of, with its weights in float32 on the CPU.
+
+    Raises:
+        BrokenWeightsError: the file cannot be read, has code in it, or fits none of `sizes`; the message lists what is
+            missing, unknown or of another shape.
+    """
+    state = read_checkpoint(path)
+    return sam_from_state(state, path.name, sizes)
+
+
+def sam_from_state(state: dict[str, Tensor], file: str, sizes: Iterable[SamSize] = SIZES.values()) -> Sam:
+    """The model that a state dict belongs to; `file` is its name in messages.
+
+    Raises:
+        BrokenWeightsError: the state dict fits none of `sizes`.
+    """
+    models = [empty_sam(size) for size in sizes]
+    found = [differences(state, model.state_dict()) for model in models]
+    best = min(range(len(models)), key=lambda i: found[i].count)
+    model, difference = models[best], found[best]
+    if difference.count:
+        known = len(model.state_dict()) - len(difference.missing)
+        raise BrokenWeightsError(
+            f"{file} is no checkpoint of {model.size.name}, which it is most like: {difference}"
+            if known > len(model.state_dict()) // 2
+            else f"{file} is no checkpoint of {', '.join(m.size.name for m in models)}; its names are, for example, "
+            + ", ".join(list(state)[:3])
+        )
+    weights = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    model.load_state_dict(weights, assign=True)
+    return model.eval()
+
+
+def empty_sam(size: SamSize) -> Sam:
+    """A model with shapes and no weights: it costs no memory and no time to draw random ones."""
+    with torch.device("meta"):
+        return Sam(size)

@@ -1,0 +1,82 @@
+"""The weights that have a name: file, address, hash, size, licence.
+
+Hashes and sizes were collected from public records of the official files.
+"""
+
+from dataclasses import dataclass
+
+META_FILES = "https://dl.fbaipublicfiles.com/segment_anything"
+MOBILE_SAM_FILES = (
+    "https://raw.githubusercontent.com/ChaoningZhang/MobileSAM/f706ad9c4eb7f219c00d9050e46328518ffb65d2/weights"
+)
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """One file of weights, whatever people call it."""
+
+    model: str  # the model's name in the registry
+    file: str  # the official file name
+    url: str
+    sha256: str
+    size: int  # bytes
+    licence: str
+    aliases: tuple[str, ...] = ()  # other names of the same bytes
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names that it goes by."""
+        return (self.model, self.file, *self.aliases)
+
+
+CATALOG = (
+    WeightFile(
+        model="mobile_sam",
+        file="mobile_sam.pt",
+        url=f"{MOBILE_SAM_FILES}/mobile_sam.pt",
+        sha256="6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+        size=40_728_226,
+        licence="Apache-2.0",
+        aliases=("vit_t",),
+    ),
+    WeightFile(
+        model="sam_b",
+        file="sam_vit_b_01ec64.pth",
+        url=f"{META_FILES}/sam_vit_b_01ec64.pth",
+        sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+        size=375_042_383,
+        licence="Apache-2.0",
+        aliases=("sam_b.pt", "vit_b"),
+    ),
+    WeightFile(
+        model="sam_l",
+        file="sam_vit_l_0b3195.pth",
+        url=f"{META_FILES}/sam_vit_l_0b3195.pth",
+        sha256="3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+        size=1_249_524_607,
+        licence="Apache-2.0",
+        aliases=("sam_l.pt", "vit_l"),
+    ),
+    WeightFile(
+        model="sam_h",
+        file="sam_vit_h_4b8939.pth",
+        url=f"{META_FILES}/sam_vit_h_4b8939.pth",
+        sha256="a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+        size=2_564_550_879,
+        licence="Apache-2.0",
+        aliases=("sam_h.pt", "vit_h"),
+    ),
+)
+
+
+def find_weights(name: str, catalog: tuple[WeightFile, ...] = CATALOG) -> WeightFile:
+    """The weights called `name`: a model's name, the official file name, or another name of the same file.
+
+    Raises:
+        ValueError: no weights of that name.
+    """
+    for weights in catalog:
+        if name in weights.names:
+            return weights
+    known = ", ".join(weights.model for weights in catalog)
+    raise ValueError(f"weights {name!r} are unknown; known: {known}")

@@ -1,0 +1,202 @@
+"""The folder where weights lie: finds files, brings them, and vouches for them by their hash."""
+
+import hashlib
+import json
+import logging
+import shutil
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from sam_model.weights.catalog import CATALOG, WeightFile
+from sam_model.weights.download import OnProgress, download
+from sam_model.weights.errors import BrokenWeightsError, WeightsUnavailableError
+from sam_model.weights.file_lock import file_lock
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_DIRECTORY = Path("~/.cache/label-studio-sam")
+
+
+class Presence(Enum):
+    """What there is of a file of weights."""
+
+    PRESENT = "present"  # there, and of the right size; its hash is looked at when it is loaded
+    PARTIAL = "partial"  # a download has begun
+    MISSING = "missing"
+    WRONG_SIZE = "wrong size"
+
+
+@dataclass(frozen=True)
+class WeightStatus:
+    """One line of `label-studio-sam weights list`."""
+
+    weights: WeightFile
+    presence: Presence
+    bytes_here: int
+
+
+@dataclass(frozen=True)
+class WeightStore:
+    """Weights in one folder, shared by all processes of this machine."""
+
+    directory: Path = DEFAULT_DIRECTORY
+    mirror: str = ""  # URL of a folder with the same file names, used in place of the official addresses
+    is_offline: bool = False  # never ask a network
+    proxies: Mapping[str, str] = field(default_factory=dict)  # scheme to proxy URL
+
+    def path(self, weights: WeightFile) -> Path:
+        """Where the file lies, or will."""
+        return self.directory.expanduser() / weights.file
+
+    def url(self, weights: WeightFile) -> str:
+        """Where the file comes from."""
+        return f"{self.mirror.rstrip('/')}/{weights.file}" if self.mirror else weights.url
+
+    def status(self, weights: WeightFile) -> WeightStatus:
+        """What there is of a file, without reading it."""
+        path, part = self.path(weights), self._part(weights)
+        if path.exists():
+            size = path.stat().st_size
+            return WeightStatus(weights, Presence.PRESENT if size == weights.size else Presence.WRONG_SIZE, size)
+        if part.exists():
+            return WeightStatus(weights, Presence.PARTIAL, part.stat().st_size)
+        return WeightStatus(weights, Presence.MISSING, 0)
+
+    def statuses(self) -> list[WeightStatus]:
+        """What there is of every file in the catalogue."""
+        return [self.status(weights) for weights in CATALOG]
+
+    def fetch(self, weights: WeightFile, on_progress: OnProgress | None = None) -> Path:
+        """The path of a file whose hash is right, downloaded if need be; others who ask meanwhile wait for it.
+
+        Raises:
+            WeightsUnavailableError: it is not here and cannot be fetched.
+            BrokenWeightsError: it is here, or came, with other bytes than it should have.
+        """
+        path = self.path(weights)
+        if not path.exists():
+            if self.is_offline:
+                raise WeightsUnavailableError(f"offline mode is on (SAM_OFFLINE=1). {self.how_to_get(weights)}")
+            self._prepare_directory(weights)
+            with file_lock(path.with_name(path.name + ".lock")):
+                if not path.exists():  # nobody brought it while we waited
+                    self._bring(weights, on_progress)
+        self.verify(weights, trust_earlier=True)
+        return path
+
+    def verify(self, weights: WeightFile, *, trust_earlier: bool = False) -> None:
+        """See that the file here has the bytes that it should have.
+
+        Args:
+            weights: which file.
+            trust_earlier: take the result of an earlier look where size and time of the file have not changed since.
+
+        Raises:
+            WeightsUnavailableError: it is not here.
+            BrokenWeightsError: its bytes are others.
+        """
+        path = self.path(weights)
+        if not path.exists():
+            raise WeightsUnavailableError(f"{weights.file} is not here. {self.how_to_get(weights)}")
+        stat = path.stat()
+        looked_at = {"sha256": weights.sha256, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+        record = path.with_name(path.name + ".verified")
+        if trust_earlier and _read_record(record) == looked_at:
+            return
+        found = sha256_of(path)
+        if found != weights.sha256:
+            record.unlink(missing_ok=True)
+            raise BrokenWeightsError(
+                f"{weights.file} has sha256 {found} and {stat.st_size} bytes; needed: {weights.sha256} and "
+                f"{weights.size} bytes. Delete the file, then it is fetched again"
+            )
+        try:
+            record.write_text(json.dumps(looked_at))
+        except OSError:  # a folder that we may only read
+            logger.info("the hash of %s is right; it cannot be noted beside it", weights.file)
+
+    def how_to_get(self, weights: WeightFile) -> str:
+        """Words for a person who has to bring the file by hand, or do without it."""
+        return (
+            f"To bring it: `label-studio-sam weights download {weights.model}` where there is a network, or fetch "
+            f"{self.url(weights)} ({weights.size} bytes, sha256 {weights.sha256}) and put it at "
+            f"{shown_path(self.path(weights))} (SAM_WEIGHTS_DIR names another folder, SAM_WEIGHTS_MIRROR another "
+            f"server). To work without weights: SAM_MODEL=classical"
+        )
+
+    def _bring(self, weights: WeightFile, on_progress: OnProgress | None) -> None:
+        """Download under another name, look at the hash, then give it its name at once."""
+        path, part = self.path(weights), self._part(weights)
+        try:
+            download(self.url(weights), part, weights.size, on_progress, self.proxies)
+        except WeightsUnavailableError as error:
+            raise WeightsUnavailableError(f"{error}. {self.how_to_get(weights)}") from error
+        found = sha256_of(part)
+        part.with_name(part.name + ".mark").unlink(missing_ok=True)
+        if found != weights.sha256:
+            part.unlink()
+            raise BrokenWeightsError(
+                f"{self.url(weights)} sent another file than {weights.file}: sha256 {found}; needed: {weights.sha256}"
+            )
+        part.replace(path)
+
+    def _prepare_directory(self, weights: WeightFile) -> None:
+        directory = self.directory.expanduser()
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            missing = weights.size - self.status(weights).bytes_here
+            free = shutil.disk_usage(directory).free
+            if free < missing:
+                raise WeightsUnavailableError(
+                    f"{weights.file} needs {missing} more bytes in {shown_path(directory)}, where {free} are free. "
+                    f"{self.how_to_get(weights)}"
+                )
+        except OSError as error:
+            raise WeightsUnavailableError(
+                f"{shown_path(directory)} cannot be made or read: {error.strerror}. {self.how_to_get(weights)}"
+            ) from error
+
+    def _part(self, weights: WeightFile) -> Path:
+        return self.directory.expanduser() / f"{weights.file}.part"
+
+
+def store_from_env(environ: Mapping[str, str]) -> WeightStore:
+    """The store that the environment describes.
+
+    `SAM_WEIGHTS_DIR` is its folder, `SAM_WEIGHTS_MIRROR` a server with the same files, `SAM_OFFLINE=1` forbids the
+    network; HTTP_PROXY, HTTPS_PROXY and NO_PROXY count as everywhere.
+
+    Raises:
+        ValueError: `SAM_OFFLINE` is neither 0 nor 1.
+    """
+    offline = environ.get("SAM_OFFLINE", "") or "0"
+    if offline not in ("0", "1"):
+        raise ValueError(f"SAM_OFFLINE={offline!r} is neither 0 nor 1")
+    return WeightStore(
+        directory=Path(environ.get("SAM_WEIGHTS_DIR", "") or DEFAULT_DIRECTORY),
+        mirror=environ.get("SAM_WEIGHTS_MIRROR", ""),
+        is_offline=offline == "1",
+        proxies=urllib.request.getproxies(),
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, as hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def shown_path(path: Path) -> str:
+    """A path for people, with ~ for the home folder."""
+    home = Path.home()
+    return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)
+
+
+def _read_record(record: Path) -> object:
+    try:
+        return json.loads(record.read_text())
+    except (OSError, ValueError):
+        return None
