@@ -1,8 +1,8 @@
 """The bytes of a picture -> RGB pixels: those that the annotator sees in Label Studio.
 
 JPEG, PNG, WebP, BMP, GIF and AVIF come out as Chromium 156 draws them (tests/end_to_end compares): turned upright,
-ICC profiles applied, of 16 bits the upper 8, of animations the first frame. Transparent pixels are laid over white,
-the page behind Label Studio's image. TIFF is shown by no browser but Safari; deep ones (16, 32, 64 bits, floats) hold
+in sRGB, of 16 bits the upper 8, of animations the first frame. Transparent pixels are laid over white, the page
+behind Label Studio's image. TIFF is shown by no browser but Safari; deep ones (16, 32, 64 bits, floats) hold
 measured values, which are stretched from the smallest to the largest.
 """
 
@@ -11,15 +11,16 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from sam_backend.errors import BrokenImageError
-from sam_backend.images.colors import as_8_bit_modes, managed, on_white, stretched
+from sam_backend.images.colors import Pixels, colour_and_alpha, over_white, stretched, three_channels
 from sam_backend.images.headers import PILLOW_ERRORS, open_picture
 from sam_backend.images.orientation import orientation_of, upright
+from sam_backend.images.profiles import in_srgb
 
 END_OF_JPEG = b"\xff\xd9"
+BITS_PER_SAMPLE = 258  # a tag of TIFF
 
 
 def decode_image(data: bytes, max_pixels: int = 100_000_000) -> NDArray[np.uint8]:
@@ -31,74 +32,51 @@ def decode_image(data: bytes, max_pixels: int = 100_000_000) -> NDArray[np.uint8
     """
     image = open_picture(data, max_pixels)
     orientation = orientation_of(image)
-    pixels = _plain_pixels(image, data)
-    if pixels is None:
-        pixels = _deep_tiff(image, data)
-    if pixels is None:
-        pixels = _any_pixels(image)
+    measured = _deep_tiff(image, data)
+    if measured is not None:
+        return three_channels(stretched(measured))
+    try:
+        alpha = None
+        colour = _plain(image, data)
+        if colour is None:
+            image.load()
+            if image.mode in ("I", "F"):
+                return three_channels(stretched(np.asarray(image)))
+            colour, alpha = colour_and_alpha(image)
+    except PILLOW_ERRORS as error:
+        raise BrokenImageError(f"the image is a broken {image.format}: {error}") from error
+    pixels = three_channels(in_srgb(colour, image.mode, image.info))
+    if alpha is not None:
+        pixels = over_white(pixels, alpha)
     return upright(pixels, orientation)
 
 
-def _plain_pixels(image: ImageFile, data: bytes) -> NDArray[np.uint8] | None:
-    """The common case, with OpenCV, which needs half of Pillow's time: 8 bits, no transparency."""
+def _plain(image: ImageFile, data: bytes) -> Pixels | None:
+    """Colours (H, W) or (H, W, 3) of an 8-bit JPEG or PNG, with OpenCV, which needs half of Pillow's time."""
     if image.format == "JPEG":
-        # A scan holds no end marker but its own; OpenCV would fill up a picture that is cut off.
-        is_plain = image.mode in ("L", "RGB") and data.find(END_OF_JPEG, _position(image)) >= 0
+        # A scan holds no end marker but its own. Where none is, let Pillow say whether pixels are missing.
+        is_plain = image.fp is not None and data.find(END_OF_JPEG, image.fp.tell()) >= 0
     else:
-        is_plain = image.format == "PNG" and _is_plain_png(image)
-    if not is_plain:
+        is_plain = image.format == "PNG" and image.tile[0].args == image.mode and "transparency" not in image.info
+    if not is_plain or image.mode not in ("L", "RGB"):
         return None
-    bgr = _opencv(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if bgr is None or bgr.shape[:2] != (image.height, image.width):
-        return None  # Pillow will say what is wrong
-    pixels = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr), dtype=np.uint8)
-    profile = image.info.get("icc_profile")
-    if profile:
-        picture = Image.fromarray(pixels[..., 0] if image.mode == "L" else pixels)
-        pixels = np.array((managed(picture, profile) or picture).convert("RGB"))
-    return pixels
-
-
-def _position(image: ImageFile) -> int:
-    return image.fp.tell() if image.fp is not None else 0
-
-
-def _is_plain_png(image: ImageFile) -> bool:
-    rawmode = image.tile[0].args
-    return image.mode in ("L", "RGB") and rawmode in ("L", "RGB") and "transparency" not in image.info
-
-
-def _deep_tiff(image: ImageFile, data: bytes) -> NDArray[np.uint8] | None:
-    """A TIFF of more than 8 bits, with OpenCV: Pillow knows none with several channels."""
-    if image.format != "TIFF" or max(_bits_per_sample(image)) <= 8:
+    flags = cv2.IMREAD_GRAYSCALE if image.mode == "L" else cv2.IMREAD_COLOR
+    pixels = _opencv(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is None or pixels.shape[:2] != (image.height, image.width):
         return None
-    values = _opencv(data, cv2.IMREAD_UNCHANGED)  # turns it upright
-    if values is None:
+    if pixels.ndim == 3:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+    return np.asarray(pixels, dtype=np.uint8)
+
+
+def _deep_tiff(image: ImageFile, data: bytes) -> NDArray[np.integer | np.floating] | None:
+    """Values (H, W) or (H, W, 3) of a TIFF of more than 8 bits; Pillow knows none with several channels."""
+    if image.format != "TIFF" or max(getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (1,))) <= 8:
         return None
-    if values.ndim == 3 and values.shape[2] in (3, 4):
+    values = _opencv(data, cv2.IMREAD_UNCHANGED)  # turned upright, whatever the flags
+    if values is not None and values.ndim == 3:
         values = values[..., 2::-1]  # from BGR; a fourth channel is dropped
-    return _three_channels(stretched(values))
-
-
-def _bits_per_sample(image: ImageFile) -> tuple[int, ...]:
-    return tuple(getattr(image, "tag_v2", {}).get(258, (1,)))
-
-
-def _any_pixels(image: ImageFile) -> NDArray[np.uint8]:
-    """Everything else, with Pillow."""
-    try:
-        image.load()
-        if image.mode in ("I", "F"):
-            return _three_channels(stretched(np.asarray(image)))
-        picture = as_8_bit_modes(image)
-        profile = image.info.get("icc_profile")
-        if profile:
-            picture = managed(picture, profile) or picture
-        if picture.mode == "RGBA":
-            picture = on_white(picture)
-        return np.array(picture.convert("RGB"))
-    except PILLOW_ERRORS as error:
-        raise BrokenImageError(f"the image is a broken {image.format}: {error}") from error
+    return values
 
 
 def _opencv(data: bytes, flags: int) -> NDArray[np.integer[Any] | np.floating[Any]] | None:
@@ -106,7 +84,3 @@ def _opencv(data: bytes, flags: int) -> NDArray[np.integer[Any] | np.floating[An
         return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
         return None
-
-
-def _three_channels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.repeat(pixels[..., np.newaxis], 3, axis=2) if pixels.ndim == 2 else np.ascontiguousarray(pixels)
