@@ -63,14 +63,14 @@ parity: $(INSTALLED) ## compares with the reference implementations, in their ow
 	@if [ -x tests/parity/run ]; then exec tests/parity/run; else echo "no tests/parity/run: nothing to compare with yet"; fi
 
 screenshot: $(INSTALLED) $(LABEL_STUDIO_INSTALLED) browser ## takes the README's picture anew: examples/screenshots/click.png
-	$(BIN)/pytest tests/end_to_end -k screenshot --screenshot=examples/screenshots/click.png $(ARGS)
+	SCREENSHOT=examples/screenshots/click.png $(BIN)/pytest tests/end_to_end -k palette_of_labels $(ARGS)
 
 clean: ## removes caches and build output
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 	find backend model tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 clean-all: clean ## removes the environments and the demo with its annotations as well
-	rm -rf $(VENV) $(LABEL_STUDIO_VENV) demo
+	rm -rf $(VENV) $(LABEL_STUDIO_VENV) .venv-parity demo
 
 # The environments. A stamp file says that one is complete, so that a second time takes no time.
 

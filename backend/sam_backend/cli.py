@@ -64,7 +64,9 @@ def _serve(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    raise NotImplementedError
+    from sam_backend.demo.demo import run_demo
+
+    return run_demo(exit_after_check=args.exit)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ class Click:
     object_box: Box  # drawn by hand around the object
 
 
-CLICK = Click("flower.jpg", "Plant", x=45.0, y=42.0, object_box=(26.5, 20.0, 70.0, 83.0))
+CLICK = Click("flower.jpg", "Plant", x=40.0, y=35.0, object_box=(26.5, 20.0, 70.0, 83.0))
 
 
 def photographs() -> list[Path]:
