@@ -48,6 +48,7 @@ def json_body() -> Any:
         raise BadRequestError(f"the body is not JSON: {error}") from None
 
 
+@routes.get("/")
 @routes.get("/health")
 def health() -> Response:
     """Alive, and which model answers: at once, whatever the model does."""

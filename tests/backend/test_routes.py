@@ -17,6 +17,8 @@ from sam_testing.label_studio import (
 )
 from sam_testing.service import SamService, picture
 
+from sam_backend.images.fetch import FetchLimits, ImageFetcher
+from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.settings import Settings
 from sam_backend.shapes.brush_rle import decode_mask
 
@@ -381,3 +383,12 @@ def test_a_password_is_asked_of_everyone_but_event_webhooks() -> None:
     assert service.client.get("/health", headers=bad).status_code == 401
     assert service.client.get("/health", headers=good).status_code == 200
     assert service.client.post("/webhook", json={"action": "TASKS_CREATED"}).status_code == 201
+
+
+def test_an_image_inside_the_task_is_read_whatever_its_length() -> None:
+    fetcher = ImageFetcher(LabelStudioAccess(None, None), FetchLimits())
+
+    for length in range(12):
+        data = bytes(range(length))
+        uri = "data:image/png;base64," + base64.b64encode(data).decode()
+        assert fetcher.fetch(uri) == data

@@ -37,7 +37,7 @@ def exchanges() -> list[Any]:
 def service_with_pictures_for(request: dict[str, Any]) -> SamService:
     """Every address of the request has a picture, of the size that the browser showed."""
     service = SamService()
-    addresses = [value for task in request.get("tasks", []) for value in task["data"].values()]
+    addresses = [value for task in request.get("tasks", []) for value in task.get("data", {}).values()]
     pages = [page for value in addresses for page in (value if isinstance(value, list) else [value])]
     service.shelf.pictures = {page: picture(640, 480) for page in pages}
     for prompt in ((request["params"]["context"] or {}).get("result", [])) if "params" in request else []:

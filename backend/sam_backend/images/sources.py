@@ -103,7 +103,8 @@ def bytes_of_data_uri(uri: str, max_bytes: int) -> bytes:
     data = unquote_to_bytes(payload)
     if header.lower().rstrip().endswith(";base64"):
         try:
-            data = base64.b64decode(b"".join(data.split()).rstrip(b"=") + b"==", validate=True)
+            digits = b"".join(data.split()).rstrip(b"=")
+            data = base64.b64decode(digits + b"=" * (-len(digits) % 4), validate=True)
         except (binascii.Error, ValueError) as error:
             raise BrokenImageError(f"the image {shown(uri)!r} is no valid base64") from error
     if len(data) > max_bytes:
