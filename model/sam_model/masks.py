@@ -79,9 +79,9 @@ def thin_edges(edges: NDArray[np.float32]) -> NDArray[np.float32]:
     xx = cv2.Sobel(smooth, cv2.CV_32F, 2, 0)
     yy = cv2.Sobel(smooth, cv2.CV_32F, 0, 2)
     xy = cv2.Sobel(smooth, cv2.CV_32F, 1, 1)
-    normal = np.arctan2(2 * xy, xx - yy) / 2  # of the Hessian's eigenvectors; it bends most across the ridge
-    bends_along = (xx + yy) / 2 + np.hypot((xx - yy) / 2, xy) > -((xx + yy) / 2 - np.hypot((xx - yy) / 2, xy))
-    normal = np.where(bends_along, normal, normal + np.pi / 2).astype(np.float32)
+    # the Hessian's eigenvectors lie along and across a ridge; across it bends most, on the crest and on the flanks
+    normal = np.arctan2(2 * xy, xx - yy) / 2 + np.where(xx + yy < 0, np.pi / 2, 0)
+    normal = normal.astype(np.float32)
     x, y = np.meshgrid(np.arange(edges.shape[1], dtype=np.float32), np.arange(edges.shape[0], dtype=np.float32))
     is_crest = np.ones(edges.shape, dtype=bool)
     for side in (-1, 1):

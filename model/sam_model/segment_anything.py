@@ -6,7 +6,7 @@ from typing import Any
 from sam_model.image_files import ImageSource
 from sam_model.registry import load_segmenter
 from sam_model.results import Results
-from sam_model.sam.automatic_masks import EverythingSettings
+from sam_model.sam.everything_settings import EverythingSettings
 from sam_model.sam.predictor import Predictor
 from sam_model.sam.sam import parameter_count
 from sam_model.sam.segmenter import SamSegmenter

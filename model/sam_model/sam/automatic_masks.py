@@ -10,7 +10,7 @@ that of the full size.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,81 +22,10 @@ from sam_model.boxes import Boxes, box_from_mask, non_maximum_suppression
 from sam_model.masks import soft_border, stability_score, thin_edges, without_holes, without_specks
 from sam_model.polygons import Polygon, polygons_from_mask
 from sam_model.run_lengths import RunLengths, run_lengths_from_mask
-from sam_model.sam.crops import Crop, PointGrid, crops_of, is_cut_off, point_grids
+from sam_model.sam.crops import Crop, PointGrid, crops_of, is_cut_off, point_grid
+from sam_model.sam.everything_settings import EverythingSettings
 from sam_model.sam.segmenter import SamEmbedding, SamSegmenter
 from sam_model.types import Box, Image, Mask
-
-ALIASES = {
-    "points_stride": "points_per_side",
-    "points_batch_size": "points_per_batch",
-    "conf": "pred_iou_thresh",
-    "conf_thres": "pred_iou_thresh",
-    "crop_downscale_factor": "crop_n_points_downscale_factor",
-}
-
-
-@dataclass(frozen=True)
-class EverythingSettings:
-    """How densely to look and what to keep; names and defaults of the reference's generator."""
-
-    points_per_side: int | None = 32  # clicks along one side of the image
-    points_per_batch: int = 64  # clicks answered at once
-    pred_iou_thresh: float = 0.88  # a mask's predicted IoU has to be above, 0..1; 0 keeps all
-    stability_score_thresh: float = 0.95  # its stability score at least this, 0..1; 0 keeps all
-    stability_score_offset: float = 1.0  # logits by which the cut moves for that score
-    box_nms_thresh: float = 0.7  # of masks whose boxes overlap by more than this IoU, the best is kept
-    crop_n_layers: int = 0  # layers of crops beside the whole image, each of twice as many to a side
-    crop_nms_thresh: float = 0.7  # as box_nms_thresh, between masks of different crops; small crops win
-    crop_overlap_ratio: float = 512 / 1500  # overlap of the first layer's crops, of the image's short side
-    crop_n_points_downscale_factor: int = 1  # a layer's clicks to a side, divided by this for the next one
-    point_grids: tuple[PointGrid, ...] | None = None  # instead of points_per_side: a layer's points (N, 2) in 0..1
-    min_mask_region_area: int = 0  # pixels; smaller parts and holes of a mask are removed
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
-        if self.point_grids is None and self.points_per_side is None:
-            raise ValueError("points_per_side is None and there are no point_grids: nowhere to click")
-        for name in ("points_per_side", "points_per_batch", "crop_n_points_downscale_factor"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}={value!r} has to be 1 or more")
-        if self.crop_n_layers < 0 or self.min_mask_region_area < 0:
-            raise ValueError("crop_n_layers and min_mask_region_area have to be 0 or more")
-        if not 0 <= self.crop_overlap_ratio < 1:
-            raise ValueError(f"crop_overlap_ratio={self.crop_overlap_ratio!r} has to be in 0..1, 1 excluded")
-        if self.point_grids is not None and len(self.point_grids) <= self.crop_n_layers:
-            raise ValueError(
-                f"point_grids has {len(self.point_grids)} grids; crop_n_layers={self.crop_n_layers} needs one more"
-                " than there are layers"
-            )
-
-    @property
-    def grids(self) -> tuple[PointGrid, ...]:
-        """The points to click in each layer, (N, 2) in 0..1."""
-        if self.point_grids is not None:
-            return self.point_grids
-        assert self.points_per_side is not None
-        return point_grids(self.points_per_side, self.crop_n_layers, self.crop_n_points_downscale_factor)
-
-
-def everything_settings(**parameters: object) -> EverythingSettings:
-    """Settings from the reference's names or those of the SAM documentation (`ALIASES`).
-
-    Raises:
-        ValueError: an unknown name, one given under two names, or a value out of range.
-    """
-    known = {field.name for field in fields(EverythingSettings)}
-    named: dict[str, object] = {}
-    for given, value in parameters.items():
-        name = ALIASES.get(given, given)
-        if name not in known:
-            raise ValueError(f"parameter {given!r} is unknown; known: {', '.join(sorted(known | set(ALIASES)))}")
-        if name in named:
-            raise ValueError(f"{given!r} says {name!r} a second time")
-        named[name] = value
-    if (grids := named.get("point_grids")) is not None:
-        named["point_grids"] = tuple(np.asarray(grid, dtype=np.float64) for grid in grids)  # type: ignore[attr-defined]
-    return EverythingSettings(**named)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,7 +213,7 @@ def edge_map(
     rows, columns = (
         -(-side * segmenter.model.size.low_res // segmenter.model.image_size) for side in embedding.input_size
     )
-    points = point_grids(points_per_side, 0, 1)[0] * np.array([width, height])
+    points = point_grid(points_per_side) * np.array([width, height])
     boxes, ious, low_res = [], [], []
     for start in range(0, len(points), 64):
         for _, iou, logits in _answers(segmenter, embedding, points[start : start + 64], iou_threshold=0.0):

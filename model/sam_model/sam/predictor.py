@@ -10,7 +10,8 @@ import numpy as np
 from sam_model.image_files import ImageFormat, ImageSource, read_image
 from sam_model.prompt_arrays import Nested, prompts_from_arrays
 from sam_model.results import Results, results_from_masks
-from sam_model.sam.automatic_masks import AutomaticMask, everything_settings, segment_everything
+from sam_model.sam.automatic_masks import AutomaticMask, segment_everything
+from sam_model.sam.everything_settings import everything_settings
 from sam_model.sam.segmenter import SamEmbedding, SamSegmenter
 from sam_model.types import Image
 

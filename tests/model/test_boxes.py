@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from sam_model.boxes import box_from_mask, box_iou, non_maximum_suppression
+
+
+def test_a_box_ends_at_the_far_edge_of_the_last_pixel() -> None:
+    mask = np.zeros((10, 20), dtype=bool)
+    mask[2:5, 4:6] = True
+
+    assert box_from_mask(mask) == (4, 2, 6, 5)
+
+
+def test_nothing_has_no_box() -> None:
+    assert box_from_mask(np.zeros((3, 4), dtype=bool)) is None
+
+
+def test_the_overlap_is_the_shared_area_over_the_united_one() -> None:
+    box = np.array([0, 0, 4, 2], dtype=np.float32)
+    others = np.array([[2, 0, 6, 2], [0, 0, 4, 2], [4, 0, 5, 1], [10, 10, 11, 11]], dtype=np.float32)
+
+    assert box_iou(box, others) == pytest.approx([4 / 12, 1, 0, 0])
+
+
+def test_of_two_that_overlap_the_better_stays_and_comes_first() -> None:
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9], [20, 0, 30, 10]], dtype=np.float32)
+    scores = np.array([0.5, 0.9, 0.7], dtype=np.float32)
+
+    assert non_maximum_suppression(boxes, scores, 0.7).tolist() == [1, 2]
+
+
+def test_what_a_dropped_box_overlaps_is_not_dropped_for_it() -> None:
+    boxes = np.array([[0, 0, 10, 1], [4, 0, 14, 1], [8, 0, 18, 1]], dtype=np.float32)
+    scores = np.array([0.9, 0.8, 0.7], dtype=np.float32)  # first and second share 6 of 14, so do second and third
+
+    assert non_maximum_suppression(boxes, scores, 0.4).tolist() == [0, 2]
+
+
+def test_equal_scores_keep_their_order() -> None:
+    boxes = np.array([[10 * i, 0, 10 * i + 5, 5] for i in range(50)], dtype=np.float32)
+
+    kept = non_maximum_suppression(boxes, np.full(50, 0.5, dtype=np.float32), 0.5)
+
+    assert kept.tolist() == list(range(50))
+
+
+def test_an_overlap_of_exactly_the_threshold_is_kept() -> None:
+    boxes = np.array([[0, 0, 2, 1], [0, 0, 1, 1]], dtype=np.float32)  # 1 of 2
+    scores = np.array([0.9, 0.8], dtype=np.float32)
+
+    assert non_maximum_suppression(boxes, scores, 0.5).tolist() == [0, 1]
+    assert non_maximum_suppression(boxes, scores, 0.499).tolist() == [0]
+
+
+def test_the_threshold_is_compared_in_double_precision() -> None:
+    boxes = np.array([[0, 0, 10, 1], [0, 0, 7, 1]], dtype=np.float32)  # 7 of 10: in float32 a little below 0.7
+    scores = np.array([0.9, 0.8], dtype=np.float32)
+
+    assert np.float64(np.float32(7) / np.float32(10)) < 0.7
+    assert non_maximum_suppression(boxes, scores, 0.7).tolist() == [0, 1]
+    assert non_maximum_suppression(boxes, scores, float(np.float32(0.69999993))).tolist() == [0]
+
+
+def test_empty_boxes_suppress_nothing() -> None:
+    boxes = np.zeros((2, 4), dtype=np.float32)
+
+    assert non_maximum_suppression(boxes, np.array([0.1, 0.2], dtype=np.float32), 0.5).tolist() == [1, 0]
+
+
+def test_of_no_boxes_none_are_kept() -> None:
+    assert non_maximum_suppression(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), 0.5).tolist() == []

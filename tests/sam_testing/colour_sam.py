@@ -1,0 +1,79 @@
+"""A SAM for tests of all that is built on its logits: the object under a click is what has the colour there.
+
+It costs nothing, and its masks are known beforehand. Each click gets three candidates: the object itself, which is
+good; a restless pattern that is called good and falls to the stability filter; the whole picture, which is called bad.
+"""
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sam_model.sam.sam import Sam
+from sam_model.sam.segmenter import LowResMasks, SamEmbedding, encoder_size
+from sam_model.types import Image, Prompt, ScoredMask
+
+SIDE = 64  # of the low-resolution logits
+INPUT_SIDE = 4 * SIDE  # a picture of this long side is not scaled
+GOOD, RESTLESS, BAD = 0.95, 0.9, 0.5  # predicted IoUs
+
+
+class ColourSam:
+    name = "colour_sam"
+    fingerprint = "colour-sam-1"
+
+    def __init__(self) -> None:
+        self.model = SimpleNamespace(mask_threshold=0.0, image_size=INPUT_SIDE, size=SimpleNamespace(low_res=SIDE))
+        self.embedded: list[tuple[int, int]] = []  # sizes of the pictures seen
+        self.largest_batch = 0
+
+    def embed(self, image: Image) -> SamEmbedding:
+        assert image.dtype == np.uint8
+        assert image.shape[2] == 3
+        size = (image.shape[0], image.shape[1])
+        self.embedded.append(size)
+        return SamEmbedding(torch.from_numpy(image.copy()), size, encoder_size(size, INPUT_SIDE), self.fingerprint)
+
+    def low_res_masks(
+        self,
+        embedding: SamEmbedding,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        boxes: Tensor | None = None,
+        mask_inputs: Tensor | None = None,
+        *,
+        multimask: bool,
+    ) -> LowResMasks:
+        assert points is not None
+        assert labels is not None
+        assert points.shape == (*labels.shape, 2)
+        assert multimask
+        self.largest_batch = max(self.largest_batch, len(points))
+        y, x = np.mgrid[0:SIDE, 0:SIDE]
+        restless = torch.from_numpy(np.where((x + y) % 2 == 0, 0.5, -0.5).astype(np.float32))
+        logits = [torch.stack([self._object(embedding, x, y), restless, torch.full((SIDE, SIDE), 9.0)])
+                  for x, y in points[:, 0].long().tolist()]  # fmt: skip
+        return LowResMasks(torch.stack(logits), torch.tensor([[GOOD, RESTLESS, BAD]]).repeat(len(points), 1))
+
+    def full_size_logits(self, logits: Tensor, embedding: SamEmbedding) -> Tensor:
+        return Sam.upscale_masks(self.model, logits, embedding.input_size, embedding.image_size)  # type: ignore[arg-type]
+
+    def segment(self, embedding: SamEmbedding, prompts: Sequence[Prompt]) -> list[ScoredMask]:
+        answers = []
+        for prompt in prompts:
+            x_min, y_min, x_max, y_max = prompt.box or (prompt.points[0].x, prompt.points[0].y) * 2
+            logits = self._object(embedding, int((x_min + x_max) / 2), int((y_min + y_max) / 2))
+            mask = (self.full_size_logits(logits[None], embedding)[0] > 0).numpy()
+            answers.append(ScoredMask(mask, GOOD, logits.numpy()))
+        return answers
+
+    @staticmethod
+    def _object(embedding: SamEmbedding, x: int, y: int) -> Tensor:
+        """Logits (64, 64) of what has the colour of pixel (x, y): 8 inside, -8 outside, steep between."""
+        is_object = (embedding.features == embedding.features[y, x]).all(-1).float()
+        height, width = (round(side * SIDE / INPUT_SIDE) for side in embedding.input_size)
+        inside = F.interpolate(is_object[None, None], (height, width), mode="area")[0, 0]
+        return F.pad(16 * inside - 8, (0, SIDE - width, 0, SIDE - height), value=-8.0)
