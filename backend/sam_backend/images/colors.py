@@ -20,6 +20,17 @@ def colour_and_alpha(image: Image.Image) -> tuple[Pixels, Pixels | None]:
     return np.array(image.convert("L" if image.mode in ("1", "L") else "RGB")), None
 
 
+def clear_outside(frame: tuple[int, int, int, int], colour: Pixels, alpha: Pixels | None) -> Pixels | None:
+    """The opacity of a GIF whose first frame, (x_min, y_min, x_max, y_max), is smaller than its screen."""
+    height, width = colour.shape[:2]
+    if frame == (0, 0, width, height):
+        return alpha
+    x_min, y_min, x_max, y_max = frame
+    inside = np.zeros((height, width), np.uint8)
+    inside[y_min:y_max, x_min:x_max] = 255 if alpha is None else alpha[y_min:y_max, x_min:x_max]
+    return inside
+
+
 def over_white(colour: Pixels, alpha: Pixels) -> Pixels:
     """Colours (H, W, 3) of this opacity over white, Label Studio's page: what nobody sees can be any colour."""
     weight = alpha[..., np.newaxis].astype(np.uint16)

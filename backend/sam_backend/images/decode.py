@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL.ImageFile import ImageFile
 
 from sam_backend.errors import BrokenImageError
-from sam_backend.images.colors import Pixels, colour_and_alpha, over_white, stretched, three_channels
+from sam_backend.images.colors import Pixels, clear_outside, colour_and_alpha, over_white, stretched, three_channels
 from sam_backend.images.headers import PILLOW_ERRORS, open_picture
 from sam_backend.images.orientation import orientation_of, upright
 from sam_backend.images.profiles import in_srgb
@@ -39,10 +39,13 @@ def decode_image(data: bytes, max_pixels: int = 100_000_000) -> NDArray[np.uint8
         alpha = None
         colour = _plain(image, data)
         if colour is None:
+            frame = image.tile[0].extents if image.format == "GIF" else None
             image.load()
             if image.mode in ("I", "F"):
                 return three_channels(stretched(np.asarray(image)))
             colour, alpha = colour_and_alpha(image)
+            if frame is not None:
+                alpha = clear_outside(frame, colour, alpha)
     except PILLOW_ERRORS as error:
         raise BrokenImageError(f"the image is a broken {image.format}: {error}") from error
     pixels = three_channels(in_srgb(colour, image.mode, image.info))
