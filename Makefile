@@ -107,12 +107,12 @@ $(VENV)/.made:
 $(INSTALLED): pyproject.toml | $(VENV)/.made
 	$(call pip_install,$(VENV),PyTorch (the largest part),$(TORCH))
 	$(call pip_install,$(VENV),label-studio-sam and the tools of development,-e '.[dev]')
-	@touch $@; echo "$(VENV): ready"
+	@touch $@
 
 $(LABEL_STUDIO_INSTALLED):
 	$(call make_venv,$(LABEL_STUDIO_VENV))
 	$(call pip_install,$(LABEL_STUDIO_VENV),Label Studio $(LABEL_STUDIO_VERSION) (takes a minute or two),label-studio==$(LABEL_STUDIO_VERSION))
-	@touch $@; echo "$(LABEL_STUDIO_VENV): ready"
+	@touch $@
 
 browser: # Chromium for the tests: Debian's, installed where that can be done unasked
 	@if [ -n "$(CHROMIUM)" ] || command -v chromium >/dev/null || command -v google-chrome >/dev/null; then :; \
