@@ -6,8 +6,6 @@ behind Label Studio's image. TIFF is shown by no browser but Safari; deep ones (
 measured values, which are stretched from the smallest to the largest.
 """
 
-from typing import Any
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +13,12 @@ from PIL.ImageFile import ImageFile
 
 from sam_backend.errors import BrokenImageError
 from sam_backend.images.colors import Pixels, clear_outside, colour_and_alpha, over_white, stretched, three_channels
+from sam_backend.images.deep_tiff import values_of_deep_tiff
 from sam_backend.images.headers import PILLOW_ERRORS, open_picture
 from sam_backend.images.orientation import orientation_of, upright
 from sam_backend.images.profiles import in_srgb
 
 END_OF_JPEG = b"\xff\xd9"
-BITS_PER_SAMPLE = 258  # a tag of TIFF
 
 
 def decode_image(data: bytes, max_pixels: int = 100_000_000) -> NDArray[np.uint8]:
@@ -30,11 +28,11 @@ def decode_image(data: bytes, max_pixels: int = 100_000_000) -> NDArray[np.uint8
         BrokenImageError: no picture that we can read, or one that is cut off.
         ImageTooLargeError: more than `max_pixels`, checked before any is decoded.
     """
-    image = open_picture(data, max_pixels)
-    orientation = orientation_of(image)
-    measured = _deep_tiff(image, data)
+    measured = values_of_deep_tiff(data, max_pixels)
     if measured is not None:
         return three_channels(stretched(measured))
+    image = open_picture(data, max_pixels)
+    orientation = orientation_of(image)
     try:
         alpha = None
         colour = _plain(image, data)
@@ -57,33 +55,19 @@ def decode_image(data: bytes, max_pixels: int = 100_000_000) -> NDArray[np.uint8
 def _plain(image: ImageFile, data: bytes) -> Pixels | None:
     """Colours (H, W) or (H, W, 3) of an 8-bit JPEG or PNG, with OpenCV, which needs half of Pillow's time."""
     if image.format == "JPEG":
-        # A scan holds no end marker but its own. Where none is, let Pillow say whether pixels are missing.
+        # Some versions of OpenCV fill up what is cut off; a scan holds no end marker but its own.
         is_plain = image.fp is not None and data.find(END_OF_JPEG, image.fp.tell()) >= 0
     else:
         is_plain = image.format == "PNG" and image.tile[0].args == image.mode and "transparency" not in image.info
     if not is_plain or image.mode not in ("L", "RGB"):
         return None
     flags = cv2.IMREAD_GRAYSCALE if image.mode == "L" else cv2.IMREAD_COLOR
-    pixels = _opencv(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        return None
     if pixels is None or pixels.shape[:2] != (image.height, image.width):
         return None
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
     return np.asarray(pixels, dtype=np.uint8)
-
-
-def _deep_tiff(image: ImageFile, data: bytes) -> NDArray[np.integer | np.floating] | None:
-    """Values (H, W) or (H, W, 3) of a TIFF of more than 8 bits; Pillow knows none with several channels."""
-    if image.format != "TIFF" or max(getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (1,))) <= 8:
-        return None
-    values = _opencv(data, cv2.IMREAD_UNCHANGED)  # turned upright, whatever the flags
-    if values is not None and values.ndim == 3:
-        values = values[..., 2::-1]  # from BGR; a fourth channel is dropped
-    return values
-
-
-def _opencv(data: bytes, flags: int) -> NDArray[np.integer[Any] | np.floating[Any]] | None:
-    try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
-        return None

@@ -49,22 +49,28 @@ def open_picture(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
             f"the image is no JPEG, PNG, WebP, TIFF, BMP, GIF or AVIF: its {len(data)} bytes begin with {data[:8]!r}"
         )
     if reader is WebPImagePlugin.WebPImageFile:
-        _check_size(*_webp_size(data[:32]), max_pixels)  # Pillow allocates the canvas when it opens a WebP
+        check_size(*_webp_size(data[:32]), max_pixels)  # Pillow allocates the canvas when it opens a WebP
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")  # about tags that we do not read
             image = reader(io.BytesIO(data))
     except PILLOW_ERRORS as error:
         raise BrokenImageError(f"the image has a broken header: {error}") from error
-    _check_size(*image.size, max_pixels)
+    check_size(*image.size, max_pixels)
     return image
 
 
-def _check_size(width: int, height: int, max_pixels: int) -> None:
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Raise ImageTooLargeError for more than `max_pixels`."""
     if width * height > max_pixels:
         raise ImageTooLargeError(
             f"the image has {width} x {height} = {width * height} pixels, more than the limit of {max_pixels}"
         )
+
+
+def is_tiff(data: bytes) -> bool:
+    """Whether `data` begins as a TIFF or BigTIFF does."""
+    return data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))
 
 
 def _reader_for(head: bytes) -> type[ImageFile.ImageFile] | None:
@@ -76,7 +82,7 @@ def _reader_for(head: bytes) -> type[ImageFile.ImageFile] | None:
         return GifImagePlugin.GifImageFile
     if head.startswith(b"BM"):
         return BmpImagePlugin.BmpImageFile
-    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+    if is_tiff(head):
         return TiffImagePlugin.TiffImageFile
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return WebPImagePlugin.WebPImageFile
