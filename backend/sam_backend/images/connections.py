@@ -21,7 +21,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.ssl_ import create_urllib3_context
 
-from sam_backend.label_studio.access import Origin, origin_of
+from sam_backend.label_studio.access import Origin, is_timeout, origin_of
 
 MAX_IDLE = 16
 MAX_DRAINED_BYTES = 65536
@@ -91,7 +91,7 @@ class Connections:
                         connection = None
                 return
         except _BROKEN as error:
-            if deadline.is_over or isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
+            if deadline.is_over or is_timeout(error):
                 raise TimeoutError(f"not finished after {deadline.timeout_s:g} s") from error
             raise ConnectionError(_reason(error)) from error
         finally:

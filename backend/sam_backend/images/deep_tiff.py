@@ -48,7 +48,7 @@ def _first_directory(data: bytes) -> ImageFileDirectory_v2:
     file = io.BytesIO(data)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
-        directory = ImageFileDirectory_v2(data[:16] if b"+" in data[2:4] else data[:8])
+        directory = ImageFileDirectory_v2(data[:16] if data[2:3] == b"+" else data[:8])
         file.seek(directory.next)
         directory.load(file)
     return directory

@@ -42,6 +42,12 @@ def origin_of(url: str) -> Origin:
     return scheme, host, parts.port or (443 if scheme == "https" else 80)
 
 
+def is_timeout(error: Exception) -> bool:
+    """Whether time ran out; urllib3 2 counts refused connections among its timeouts."""
+    timeouts = TimeoutError | urllib3.exceptions.TimeoutError
+    return isinstance(error, timeouts) and not isinstance(error, urllib3.exceptions.NewConnectionError)
+
+
 class LabelStudioAccess:
     """Where Label Studio is and how to be let in: base URL (may have a path prefix) and token.
 
@@ -150,9 +156,11 @@ class LabelStudioAccess:
             answer = self._http.request(
                 "POST", f"{url}/api/token/refresh/", json={"refresh": personal_token}, redirect=False
             )
-        except urllib3.exceptions.TimeoutError as error:
-            raise ImageTimeoutError(f"Label Studio at {url} did not answer within {EXCHANGE_TIMEOUT_S:g} s") from error
         except urllib3.exceptions.HTTPError as error:
+            if is_timeout(error):
+                raise ImageTimeoutError(
+                    f"Label Studio at {url} did not answer within {EXCHANGE_TIMEOUT_S:g} s"
+                ) from error
             raise ImageError(f"Label Studio at {url} cannot be reached") from error
         if answer.status in (401, 403):
             raise ImageForbiddenError(self.explain_refusal())
