@@ -11,10 +11,10 @@ The stream is @thi.ng/rle-pack's (`src/binary.ts` @ 3.2.12, Apache-2.0), a bit s
 
 Label Studio packs the RGBA pixels of the image, row by row (label_studio_sdk 2.1.2, `converter/brush.py`), so count is
 height x width x 4. A mask's pixel has the same value, 0 or 255, in all four channels. Two habits of that converter
-are kept, because the bytes shall be the same: a run of more than 2^16 values is cut after each 2^16, and a stream that
-ends on a whole byte gets one more zero byte. Four channels make every run four values long or longer, so an encoded
-mask has no literals. Label Studio's editor encodes a canvas when it saves; antialiased edges then bring other
-values and literals.
+are kept, because the bytes shall be the same: a run of more than 2^16 values is cut after each 2^16 and its rest has a
+16-bit length, however short it is; and a stream that ends on a whole byte gets one more zero byte. Four channels make
+every run four values long or longer, so an encoded mask has no literals. Label Studio's editor encodes a canvas when
+it saves; antialiased edges then bring other values and literals.
 
 A decoded pixel is visible where **alpha is not 0**. The converter's COCO export takes it so too
 (`exports/brush_to_coco.py`: `cv2.findContours` on the alpha channel; its NumPy and PNG exports keep alpha as it is),
@@ -72,31 +72,35 @@ def encode_mask_bytes(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     return words.astype(">u4").view(np.uint8)[: bit_count // 8 + 1]
 
 
+def _zero_runs(lengths: Integers, kinds: Integers | int) -> NDArray[np.uint32]:
+    """The records of runs of 0s, by their lengths in pixels: each its bits, at most 27, times 32, plus their number."""
+    sizes = np.array(RUN_BITS)[kinds]
+    bits = ((4 | kinds) << sizes | lengths * CHANNELS - 1) << WORD_BITS
+    records: NDArray[np.uint32] = (bits << 5 | 3 + sizes + WORD_BITS).astype(np.uint32)
+    return records
+
+
 @cache
-def _record_table() -> NDArray[np.uint32]:
-    """The record of a run of 0s by its length in pixels: its bits, at most 27, times 32, plus their number."""
-    values = np.arange(LONGEST_RUN + 1) * CHANNELS
-    kind = np.searchsorted(np.left_shift(1, RUN_BITS[:3]), values)
-    size = np.array(RUN_BITS)[kind]
-    bits = ((4 | kind) << size | values - 1) << WORD_BITS
-    table: NDArray[np.uint32] = (bits << 5 | 3 + size + WORD_BITS).astype(np.uint32)
-    return table
+def _zero_run_table() -> NDArray[np.uint32]:
+    """The record of a run by its length in pixels, 1 to `LONGEST_RUN`."""
+    lengths = np.arange(LONGEST_RUN + 1)
+    return _zero_runs(lengths, np.searchsorted(np.left_shift(1, RUN_BITS[:3]), lengths * CHANNELS))
 
 
 def _records_of_runs(pixels: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    """Each run's record, as in the table; runs too long for one give several."""
+    """The records of a mask's pixels, in the form of `_zero_runs`."""
     borders = np.flatnonzero(pixels[1:] != pixels[:-1])
     lengths = np.diff(borders, prepend=-1, append=pixels.size - 1)
-    painted: NDArray[np.uint32] = np.zeros(lengths.size, np.uint32)
+    painted = np.zeros(lengths.size, np.uint32)
     painted[0 if pixels[0] else 1 :: 2] = 255 << 5
-    if lengths.max() > LONGEST_RUN:
+    records = np.take(_zero_run_table(), lengths, mode="clip") | painted
+    long = np.flatnonzero(lengths > LONGEST_RUN)
+    if long.size:
         parts = -(-lengths // LONGEST_RUN)
-        last_parts = np.cumsum(parts) - 1
-        rests = lengths - (parts - 1) * LONGEST_RUN
-        lengths = np.full(last_parts[-1] + 1, LONGEST_RUN)
-        lengths[last_parts] = rests
-        painted = np.repeat(painted, parts)
-    records: NDArray[np.uint32] = _record_table()[lengths] | painted
+        records = np.repeat(records, parts)
+        rests = lengths[long] - (parts[long] - 1) * LONGEST_RUN
+        # The converter gives rests the longest kind, however short they are.
+        records[np.cumsum(parts)[long] - 1] = _zero_runs(rests, len(RUN_BITS) - 1) | painted[long]
     return records
 
 
@@ -191,15 +195,16 @@ class _Stream:
         self.data = data + bytes(8)  # so that a window may begin at any bit
         padded = np.frombuffer(self.data, np.uint8).astype(np.uint32)
         # windows[i] is bytes i to i + 3
-        self.windows = padded[:-3] << 24 | padded[1:-2] << 16 | padded[2:-1] << 8 | padded[3:]
+        self.windows = np.zeros(len(data) + 5, np.uint32)
+        for byte in range(4):
+            self.windows |= padded[byte : byte + self.windows.size] << np.uint32(24 - 8 * byte)
         # By kind, the first three bits of a record: 0 to 3 literals, 4 to 7 runs.
         self.run_sizes = np.array(self.sizes * 2, np.int64)
 
     def window(self, at: Integers) -> NDArray[np.uint32]:
         """The bits from each position on: 25 at least, zeros behind the end."""
-        windows: NDArray[np.uint32] = self.windows.take(at >> 3, mode="clip")
-        shifted: NDArray[np.uint32] = np.left_shift(windows, (at & 7).astype(np.uint32), dtype=np.uint32)
-        return shifted
+        windows = np.take(self.windows, at >> 3, mode="clip")
+        return np.left_shift(windows, (at & 7).astype(np.uint32), dtype=np.uint32)
 
     def is_nonzero(self, at: Integers) -> NDArray[np.bool_]:
         """Whether the values at these positions are not 0."""
