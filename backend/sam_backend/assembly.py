@@ -7,11 +7,12 @@ from typing import Any
 from sam_backend.embedding_cache import EmbeddingCache
 from sam_backend.images.fetch import FetchLimits, ImageFetcher
 from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.model_choice import choose_model
 from sam_backend.model_loading import ModelLoading
 from sam_backend.prefetch import Prefetcher
 from sam_backend.settings import Settings
 from sam_backend.task_predictor import TaskPredictor
-from sam_model import load_segmenter
+from sam_model.weights.store import WeightStore
 
 logger = logging.getLogger(__name__)
 
@@ -30,28 +31,29 @@ class Service:
     prefetcher: Prefetcher
 
 
-def assemble(settings: Settings) -> Service:
-    """Build the service; nothing is loaded and no thread runs before `service.model.start()`."""
+def assemble(settings: Settings, store: WeightStore) -> Service:
+    """Build the service; nothing is loaded and no thread runs before `service.model.start()`.
+
+    Raises:
+        SettingsError: a model that is not there.
+    """
     access = LabelStudioAccess(settings.label_studio_url, settings.label_studio_api_key)
     limits = FetchLimits(
         timeout_s=settings.fetch_timeout_s,
         max_bytes=settings.max_image_mib * MIB,
         allow_private_addresses=settings.allow_private_addresses,
     )
-    name = "classical" if settings.model == "auto" else settings.model
-    model = ModelLoading(name, lambda: load_segmenter(name, settings.device))
+    model = ModelLoading(choose_model(settings, store))
     cache: EmbeddingCache[Any] = EmbeddingCache(settings.cache_mib * MIB)
     predictor = TaskPredictor(
         model=model,
-        model_version=load_segmenter(name).fingerprint,
         fetcher=ImageFetcher(access, limits),
         cache=cache,
         max_pixels=settings.max_image_megapixels * 1_000_000,
         model_wait_s=settings.model_wait_s,
     )
-    if name == "classical":
-        logger.warning(
-            "no SAM: masks come from the classical segmenter (superpixels and GrabCut), which needs no weights; "
-            "set SAM_MODEL to use SAM"
-        )
+    if model.name == "classical":
+        logger.warning("no SAM: masks come from the classical segmenter (superpixels and GrabCut), %s", model.version)
+    else:
+        logger.info("masks come from %s", model.version)
     return Service(settings, access, model, cache, predictor, Prefetcher())

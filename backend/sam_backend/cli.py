@@ -2,9 +2,11 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
+from sam_backend.commands import predict, weights
 from sam_backend.logs import configure_logs
 from sam_backend.settings import Settings, SettingsError
 
@@ -36,6 +38,12 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="Label Studio, this backend and a few photos, ready to click")
     demo.add_argument("--exit", action="store_true", help="end after the check instead of staying up")
     demo.set_defaults(run=_demo)
+    predict_parser = commands.add_parser("predict", help="segment one picture, without Label Studio")
+    predict.add_arguments(predict_parser)
+    predict_parser.set_defaults(run=predict.run)
+    weights_parser = commands.add_parser("weights", help="list, download, verify and find weights")
+    weights.add_arguments(weights_parser)
+    weights_parser.set_defaults(run=weights.run)
     return parser
 
 
@@ -49,7 +57,9 @@ def _port(text: str) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
+    from sam_backend.assembly import assemble
     from sam_backend.server import SamServer, check_port_is_free
+    from sam_model.weights.store import store_from_env
 
     settings = Settings.from_env()
     configure_logs(settings.log_level)
@@ -59,7 +69,11 @@ def _serve(args: argparse.Namespace) -> int:
         print(f"label-studio-sam: cannot listen on {args.host}:{args.port}: {error}", file=sys.stderr)
         return 1
     logger.info("listening on http://%s:%d", args.host, args.port)
-    SamServer(settings, args.host, args.port).run()
+    try:
+        service = assemble(settings, store_from_env(os.environ))
+    except ValueError as error:  # SAM_OFFLINE is the store's own
+        raise SettingsError(str(error)) from None
+    SamServer(service, args.host, args.port).run()
     return 0
 
 

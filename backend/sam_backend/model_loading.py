@@ -3,24 +3,27 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as StillLoadingError
 from typing import Any
 
 from sam_backend.errors import ModelNotReadyError
+from sam_backend.model_choice import ModelChoice
 from sam_model.interfaces import Segmenter
+from sam_model.weights.download import Progress
 
 logger = logging.getLogger(__name__)
 
 
 class ModelLoading:
-    """Runs `load` once, in a thread of its own that `start` begins, so that a process may fork before."""
+    """Loads a model once, in a thread of its own that `start` begins, so that a process may fork before."""
 
-    def __init__(self, name: str, load: Callable[[], Segmenter[Any]]) -> None:
-        self.name = name
-        self._load = load
+    def __init__(self, choice: ModelChoice) -> None:
+        self.name = choice.name
+        self.version = choice.version
+        self._choice = choice
         self._loaded: Future[Segmenter[Any]] = Future()
+        self._progress: Progress | None = None
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -34,13 +37,23 @@ class ModelLoading:
     def _run(self) -> None:
         began = time.monotonic()
         try:
-            segmenter = self._load()
+            segmenter = self._choice.load(self._note_progress)
         except Exception as error:  # noqa: BLE001  # the edge of a thread: who waits must be told whatever it was
             logger.error("model %s cannot be loaded: %s", self.name, error)
             self._loaded.set_exception(ModelNotReadyError(f"model {self.name} cannot be loaded: {error}"))
             return
-        logger.info("model %s is ready after %.1f s", segmenter.fingerprint, time.monotonic() - began)
+        logger.info("model %s is ready after %.1f s", self.version, time.monotonic() - began)
         self._loaded.set_result(segmenter)
+
+    def _note_progress(self, progress: Progress) -> None:
+        self._progress = progress
+
+    @property
+    def progress(self) -> str | None:
+        """How much of the weights is downloaded, where they are not here yet."""
+        if self.state != "loading" or self._progress is None:
+            return None
+        return f"{self._progress.done / 1e6:.1f} of {self._progress.total / 1e6:.1f} MB downloaded"
 
     @property
     def state(self) -> str:

@@ -57,9 +57,11 @@ def health() -> Response:
         "status": "UP",
         "model_class": "label-studio-sam",
         "model": parts.model.name,
-        "model_version": parts.predictor.model_version,
+        "model_version": parts.model.version,
         "state": parts.model.state,
     }
+    if parts.model.progress:
+        answer["progress"] = parts.model.progress
     if parts.model.problem:
         answer["problem"] = parts.model.problem
     if parts.model.name == "classical":
@@ -84,13 +86,13 @@ def setup() -> Response:
         LabelingConfig.from_xml(asked.labeling_config)
     except BackendError as error:  # the project may get its config later: connecting it must work
         logger.warning("setup of project %s: %s", asked.project, error)
-    return json_response({"model_version": parts.predictor.model_version})
+    return json_response({"model_version": parts.model.version})
 
 
 @routes.get("/versions")
 def versions() -> Response:
     """The model versions there are: one."""
-    return json_response({"versions": [service().predictor.model_version]})
+    return json_response({"versions": [service().model.version]})
 
 
 @routes.post("/validate")

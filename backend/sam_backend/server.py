@@ -8,8 +8,7 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 
 from sam_backend.app import create_app
-from sam_backend.assembly import Service, assemble
-from sam_backend.settings import Settings
+from sam_backend.assembly import Service
 
 
 class PortTakenError(OSError):
@@ -19,10 +18,9 @@ class PortTakenError(OSError):
 class SamServer(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
     """Gunicorn with this app; everything is imported before the port opens, so that the first answer is fast."""
 
-    def __init__(self, settings: Settings, host: str, port: int) -> None:
-        self._settings = settings
+    def __init__(self, service: Service, host: str, port: int) -> None:
+        self._service = service
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._service: Service | None = None
         super().__init__()
 
     def load_config(self) -> None:
@@ -31,7 +29,7 @@ class SamServer(BaseApplication):  # type: ignore[misc]  # gunicorn ships no typ
             "bind": [self._address],
             "worker_class": "gthread",
             "workers": 1,  # the cache is this process's memory
-            "threads": self._settings.threads,
+            "threads": self._service.settings.threads,
             "preload_app": True,
             "timeout": 120,  # Label Studio gives up after 100 s
             "graceful_timeout": 30,
@@ -47,12 +45,10 @@ class SamServer(BaseApplication):  # type: ignore[misc]  # gunicorn ships no typ
 
     def _start_model(self, worker: object) -> None:
         """In the worker, after the fork: threads do not live through one."""
-        assert self._service is not None
         self._service.model.start()
 
     def load(self) -> Flask:
         """The WSGI application, made once before the worker is forked."""
-        self._service = assemble(self._settings)
         return create_app(self._service)
 
 

@@ -20,6 +20,9 @@ class Settings:
     model: str = "auto"  # registry name, path of a weights file, or auto: the best one that is there
     device: str = "auto"  # cpu, cuda, cuda:1, mps, or auto: the fastest one there
     dtype: str = "float32"  # float32, bfloat16 or float16
+    fill_holes_below: int = 0  # pixels: smaller holes of a SAM mask are filled
+    drop_specks_below: int = 0  # pixels: smaller parts of a SAM mask are dropped
+    keep_clicked_part: bool = False  # of a SAM mask in several parts, only those that were clicked?
     label_studio_url: str | None = None  # where Label Studio is, as seen from here; else learnt from /setup
     label_studio_api_key: str | None = None  # personal access token or legacy token; sent to that URL only
     fetch_timeout_s: float = 30.0  # for one image, redirects included
@@ -113,6 +116,9 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "model": ("SAM_MODEL", _text),
     "device": ("SAM_DEVICE", _text),
     "dtype": ("SAM_DTYPE", _one_of("float32", "bfloat16", "float16")),
+    "fill_holes_below": ("SAM_FILL_HOLES_BELOW", _number(int, 0, 1_000_000_000)),
+    "drop_specks_below": ("SAM_DROP_SPECKS_BELOW", _number(int, 0, 1_000_000_000)),
+    "keep_clicked_part": ("SAM_KEEP_CLICKED_PART", _yes_or_no),
     "label_studio_url": ("LABEL_STUDIO_URL", _http_url),
     "label_studio_api_key": ("LABEL_STUDIO_API_KEY", _text),
     "fetch_timeout_s": ("SAM_FETCH_TIMEOUT_S", _number(float, 0.1, 3600)),

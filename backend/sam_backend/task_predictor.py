@@ -6,12 +6,13 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
 
+from sam_backend.earlier_answers import EarlierAnswers
 from sam_backend.embedding_cache import EmbeddingCache
 from sam_backend.errors import BadRequestError, ImageTooLargeError
 from sam_backend.images.decode import decode_image
@@ -51,21 +52,20 @@ class Credentials:
 
 
 class TaskPredictor:
-    """Answers prompts on tasks; stateless but for the cache, so that threads may share it."""
+    """Answers prompts on tasks; its only state is what it has seen before, so that threads may share it."""
 
     def __init__(
         self,
         model: ModelLoading,
-        model_version: str,
         fetcher: Fetcher,
         cache: EmbeddingCache[Any],
         max_pixels: int,
         model_wait_s: float,
     ) -> None:
-        self.model_version = model_version
         self._model = model
         self._fetcher = fetcher
         self._cache = cache
+        self._earlier = EarlierAnswers()
         self._max_pixels = max_pixels
         self._model_wait_s = model_wait_s
 
@@ -90,8 +90,9 @@ class TaskPredictor:
         for (to_name, page), objects in pages.items():
             for of_one in objects:  # before any work on the image: a config without a place for the mask
                 config.mask_tags(to_name, of_one[0].labels, of_one[0].labels_from_name)
+            key = image_key(self._source(task, config, to_name, page))
             embedding = self.embedding(task, config, to_name, page, credentials)
-            for found, scored in self._segment(task, embedding, objects):
+            for found, scored in self._segment(task, key, embedding, objects):
                 mask = self._at_original_size(scored.mask, found.regions[0].original_size)
                 results += brush_results(
                     mask,
@@ -110,7 +111,7 @@ class TaskPredictor:
             len(scores),
             1e3 * (time.perf_counter() - began),
         )
-        return Prediction(self.model_version, tuple(results), min(scores, default=0.0))
+        return Prediction(self._model.version, tuple(results), min(scores, default=0.0))
 
     def embedding(
         self, task: Task, config: LabelingConfig, to_name: str | None, page: int, credentials: Credentials
@@ -160,7 +161,7 @@ class TaskPredictor:
         return embedding
 
     def _segment(
-        self, task: Task, embedding: Embedding, objects: Sequence[tuple[PromptRegion, ...]]
+        self, task: Task, key: str, embedding: Embedding, objects: Sequence[tuple[PromptRegion, ...]]
     ) -> list[tuple[ObjectPrompt, ScoredMask]]:
         """The objects that the prompts mean, with their masks; what means none, or gives no pixel, is left out."""
         asked = []
@@ -169,12 +170,14 @@ class TaskPredictor:
             if prompt is None:
                 logger.warning("%s: %d prompt(s) say what is not the object only: no mask", task.name, len(of_one))
             else:
-                asked.append(ObjectPrompt(of_one, prompt))
+                asked.append(ObjectPrompt(of_one, replace(prompt, mask_input=self._earlier.before(key, of_one))))
         if not asked:
             return []
         segmenter = self._model.segmenter(self._model_wait_s)
         found = list(zip(asked, segmenter.segment(embedding, [each.prompt for each in asked]), strict=True))
         for each, scored in found:
+            if scored.low_res_logits is not None:
+                self._earlier.remember(key, each.regions, scored.low_res_logits)
             if not scored.mask.any():
                 logger.warning("%s: nothing found for prompt %s", task.name, each.regions[0].id[:40])
         return [(each, scored) for each, scored in found if scored.mask.any()]

@@ -1,8 +1,8 @@
 import pytest
-from sam_testing.label_studio import BRUSH_CONFIG, PAGES_CONFIG, PALETTE_CONFIG
 
 from sam_backend.errors import LabelingConfigError
 from sam_backend.protocol.labeling_config import LabelingConfig
+from sam_testing.label_studio import BRUSH_CONFIG, PAGES_CONFIG, PALETTE_CONFIG
 
 
 def mask_names(config: str, labels: tuple[str, ...], palette: str | None = None) -> tuple[str, str | None]:

@@ -1,11 +1,11 @@
 import math
 
 import pytest
-from sam_testing.label_studio import key_point, rectangle
 
 from sam_backend.prompts import box_around, prompt_from_regions, regions_by_object
 from sam_backend.protocol.regions import PromptRegion, RotatedRectangle, prompt_regions_from_json
 from sam_model.types import Point, Prompt
+from sam_testing.label_studio import key_point, rectangle
 
 SIZE = (20, 40)  # height, width: unequal, so that a swap shows
 
@@ -52,9 +52,7 @@ def test_a_rotation_is_meant_in_pixels_not_in_percent() -> None:
 
 
 @pytest.mark.parametrize("nothing", [rectangle(10, 10, 0, 50), rectangle(120, 10, 20, 50)])
-def test_a_rectangle_without_area_in_the_image_means_no_object(
-    nothing: dict, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_rectangle_without_area_in_the_image_means_no_object(nothing: dict, caplog: pytest.LogCaptureFixture) -> None:
     assert prompt(nothing) is None
     assert "region r1: the rectangle has no area" in caplog.text
 

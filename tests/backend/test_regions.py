@@ -1,10 +1,10 @@
 import math
 
 import pytest
-from sam_testing.label_studio import key_point, rectangle, with_palette
 
 from sam_backend.errors import BadRequestError, UnsupportedRegionError
 from sam_backend.protocol.regions import KeyPoint, RotatedRectangle, prompt_regions_from_json
+from sam_testing.label_studio import key_point, rectangle, with_palette
 
 
 def test_a_key_point_keeps_its_fractions_and_its_sign() -> None:

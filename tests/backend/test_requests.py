@@ -1,5 +1,4 @@
 import pytest
-from sam_testing.label_studio import key_point, predict_request, setup_request
 
 from sam_backend.errors import BadRequestError
 from sam_backend.protocol.requests import (
@@ -8,6 +7,7 @@ from sam_backend.protocol.requests import (
     labeling_config_from_json,
     webhook_action_from_json,
 )
+from sam_testing.label_studio import key_point, predict_request, setup_request
 
 
 def test_a_click_is_parsed_with_its_task_and_project() -> None:

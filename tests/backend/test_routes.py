@@ -4,6 +4,12 @@ import time
 
 import numpy as np
 import pytest
+
+from sam_backend.images.fetch import FetchLimits, ImageFetcher
+from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.settings import Settings
+from sam_backend.shapes.brush_rle import decode_mask
+from sam_model.weights.errors import WeightsUnavailableError
 from sam_testing.disc_segmenter import RADIUS, DiscSegmenter
 from sam_testing.label_studio import (
     BRUSH_CONFIG,
@@ -16,11 +22,6 @@ from sam_testing.label_studio import (
     with_palette,
 )
 from sam_testing.service import SamService, picture
-
-from sam_backend.images.fetch import FetchLimits, ImageFetcher
-from sam_backend.label_studio.access import LabelStudioAccess
-from sam_backend.settings import Settings
-from sam_backend.shapes.brush_rle import decode_mask
 
 
 @pytest.fixture
@@ -172,6 +173,16 @@ def test_a_second_click_fetches_and_embeds_nothing(service: SamService) -> None:
 
     assert service.shelf.asked == ["/data/upload/1/picture.png"]
     assert len(service.segmenter.images) == 1
+
+
+def test_a_second_click_on_an_object_takes_the_logits_of_the_first_along(service: SamService) -> None:
+    service.predict(predict_request([key_point(50, 50)]))
+    service.predict(predict_request([key_point(50, 50), key_point(60, 50, "p2")]))
+
+    first, second = (prompt.mask_input for prompt in service.segmenter.prompts)
+    assert first is None
+    assert second is not None
+    assert second[0, 0] == 1  # the test segmenter's logits hold the number of points
 
 
 def test_opening_a_task_answers_at_once_stores_nothing_and_embeds_in_the_background(service: SamService) -> None:
@@ -349,9 +360,8 @@ def test_unknown_addresses_and_methods_are_answered_in_json(service: SamService)
 
 
 def test_a_model_that_still_loads_is_said_with_503_after_the_wait() -> None:
-    service = SamService(Settings(model_wait_s=0.01))
     go_on = threading.Event()
-    service.model._load = lambda: go_on.wait(timeout=10) and service.segmenter
+    service = SamService(Settings(model_wait_s=0.01), load=lambda _: go_on.wait(timeout=10) and DiscSegmenter())
 
     response = service.client.post("/predict", json=predict_request([key_point(50, 50)]))
     health = service.client.get("/health").get_json()
@@ -363,15 +373,17 @@ def test_a_model_that_still_loads_is_said_with_503_after_the_wait() -> None:
 
 
 def test_a_model_that_cannot_be_loaded_is_named_in_health() -> None:
-    service = SamService()
-    service.model._load = lambda: open("/nonexistent/sam.pt")
+    def load(_: object) -> DiscSegmenter:
+        raise WeightsUnavailableError("sam_b.pt is not here")
+
+    service = SamService(load=load)
     response = service.client.post("/predict", json=predict_request([key_point(50, 50)]))
 
     health = service.client.get("/health").get_json()
 
     assert response.status_code == 503
     assert health["state"] == "failed"
-    assert "cannot be loaded" in health["problem"]
+    assert health["problem"] == "model disc cannot be loaded: sam_b.pt is not here"
 
 
 def test_a_password_is_asked_of_everyone_but_event_webhooks() -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 from label_studio_sdk.label_interface import LabelInterface
-from sam_testing.service import SamService, picture
 
 from sam_backend.shapes.brush_rle import decode_mask
+from sam_testing.service import SamService, picture
 
 FOLDER = os.environ.get("LABEL_STUDIO_RECORDINGS")
 FILES = sorted(Path(FOLDER).glob("*.json")) if FOLDER else []

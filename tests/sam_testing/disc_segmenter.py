@@ -38,7 +38,10 @@ class DiscSegmenter:
 
     def segment(self, embedding: DiscEmbedding, prompts: Sequence[Prompt]) -> list[ScoredMask]:
         self.prompts.extend(prompts)
-        return [ScoredMask(_mask(embedding.image_size, prompt), self.score) for prompt in prompts]
+        return [
+            ScoredMask(_mask(embedding.image_size, prompt), self.score, np.full((4, 4), len(prompt.points), np.float32))
+            for prompt in prompts
+        ]
 
 
 def _mask(image_size: tuple[int, int], prompt: Prompt) -> np.ndarray:

@@ -1,23 +1,26 @@
 """The app around a segmenter of the test's choice and pictures that are made, not fetched."""
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from flask import Flask
 from flask.testing import FlaskClient
 from PIL import Image
-from sam_testing.disc_segmenter import DiscSegmenter
 
 from sam_backend.app import create_app
 from sam_backend.assembly import MIB, Service
 from sam_backend.embedding_cache import EmbeddingCache
 from sam_backend.errors import ImageNotFoundError
 from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.model_choice import ModelChoice
 from sam_backend.model_loading import ModelLoading
 from sam_backend.prefetch import Prefetcher
 from sam_backend.settings import Settings
 from sam_backend.task_predictor import TaskPredictor
+from sam_model.weights.download import OnProgress
+from sam_testing.disc_segmenter import DiscSegmenter
 
 
 def picture(width: int = 40, height: int = 20) -> bytes:
@@ -45,15 +48,20 @@ class PictureShelf:
 class SamService:
     """All parts, in reach of the test."""
 
-    def __init__(self, settings: Settings | None = None, segmenter: DiscSegmenter | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        segmenter: DiscSegmenter | None = None,
+        load: Callable[[OnProgress], DiscSegmenter] | None = None,
+    ) -> None:
         self.settings = settings or Settings()
         self.segmenter = segmenter or DiscSegmenter()
         self.shelf = PictureShelf({"/data/upload/1/picture.png": picture()})
         self.access = LabelStudioAccess(self.settings.label_studio_url, self.settings.label_studio_api_key)
-        self.model = ModelLoading("disc", lambda: self.segmenter)
+        self.model = ModelLoading(ModelChoice("disc", "disc-1", load or (lambda _: self.segmenter)))
         cache: EmbeddingCache[Any] = EmbeddingCache(MIB)
         self.predictor = TaskPredictor(
-            self.model, "disc-1", self.shelf, cache, max_pixels=1_000_000, model_wait_s=self.settings.model_wait_s
+            self.model, self.shelf, cache, max_pixels=1_000_000, model_wait_s=self.settings.model_wait_s
         )
         self.app: Flask = create_app(
             Service(self.settings, self.access, self.model, cache, self.predictor, Prefetcher())

@@ -1,0 +1,92 @@
+"""Settings -> which model answers, what it is called before it is loaded, and how it is loaded."""
+
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import urllib3
+
+from sam_backend.settings import Settings, SettingsError
+from sam_model.interfaces import Segmenter
+from sam_model.quality import MaskCleaning
+from sam_model.registry import load_segmenter
+from sam_model.weights.catalog import WeightFile, find_weights
+from sam_model.weights.download import OnProgress
+from sam_model.weights.store import Presence, WeightStore, sha256_of
+
+logger = logging.getLogger(__name__)
+
+AUTOMATIC = "mobile_sam"  # small enough to be fetched unasked, fast enough for a CPU
+PROBE_TIMEOUT_S = 3.0
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model that can be loaded; `version` names model, weights and settings, and is what predictions carry."""
+
+    name: str
+    version: str
+    load: Callable[[OnProgress], Segmenter[Any]]
+
+
+def choose_model(settings: Settings, store: WeightStore) -> ModelChoice:
+    """The model that the settings ask for; `auto` is MobileSAM where it is here or can be fetched, else classical.
+
+    Raises:
+        SettingsError: `SAM_MODEL` is neither a model nor a file.
+    """
+    cleaning = MaskCleaning(settings.fill_holes_below, settings.drop_specks_below, settings.keep_clicked_part)
+    if settings.model == "classical":
+        return _classical()
+    if settings.model == "auto":
+        weights = find_weights(AUTOMATIC)
+        if store.status(weights).presence is Presence.PRESENT or _can_be_fetched(store, weights):
+            return _sam(AUTOMATIC, weights.sha256, settings, cleaning, store)
+        logger.warning(
+            "no weights of %s here, and its server cannot be reached. %s", AUTOMATIC, store.how_to_get(weights)
+        )
+        return _classical()
+    path = Path(settings.model).expanduser()
+    if path.is_file():
+        return _sam(path.stem, sha256_of(path), settings, cleaning, store)
+    try:
+        weights = find_weights(settings.model)
+    except ValueError as error:
+        raise SettingsError(f"SAM_MODEL={settings.model!r} is neither a file nor a model: {error}") from None
+    return _sam(weights.model, weights.sha256, settings, cleaning, store)
+
+
+def _classical() -> ModelChoice:
+    from sam_model.classical.segmenter import ClassicalSegmenter
+
+    segmenter = ClassicalSegmenter()
+    return ModelChoice("classical", segmenter.fingerprint, lambda _: segmenter)
+
+
+def _sam(name: str, sha256: str, settings: Settings, cleaning: MaskCleaning, store: WeightStore) -> ModelChoice:
+    import sam_model.sam.segmenter  # noqa: F401  # now, not while requests wait: importing PyTorch stops every thread
+
+    parts = [re.sub(r"[^A-Za-z0-9_.]+", "_", name), sha256[:8], settings.dtype, str(cleaning)]
+    asked_for = AUTOMATIC if settings.model == "auto" else settings.model
+    return ModelChoice(
+        name,
+        "-".join(part for part in parts if part),
+        lambda on_progress: load_segmenter(
+            asked_for, settings.device, settings.dtype, cleaning=cleaning, store=store, on_progress=on_progress
+        ),
+    )
+
+
+def _can_be_fetched(store: WeightStore, weights: WeightFile) -> bool:
+    """Whether the server with the weights answers within a few seconds."""
+    if store.is_offline:
+        return False
+    timeout = urllib3.Timeout(total=PROBE_TIMEOUT_S)
+    try:
+        answer = urllib3.request("HEAD", store.url(weights), timeout=timeout, retries=False, redirect=True)
+    except urllib3.exceptions.HTTPError:
+        return False
+    return answer.status < 400

@@ -1,0 +1,135 @@
+"""The real program: `label-studio-sam serve` on gunicorn, asked over HTTP."""
+
+import base64
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sam_testing.label_studio import key_point, predict_request, setup_request
+from sam_testing.service import picture
+
+COMMAND = [sys.executable, "-m", "sam_backend.cli", "serve"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def environment(**changes: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SAM_", "LABEL_STUDIO_"))}
+    return {**kept, "SAM_MODEL": "classical", **changes}
+
+
+def ask(port: int, path: str, body: object = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+class Server:
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.process = subprocess.Popen([*COMMAND, "--port", str(port)], env=environment(), stderr=subprocess.PIPE)
+        for _ in range(600):
+            try:
+                ask(port, "/health")
+                return
+            except OSError:
+                assert self.process.poll() is None
+                time.sleep(0.05)
+        raise AssertionError("the server did not come up within 30 s")
+
+    def stop(self) -> str:
+        self.process.send_signal(signal.SIGTERM)
+        _, log = self.process.communicate(timeout=40)
+        return log.decode()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server(free_port())
+    yield running
+    if running.process.poll() is None:
+        running.stop()
+
+
+def inline_picture() -> dict[str, str]:
+    return {"image": "data:image/png;base64," + base64.b64encode(picture(60, 40)).decode()}
+
+
+def test_a_click_is_answered_without_any_setup_and_again_after_a_restart(server: Server) -> None:
+    click = predict_request([key_point(50, 50, original_width=60, original_height=40)], data=inline_picture())
+
+    before = ask(server.port, "/predict", click)
+    server.stop()
+    restarted = Server(server.port)
+    after = ask(restarted.port, "/predict", click)
+    restarted.stop()
+
+    assert before["results"][0]["result"]
+    assert before == after
+
+
+def test_health_and_setup_name_the_classical_segmenter_as_what_it_is(server: Server) -> None:
+    health = ask(server.port, "/health")
+    setup = ask(server.port, "/setup", setup_request())
+
+    assert health["model"] == "classical"
+    assert "not SAM" in health["note"]
+    assert setup["model_version"] == health["model_version"]
+    assert setup["model_version"].startswith("classical-")
+
+
+def test_sigterm_ends_the_server_quietly_and_its_log_says_that_it_is_no_sam(server: Server) -> None:
+    log = server.stop()
+
+    assert server.process.returncode == 0
+    assert "no SAM: masks come from the classical segmenter" in log
+    assert "Traceback" not in log
+
+
+def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments], env=environment(**changes), capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_a_port_in_use_is_said_in_one_line() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+
+        done = run("--port", str(port))
+
+    assert done.returncode == 1
+    assert f"port {port} is taken" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"SAM_FETCH_TIMEOUT_S": "soon"}, "SAM_FETCH_TIMEOUT_S='soon' is not a number"),
+        ({"SAM_MODEL": "no-such-model"}, "SAM_MODEL='no-such-model'"),
+    ],
+)
+def test_a_bad_setting_stops_the_start_in_one_line(changes: dict[str, str], complaint: str) -> None:
+    done = run("--port", str(free_port()), **changes)
+
+    assert done.returncode == 2
+    assert complaint in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
