@@ -62,6 +62,9 @@ class Connections:
         self._idle: deque[tuple[_Key, HTTPConnection]] = deque()
         self._lock = threading.Lock()
 
+    def __del__(self) -> None:
+        self.close()
+
     @contextmanager
     def get(
         self, url: str, addresses: Sequence[str], headers: Mapping[str, str], deadline: Deadline
@@ -213,8 +216,8 @@ def _is_read_to_its_end(response: urllib3.HTTPResponse) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, urllib3.exceptions.IncompleteRead | http.client.IncompleteRead):
-        return "the connection ended before the body did"
+    if isinstance(error, urllib3.exceptions.ProtocolError | http.client.IncompleteRead):
+        return "the connection broke before the picture was complete"
     if isinstance(error, urllib3.exceptions.DecodeError):
         return "the content encoding is broken"
     if isinstance(error, ssl.SSLError | urllib3.exceptions.SSLError):

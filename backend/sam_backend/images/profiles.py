@@ -44,7 +44,9 @@ def _by_profile(colour: Pixels, mode: str, profile: bytes) -> Pixels:
         if space == "CMYK" and mode == "CMYK":
             # Chromium 156 turns CMYK into RGB first, and that, as inks without black, through the profile.
             inks = np.concatenate([255 - colour, np.zeros_like(colour[..., :1])], axis=2)
-            return np.array(_to_srgb(source, "CMYK").apply(Image.frombytes("CMYK", (inks.shape[1], inks.shape[0]), inks.tobytes())))
+            return np.array(
+                _to_srgb(source, "CMYK").apply(Image.frombytes("CMYK", (inks.shape[1], inks.shape[0]), inks.tobytes()))
+            )
         if space == "RGB" and mode != "CMYK":
             transform = _to_srgb(source, "RGB")
             samples = _samples()
