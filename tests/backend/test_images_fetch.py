@@ -198,10 +198,12 @@ def test_a_redirect_to_a_signed_url_takes_no_token_along(status: int) -> None:
 
 def test_a_redirect_that_comes_back_has_lost_its_token() -> None:
     table: Routes = {"/data/upload/7/b.png": Answer(PICTURE)}
-    with serving(routes(table)) as label_studio:
-        with serving(lambda asked: redirect(f"{label_studio.url}/data/upload/7/b.png")) as other:
-            table["/data/upload/7/a.png"] = redirect(f"{other.url}/")
-            fetcher(label_studio, allow_private_addresses=True).fetch("/data/upload/7/a.png")
+    with (
+        serving(routes(table)) as label_studio,
+        serving(lambda asked: redirect(f"{label_studio.url}/data/upload/7/b.png")) as other,
+    ):
+        table["/data/upload/7/a.png"] = redirect(f"{other.url}/")
+        fetcher(label_studio, allow_private_addresses=True).fetch("/data/upload/7/a.png")
 
     assert label_studio.authorizations == [f"Token {TOKEN}", None]
 
@@ -219,12 +221,14 @@ def test_a_redirect_within_label_studio_keeps_the_token_only_where_pictures_are(
 
 
 def test_the_projects_login_goes_to_other_hosts_and_leaves_with_a_redirect() -> None:
-    with serving(lambda asked: Answer(PICTURE)) as second:
-        with serving(lambda asked: redirect(f"{second.url}/a.png")) as first:
-            with serving(lambda asked: Answer(PICTURE)) as label_studio:
-                images = fetcher(label_studio, allow_private_addresses=True)
-                images.fetch(f"{first.url}/a.png", login="ann", password="päss")
-                images.fetch("/data/upload/7/a.png", login="ann", password="päss")
+    with (
+        serving(lambda asked: Answer(PICTURE)) as second,
+        serving(lambda asked: redirect(f"{second.url}/a.png")) as first,
+        serving(lambda asked: Answer(PICTURE)) as label_studio,
+    ):
+        images = fetcher(label_studio, allow_private_addresses=True)
+        images.fetch(f"{first.url}/a.png", login="ann", password="päss")
+        images.fetch("/data/upload/7/a.png", login="ann", password="päss")
 
     basic = "Basic " + base64.b64encode("ann:päss".encode()).decode()
     assert first.authorizations == [basic]
@@ -319,18 +323,22 @@ def test_the_setup_token_that_is_refused_is_said_once(caplog: pytest.LogCaptureF
     ],
 )
 def test_private_addresses_are_refused_however_they_are_spelt(host: str) -> None:
-    with serving(lambda asked: Answer(PICTURE)) as server:
-        with pytest.raises(ImageForbiddenError, match="SAM_ALLOW_PRIVATE_ADDRESSES"):
-            fetcher(None).fetch(f"http://{host}:{server.port}/a.png")
+    with (
+        serving(lambda asked: Answer(PICTURE)) as server,
+        pytest.raises(ImageForbiddenError, match="SAM_ALLOW_PRIVATE_ADDRESSES"),
+    ):
+        fetcher(None).fetch(f"http://{host}:{server.port}/a.png")
 
     assert server.asked == []
 
 
 def test_a_redirect_to_a_private_address_is_refused() -> None:
-    with serving(lambda asked: Answer(PICTURE)) as inside:
-        with serving(lambda asked: redirect(f"{inside.url}/secret")) as label_studio:
-            with pytest.raises(ImageForbiddenError, match="a private address"):
-                fetcher(label_studio).fetch("/data/upload/7/a.png")
+    with (
+        serving(lambda asked: Answer(PICTURE)) as inside,
+        serving(lambda asked: redirect(f"{inside.url}/secret")) as label_studio,
+        pytest.raises(ImageForbiddenError, match="a private address"),
+    ):
+        fetcher(label_studio).fetch("/data/upload/7/a.png")
 
     assert inside.asked == []
 
@@ -481,9 +489,11 @@ def test_a_gzip_bomb_is_given_up_at_the_limit() -> None:
     bomb = gzip.compress(bytes(50_000_000))
     assert len(bomb) < 100_000
 
-    with serving(lambda asked: Answer(bomb, headers={"Content-Encoding": "gzip"})) as server:
-        with pytest.raises(ImageTooLargeError):
-            fetcher(server, max_bytes=100_000).fetch("/data/upload/7/a.png")
+    with (
+        serving(lambda asked: Answer(bomb, headers={"Content-Encoding": "gzip"})) as server,
+        pytest.raises(ImageTooLargeError),
+    ):
+        fetcher(server, max_bytes=100_000).fetch("/data/upload/7/a.png")
 
 
 def test_a_gzip_encoding_that_nobody_asked_for_is_undone() -> None:
@@ -559,16 +569,20 @@ def test_a_name_server_that_is_silent_is_a_timeout() -> None:
 
 
 def test_a_body_that_ends_early_is_an_error() -> None:
-    with serving(lambda asked: Answer(PICTURE, headers={"Content-Length": "1000"})) as server:
-        with pytest.raises(ImageError, match="before the picture was complete"):
-            fetcher(server).fetch("/data/upload/7/a.png")
+    with (
+        serving(lambda asked: Answer(PICTURE, headers={"Content-Length": "1000"})) as server,
+        pytest.raises(ImageError, match="before the picture was complete"),
+    ):
+        fetcher(server).fetch("/data/upload/7/a.png")
 
 
 def test_a_body_in_chunks_that_ends_early_is_an_error() -> None:
     pieces = [b"3\r\nabc\r\n", b"5\r\nde"]
-    with serving(lambda asked: Answer(pieces, headers={"Transfer-Encoding": "chunked"})) as server:
-        with pytest.raises(ImageError, match="cannot be fetched"):
-            fetcher(server).fetch("/data/upload/7/a.png")
+    with (
+        serving(lambda asked: Answer(pieces, headers={"Transfer-Encoding": "chunked"})) as server,
+        pytest.raises(ImageError, match="cannot be fetched"),
+    ):
+        fetcher(server).fetch("/data/upload/7/a.png")
 
 
 def test_a_body_in_chunks_is_put_together() -> None:
@@ -624,9 +638,9 @@ def test_a_label_studio_that_has_moved_is_named() -> None:
     with (
         serving(lambda asked: Answer(b"", 401)) as new,
         serving(lambda asked: redirect(f"{new.url}{asked.path}", 301)) as old,
+        pytest.raises(ImageForbiddenError, match=rf"is Label Studio at {new.url}\?"),
     ):
-        with pytest.raises(ImageForbiddenError, match=rf"is Label Studio at {new.url}\?"):
-            fetcher(old, allow_private_addresses=True).fetch("/data/upload/7/a.png")
+        fetcher(old, allow_private_addresses=True).fetch("/data/upload/7/a.png")
 
     assert new.authorizations == [None]
 

@@ -140,7 +140,7 @@ class ImageFetcher:
             status = response.status
             if status in REDIRECTS and "Location" in response.headers:
                 return self._redirected(hop, response.headers["Location"], uri)
-            if status == 200 and "html" not in response.headers.get("Content-Type", ""):
+            if status == 200 and "html" not in response.headers.get("Content-Type", "").lower():
                 return self._body(response, uri)
         if status == 401 and hop.may_renew and hop.credentials is not None:
             renewed = self._access.renewed_authorization(hop.credentials)
