@@ -39,7 +39,7 @@ def seeded_state(size: SamSize, seed: int = 0) -> dict[str, Tensor]:
     """A state dict with the official keys and shapes of `size`, its values drawn from `seed`."""
     with torch.device("meta"):
         empty = Sam(size).state_dict()
-    return {name: _values(name, tensor, seed) for name, tensor in empty.items()}
+    return {name: values_for(name, tensor, seed) for name, tensor in empty.items()}
 
 
 def write_seeded_checkpoint(path: Path, size: SamSize = MOBILE_SAM, seed: int = 0) -> Path:
@@ -55,8 +55,8 @@ def seeded_sam(size: SamSize, seed: int = 0) -> Sam:
     return model.eval()
 
 
-def _values(name: str, empty: Tensor, seed: int) -> Tensor:
-    """Values for one tensor; the name is part of the seed, so the order of the tensors does not matter."""
+def values_for(name: str, empty: Tensor, seed: int) -> Tensor:
+    """Values for a tensor of that name; the name is part of the seed, so the order of the tensors does not matter."""
     shape, kind = empty.shape, name.rpartition(".")[2]
     generator = torch.Generator().manual_seed(1_000_003 * seed + zlib.crc32(name.encode()))
     normal = torch.randn(shape, generator=generator)

@@ -95,12 +95,10 @@ class SamSegmenter:
         """
         check_image(image)
         height, width = image.shape[:2]
-        input_size = encoder_size((height, width), self.model.image_size)
-        # Pillow's bilinear filter widens when it shrinks, OpenCV's does not: the model was trained on the former
-        resized = PIL.Image.fromarray(image).resize(input_size[::-1], PIL.Image.Resampling.BILINEAR)
-        pixels = torch.from_numpy(np.array(resized)).to(self.device).permute(2, 0, 1)[None]  # (1, 3, h, w)
+        resized = resize_for_encoder(image, self.model.image_size)  # (h, w, 3)
+        pixels = torch.from_numpy(resized).to(self.device).permute(2, 0, 1)[None]  # (1, 3, h, w)
         features = self.model.image_encoder(self.model.preprocess(pixels).to(self.dtype))
-        return SamEmbedding(features, (height, width), input_size, self.fingerprint)
+        return SamEmbedding(features, (height, width), (resized.shape[0], resized.shape[1]), self.fingerprint)
 
     @torch.inference_mode()
     def low_res_masks(
@@ -237,6 +235,15 @@ def encoder_size(image_size: tuple[int, int], long_side: int) -> tuple[int, int]
     scale = long_side / max(image_size)
     height, width = (max(1, int(side * scale + 0.5)) for side in image_size)
     return height, width
+
+
+def resize_for_encoder(image: Image, long_side: int) -> Image:
+    """The image with `long_side` as its longer side.
+
+    By Pillow, whose bilinear filter grows wider as it shrinks a picture, as in training; OpenCV's does not.
+    """
+    height, width = encoder_size((image.shape[0], image.shape[1]), long_side)
+    return np.array(PIL.Image.fromarray(image).resize((width, height), PIL.Image.Resampling.BILINEAR))
 
 
 def weights_digest(model: Sam) -> str:

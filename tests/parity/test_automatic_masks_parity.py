@@ -1,0 +1,215 @@
+"""Segment everything finds the reference generator's masks, in its order: segment-anything 1.0 on the same weights.
+
+Seeded weights give noise that covers the picture, of which suppression leaves next to nothing. So both decoders get a
+blob added to each mask, at a place and of a size that depend on the prompt: now every filter drops some and keeps some.
+Predicted IoUs differ by float32's rounding; two masks whose scores are nearer than that may change places.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from sam_model.boxes import non_maximum_suppression
+from sam_model.masks import stability_score, without_holes, without_specks
+from sam_model.run_lengths import run_lengths_from_mask
+from sam_model.sam.automatic_masks import AutomaticMask, segment_everything
+from sam_model.sam.crops import crops_of, point_grids
+from sam_model.sam.everything_settings import everything_settings
+from sam_model.sam.segmenter import SamSegmenter
+from sam_model.types import Image
+from sam_testing.reference_pairs import Pair, picture_called
+from sam_testing.seeded_checkpoints import TINY_VIT_SAM, seeded_sam, seeded_state
+
+pytestmark = pytest.mark.parity
+
+TIE = 1e-4  # of predicted IoUs
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "plain": {"points_per_side": 12},
+    "batches": {"points_per_side": 7, "points_per_batch": 5},
+    "strict": {"points_per_side": 12, "pred_iou_thresh": 0.3, "stability_score_thresh": 0.8, "box_nms_thresh": 0.3},
+    "no filters": {"points_per_side": 5, "pred_iou_thresh": 0.0, "stability_score_thresh": 0.0, "box_nms_thresh": 1.0},
+    "crops": {"points_per_side": 8, "crop_n_layers": 2, "crop_n_points_downscale_factor": 2},
+    "overlapping crops": {"points_per_side": 6, "crop_n_layers": 1, "crop_overlap_ratio": 0.6, "crop_nms_thresh": 0.5},
+    "small regions": {"points_per_side": 10, "min_mask_region_area": 300},
+    "small regions in crops": {"points_per_side": 6, "crop_n_layers": 1, "min_mask_region_area": 150},
+    "own grid": {"points_per_side": None, "point_grids": [np.random.default_rng(1).random((40, 2))]},
+}
+LOOSE = {"pred_iou_thresh": 0.1, "stability_score_thresh": 0.75, "stability_score_offset": 0.3, "points_per_batch": 16}
+
+
+@pytest.fixture(scope="module")
+def tiny() -> tuple[Any, SamSegmenter]:
+    """The reference and ours as small models of all their parts, with the same weights."""
+    from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+
+    torch.set_num_threads(2)
+    size, width = TINY_VIT_SAM, TINY_VIT_SAM.width
+    reference = Sam(
+        image_encoder=ImageEncoderViT(
+            depth=3,
+            embed_dim=width,
+            img_size=size.image_size,
+            num_heads=2,
+            global_attn_indexes=(1,),
+            window_size=3,
+            out_chans=width,
+            use_rel_pos=True,
+            norm_layer=lambda channels: torch.nn.LayerNorm(channels, eps=1e-6),
+        ),
+        prompt_encoder=PromptEncoder(width, (size.grid, size.grid), (size.image_size, size.image_size), 16),
+        mask_decoder=MaskDecoder(
+            transformer=TwoWayTransformer(
+                size.decoder_depth, width, num_heads=size.decoder_heads, mlp_dim=size.decoder_mlp
+            ),
+            transformer_dim=width,
+        ),
+        pixel_mean=[123.675, 116.28, 103.53],
+        pixel_std=[58.395, 57.12, 57.375],
+    )
+    reference.load_state_dict(seeded_state(size, seed=3))
+    return reference.eval(), SamSegmenter(seeded_sam(size, seed=3), size.name)
+
+
+def add_blobs(module: torch.nn.Module, args: Any, kwargs: Any, output: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """A forward hook of mask decoders: hills of height 6 over the logits (P, M, h, w), by the prompt's first token."""
+    logits, iou = output
+    token = (kwargs["sparse_prompt_embeddings"] if kwargs else args[2])[:, 0]  # (P, C)
+    y, x = torch.meshgrid(*(torch.linspace(0, 1, side) for side in logits.shape[-2:]), indexing="ij")
+    centre = 0.35 + 0.3 * torch.sin(7 * token[:, :2])[..., None, None, None]  # (P, 2, 1, 1, 1)
+    radius = 0.04 + 0.25 * torch.sin(5 * token[:, 2:5])[..., None, None] ** 2  # (P, M, 1, 1)
+    distance = torch.hypot(x - centre[:, 0], y - centre[:, 1])
+    return 0.3 * logits + (6 * (1 - distance / radius)).clamp(min=-6), iou
+
+
+@contextmanager
+def blobs(*decoders: torch.nn.Module) -> Iterator[None]:
+    """Both decoders add blobs."""
+    hooks = [decoder.register_forward_hook(add_blobs, with_kwargs=True) for decoder in decoders]
+    yield
+    for hook in hooks:
+        hook.remove()
+
+
+@pytest.mark.parametrize("picture", ["landscape", "portrait"])
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_the_masks_are_the_reference_s(tiny: tuple[Any, SamSegmenter], picture: str, settings: dict[str, Any]) -> None:
+    reference, segmenter = tiny
+    image = picture_called(picture)
+
+    theirs, ours = generate(reference, segmenter, image, LOOSE | settings)
+
+    assert_same(theirs, ours)
+
+
+def test_the_filters_of_these_tests_keep_some_and_drop_some(tiny: tuple[Any, SamSegmenter]) -> None:
+    with blobs(tiny[1].model.mask_decoder):
+        counts = {
+            name: len(segment_everything(tiny[1], picture_called("landscape"), everything_settings(**LOOSE | settings)))
+            for name, settings in SETTINGS.items()
+        }
+
+    assert counts["no filters"] > 60
+    assert all(count > 10 for count in counts.values()), counts
+    assert counts["strict"] < counts["plain"] < 12 * 12 * 3
+
+
+def test_mobile_sam_finds_the_reference_s_masks(pairs: Callable[[str], Pair]) -> None:
+    pair = pairs("mobile_sam")
+    settings = LOOSE | {"points_per_side": 4, "crop_n_layers": 1, "crop_n_points_downscale_factor": 2}
+
+    theirs, ours = generate(pair.reference, pair.segmenter, picture_called("landscape"), settings)
+
+    assert_same(theirs, ours)
+    assert len(ours) >= 5
+
+
+@pytest.mark.parametrize("count", [1, 50, 1500])
+def test_suppression_keeps_what_torchvision_keeps(count: int) -> None:
+    from torchvision.ops import batched_nms
+
+    random = np.random.default_rng(count)
+    corner, sides = random.integers(0, 60, (count, 2)), random.integers(0, 40, (count, 2))
+    boxes = np.concatenate([corner, corner + sides], axis=1).astype(np.float32)
+    scores = random.integers(0, 20, count).astype(np.float32) / 20  # many ties
+
+    for threshold in (0.0, 0.3, 0.5, 0.7, 0.9):
+        theirs = batched_nms(torch.from_numpy(boxes), torch.from_numpy(scores), torch.zeros(count), threshold)
+        ours = non_maximum_suppression(boxes, scores, threshold)
+        assert sorted(ours) == sorted(theirs.tolist())
+        assert scores[ours].tolist() == scores[theirs].tolist()
+        if count <= 1000:  # above, torchvision sorts without keeping the order of equal scores
+            assert ours.tolist() == theirs.tolist()
+
+
+@pytest.mark.parametrize("size", [(480, 640), (601, 333), (20, 3000)])
+def test_crops_and_points_are_the_reference_s(size: tuple[int, int]) -> None:
+    from segment_anything.utils.amg import build_all_layer_point_grids, generate_crop_boxes
+
+    for ratio in (0.0, 512 / 1500, 0.7):
+        boxes, layers = generate_crop_boxes(size, 3, ratio)
+        crops = list(crops_of(size, 3, ratio))
+        assert [list(crop.box) for crop in crops] == boxes
+        assert [crop.layer for crop in crops] == layers
+    for theirs, ours in zip(build_all_layer_point_grids(13, 2, 2), point_grids(13, 2, 2), strict=True):
+        assert np.array_equal(theirs, ours)
+
+
+def test_what_is_made_of_a_mask_is_the_reference_s() -> None:
+    from segment_anything.utils.amg import calculate_stability_score, mask_to_rle_pytorch, remove_small_regions
+
+    random = np.random.default_rng(5)
+    for density in (0.1, 0.4, 0.6, 0.9):
+        logits = random.normal(0, 1, (37, 53)).astype(np.float32) + np.float32(density - 0.5)
+        mask = logits > 0
+        assert stability_score(logits, 0.0, 0.3) == float(calculate_stability_score(torch.from_numpy(logits), 0.0, 0.3))
+        (rle,) = mask_to_rle_pytorch(torch.from_numpy(mask)[None])
+        assert run_lengths_from_mask(mask).to_coco() == rle
+        for area in (2, 6, 5000):
+            for ours, mode in ((without_holes, "holes"), (without_specks, "islands")):
+                theirs, is_changed = remove_small_regions(mask, area, mode)
+                assert np.array_equal(ours(mask, area)[0], theirs)
+                assert ours(mask, area)[1] == is_changed
+
+
+def generate(
+    reference: Any, segmenter: SamSegmenter, image: Image, settings: dict[str, Any]
+) -> tuple[list[dict[str, Any]], list[AutomaticMask]]:
+    """What both find."""
+    if type(reference).__module__.startswith("mobile_sam"):
+        from mobile_sam import SamAutomaticMaskGenerator
+    else:
+        from segment_anything import SamAutomaticMaskGenerator
+    with blobs(reference.mask_decoder, segmenter.model.mask_decoder):
+        theirs = SamAutomaticMaskGenerator(reference, **settings).generate(image)
+        return theirs, segment_everything(segmenter, image, everything_settings(**settings))
+
+
+def assert_same(theirs: list[dict[str, Any]], ours: list[AutomaticMask]) -> None:
+    """The same masks in the same order up to ties, found by the same clicks in the same crops."""
+    assert len(ours) == len(theirs) > 0
+    for place, (their, our) in enumerate(zip(theirs, ours, strict=True)):
+        assert abs(our.predicted_iou - their["predicted_iou"]) <= TIE, place
+        rivals = [rival for rival in theirs if abs(rival["predicted_iou"] - our.predicted_iou) <= TIE]
+        their = min(rivals, key=lambda rival: distance(rival, our))
+        assert distance(their, our) <= 1e-3, place
+        x, y, width, height = their["bbox"]  # from the first pixel to the last
+        assert our.box == (x, y, x + width + 1, y + height + 1), place
+        assert abs(our.run_lengths.area - their["area"]) <= 1e-3 * their["area"] + 1
+        assert abs(our.stability_score - their["stability_score"]) <= 1e-3
+        assert np.allclose(our.point, their["point_coords"][0])
+        x, y, width, height = their["crop_box"]
+        assert our.crop_box == (x, y, x + width, y + height)
+
+
+def distance(their: dict[str, Any], our: AutomaticMask) -> float:
+    """One less the IoU of their mask and ours, and one more where another click made it."""
+    mask = our.mask
+    union = (mask | their["segmentation"]).sum()
+    is_other = not np.allclose(our.point, their["point_coords"][0])
+    return float(1 - (mask & their["segmentation"]).sum() / max(union, 1)) + is_other

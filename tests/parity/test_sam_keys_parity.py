@@ -1,0 +1,34 @@
+"""The keys and shapes of our models are the reference's; the golden lists of the other tests come from here."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from sam_model.sam.checkpoint import empty_sam
+from sam_model.sam.sizes import SIZES
+from sam_testing.reference_pairs import REFERENCE_NAMES, reference_package
+
+pytestmark = pytest.mark.parity
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+
+
+@pytest.mark.parametrize("name", REFERENCE_NAMES)
+def test_keys_and_shapes_are_the_reference_s(name: str) -> None:
+    device = "cpu" if name == "mobile_sam" else "meta"  # its TinyViT reads numbers while it is made
+    with torch.device(device):
+        reference = reference_package(name).sam_model_registry[REFERENCE_NAMES[name]]()
+
+    theirs = key_lines(reference.state_dict())
+
+    assert key_lines(empty_sam(SIZES[name]).state_dict()) == theirs
+    assert (GOLDEN / f"{name}_keys.txt").read_text().splitlines() == theirs
+
+
+def key_lines(state: dict[str, torch.Tensor]) -> list[str]:
+    """A line per tensor, sorted: name, shape, dtype."""
+    return sorted(
+        f"{name} {'x'.join(map(str, tensor.shape)) or 'scalar'} {str(tensor.dtype).removeprefix('torch.')}"
+        for name, tensor in state.items()
+    )

@@ -1,0 +1,94 @@
+"""Pairs of a reference model and ours with the same seeded weights, and the pictures that both look at.
+
+The reference packages are imported within the functions: only the parity suite's environment has them.
+"""
+
+import warnings
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from sam_model.sam.segmenter import SamEmbedding, SamSegmenter
+from sam_model.sam.sizes import SIZES
+from sam_model.types import Image
+from sam_testing.seeded_checkpoints import seeded_sam, seeded_state
+
+PICTURE_SIZES = {
+    "landscape": (375, 500),
+    "portrait": (640, 427),
+    "square": (512, 512),
+    "tiny": (24, 17),
+    "huge": (3000, 4000),
+}
+REFERENCE_NAMES = {"mobile_sam": "vit_t", "sam_b": "vit_b", "sam_l": "vit_l", "sam_h": "vit_h"}
+
+
+@dataclass
+class Pair:
+    """A reference model and our segmenter with the same weights."""
+
+    name: str
+    reference: Any  # segment_anything.modeling.Sam, or MobileSAM's copy of it
+    segmenter: SamSegmenter
+    predictor_type: Any  # the reference's SamPredictor
+    looks: dict[str, "Look"] = field(default_factory=dict)
+
+    def look(self, picture: str) -> "Look":
+        """Both look at a picture, once."""
+        if picture not in self.looks:
+            image = picture_called(picture)
+            predictor = self.predictor_type(self.reference)
+            predictor.set_image(image)
+            self.looks[picture] = Look(image, predictor, self.segmenter.embed(image))
+        return self.looks[picture]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What both remember of one picture."""
+
+    image: Image
+    predictor: Any  # the reference's SamPredictor, with its image set
+    embedding: SamEmbedding
+
+
+def reference_package(name: str) -> Any:
+    """The package with the reference of a model: `segment_anything` or `mobile_sam`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they use old names of timm's
+        if name == "mobile_sam":
+            import mobile_sam
+
+            return mobile_sam
+        import segment_anything
+
+        return segment_anything
+
+
+@cache
+def picture_called(name: str) -> Image:
+    """A picture with shades, shapes and noise, RGB uint8 (H, W, 3)."""
+    height, width = PICTURE_SIZES[name]
+    noise = np.random.default_rng(len(name))
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    y, x = y / height, x / width
+    picture = np.stack([x, y, 1 - x], axis=-1)
+    for _ in range(6):
+        centre_x, centre_y, radius = *noise.uniform(0, 1, 2), noise.uniform(0.05, 0.3)
+        picture[(x - centre_x) ** 2 + (y - centre_y) ** 2 < radius**2] = noise.uniform(0, 1, 3)
+    picture += noise.normal(0, 0.03, picture.shape)
+    return (picture.clip(0, 1) * 255).astype(np.uint8)
+
+
+@cache
+def pair_called(name: str) -> Pair:
+    """The pair of a model's name."""
+    torch.set_num_threads(2)
+    package = reference_package(name)
+    reference = package.sam_model_registry[REFERENCE_NAMES[name]]()
+    reference.load_state_dict(seeded_state(SIZES[name]))
+    reference.eval()
+    return Pair(name, reference, SamSegmenter(seeded_sam(SIZES[name]), name), package.SamPredictor)
