@@ -205,7 +205,7 @@ def browser(chromium_path: str) -> Iterator[Browser]:
 @pytest.fixture
 def editor(browser: Browser, services: Services) -> Iterator[Editor]:
     """A logged-in browser without a past."""
-    with browser.new_context(viewport={"width": 1400, "height": 900}) as context:
+    with browser.new_context(viewport={"width": 1400, "height": 800}) as context:
         context.set_default_timeout(20_000)
         editor = Editor(context.new_page(), services)
         editor.log_in()

@@ -12,7 +12,7 @@ from sam_backend.shapes.brush_rle import decode_mask
 from sam_model.types import Image as RgbImage
 from sam_model.types import Mask
 
-MASK_COLOUR = (255, 55, 95)  # the label's, in examples/labeling_configs
+MASK_COLOUR = (10, 132, 255)  # the label's, in examples/labeling_configs
 DRAWING_SCALE = 2  # the drawing is finer than the photograph, so that lines look smooth
 
 
