@@ -1,6 +1,10 @@
-"""From a probability per superpixel to a mask with exact borders: a narrow GrabCut, then a guided filter.
+"""From superpixels to a mask with exact borders: GrabCut in a narrow band, then a guided filter.
 
-Sources: GrabCut, Rother et al., SIGGRAPH 2004; guided image filtering, He et al., TPAMI 2013.
+Sources: GrabCut, Rother et al., SIGGRAPH 2004; guided image filtering, He et al., TPAMI 2013; the filter's
+coefficients are fitted on few pixels and applied to many, He & Sun, arXiv:1505.00996.
+
+GrabCut gets its first colour models from here, not from its own k-means: that one draws random numbers, and takes
+most of the time.
 """
 
 import cv2
@@ -9,35 +13,59 @@ from numpy.typing import NDArray
 
 from sam_model.classical.region_graph import Floats
 
-SURELY = 0.93
+COMPONENTS = 5  # of a colour model, as in cv2.grabCut
+SPREAD = 6.0  # least standard deviation of a component, in steps of 1/255
+LLOYD_ROUNDS = 6
 
 
-def guided_filter(guide: Floats, values: Floats, radius: int, smoothness: float) -> Floats:
-    """Smooth `values` (H, W) but not across the edges of `guide` (H, W)."""
+def colour_model(colours: Floats, weights: Floats) -> NDArray[np.float64]:
+    """A mixture of Gaussians (1, 65) in cv2.grabCut's layout, for colours (n, 3) with weights (n,).
+
+    Lloyd's k-means, begun with equal shares along the colours' main axis; no random numbers.
+    """
+    share = weights / weights.sum()
+    centred = colours - share @ colours
+    axis = np.linalg.eigh((centred * share[:, None]).T @ centred)[1][:, -1]
+    along = np.argsort(centred @ axis, kind="stable")
+    group = np.empty(len(colours), np.int64)
+    group[along] = np.minimum((np.cumsum(share[along]) * COMPONENTS).astype(int), COMPONENTS - 1)
+    means = np.zeros((COMPONENTS, 3))
+    for _ in range(LLOYD_ROUNDS):
+        mass = np.bincount(group, share, COMPONENTS)
+        sums = np.stack([np.bincount(group, share * colours[:, k], COMPONENTS) for k in range(3)], axis=1)
+        means = np.where(mass[:, None] > 0, sums / np.maximum(mass, 1e-9)[:, None], means)
+        group = ((colours[:, None] - means[None]) ** 2).sum(axis=2).argmin(axis=1)
+    mass = np.bincount(group, share, COMPONENTS)
+    covariances = np.tile(np.eye(3) * SPREAD**2, (COMPONENTS, 1, 1))
+    for k in range(COMPONENTS):
+        apart = colours[group == k] - means[k]
+        covariances[k] += (apart * share[group == k, None]).T @ apart / max(mass[k], 1e-9)
+    return np.concatenate([mass, means.ravel(), covariances.ravel()])[None]
+
+
+def cut(
+    photo: NDArray[np.uint8],
+    trimap: NDArray[np.uint8],
+    models: tuple[NDArray[np.float64], NDArray[np.float64]],
+    rounds: int,
+) -> NDArray[np.bool_]:
+    """GrabCut's object (H, W) in a photo (H, W, 3); `trimap` holds its four labels, `models` background and object."""
+    labels = trimap.copy()
+    is_object = (labels & 1) > 0
+    if is_object.any() and not is_object.all():
+        background, foreground = models[0].copy(), models[1].copy()
+        cv2.grabCut(photo, labels, (0, 0, 1, 1), background, foreground, rounds, cv2.GC_EVAL)
+    return np.asarray((labels & 1) > 0)
+
+
+def guided_coefficients(guide: Floats, values: Floats, radius: int, smoothness: float) -> tuple[Floats, Floats]:
+    """Slope and offset (H, W): `slope * guide + offset` is `values`, smooth except at the edges of `guide`."""
+    size = (2 * radius + 1, 2 * radius + 1)
 
     def mean(image: Floats) -> Floats:
-        return cv2.boxFilter(image, -1, (2 * radius + 1, 2 * radius + 1))
+        return np.asarray(cv2.boxFilter(image, cv2.CV_32F, size), np.float32)
 
     mean_guide, mean_values = mean(guide), mean(values)
-    slope = (mean(guide * values) - mean_guide * mean_values) / (
-        mean(guide * guide) - mean_guide * mean_guide + smoothness
-    )
-    return mean(slope) * guide + mean(mean_values - slope * mean_guide)
-
-
-def cut(photo: NDArray[np.uint8], probability: Floats, certain: NDArray[np.uint8]) -> Floats:
-    """One GrabCut round on RGB (H, W, 3), between where `probability` (H, W) is sure; returns a new probability.
-
-    `certain` (H, W) holds 1 where a prompt says object, 2 where it says background, else 0.
-    """
-    labels = np.where(probability > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
-    labels[probability > SURELY] = cv2.GC_FGD
-    labels[probability < 1 - SURELY] = cv2.GC_BGD
-    labels[certain == 1] = cv2.GC_FGD
-    labels[certain == 2] = cv2.GC_BGD
-    is_object = (labels & 1) > 0
-    if is_object.sum() <= 20 or (~is_object).sum() <= 20:
-        return probability
-    cv2.setRNGSeed(0)
-    cv2.grabCut(photo, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 1, cv2.GC_INIT_WITH_MASK)
-    return (0.65 * ((labels & 1) > 0) + 0.35 * probability).astype(np.float32)
+    variance = mean(guide * guide) - mean_guide * mean_guide
+    slope = (mean(guide * values) - mean_guide * mean_values) / (variance + np.float32(smoothness))
+    return mean(slope), mean(mean_values - slope * mean_guide)

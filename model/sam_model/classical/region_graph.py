@@ -32,17 +32,30 @@ class RegionGraph:
     area: Floats  # (n,), share of the image
     colour: Floats  # (n, 3), mean Lab
     centre: Floats  # (n, 2), x and y in working pixels
-    on_border: NDArray[np.bool_]  # (n,)
+    extent: Floats  # (n, 4), x_min, y_min, x_max, y_max in working pixels
+    rim: Floats  # (n,), pixels on the border of the image
+    pairs: NDArray[np.int64]  # (P, 2), the regions that touch
+    shared: Floats  # (P,), pixel edges that a pair shares
+    step: Floats  # (P,), how unlike a pair is: colour and edge between them
     geodesic: Floats  # cheapest path: the sum of its steps
     minimax: Floats  # easiest path: its highest step
     background: Floats  # (n,), 0..1
     alike: Floats  # colour kernel, 0..1
-    smoothing: Floats  # graph Laplacian
 
     @property
     def count(self) -> int:
         """The number of superpixels."""
         return int(self.area.size)
+
+    @property
+    def diagonal(self) -> float:
+        """Length of the working image's diagonal, in its pixels."""
+        return float(np.hypot(*self.labels.shape))
+
+    def region_at(self, xy: tuple[float, float] | Floats) -> int:
+        """The superpixel under a point, in working pixels."""
+        height, width = self.labels.shape
+        return int(self.labels[min(max(int(xy[1]), 0), height - 1), min(max(int(xy[0]), 0), width - 1)])
 
     @property
     def nbytes(self) -> int:
@@ -68,21 +81,31 @@ def region_graph(lab: Floats, labels: NDArray[np.int32]) -> RegionGraph:
     geodesic, minimax = _geodesic(n, i, j, step), _minimax(n, i, j, step)
     area = pixels / pixels.sum()
 
-    affinity = np.zeros((n, n))
-    affinity[i, j] = np.exp(-unlike[i, j] / (2 * 8.0**2) - (strength / 5) ** 2 / 2) * np.minimum(shared, 30) / 15
-    affinity += affinity.T
     return RegionGraph(
         labels=labels,
         area=area.astype(np.float32),
         colour=colour.astype(np.float32),
         centre=centre.astype(np.float32),
-        on_border=border > 0,
+        extent=_extent(labels, n),
+        rim=border.astype(np.float32),
+        pairs=np.stack([i, j], axis=1),
+        shared=shared.astype(np.float32),
+        step=step.astype(np.float32),
         geodesic=geodesic.astype(np.float32),
         minimax=minimax.astype(np.float32),
         background=_background(geodesic, area, border / border.sum()).astype(np.float32),
         alike=np.exp(-unlike / (2 * SAME_COLOUR**2)).astype(np.float32),
-        smoothing=(np.diag(affinity.sum(axis=1)) - affinity).astype(np.float32),
     )
+
+
+def _extent(labels: NDArray[np.int32], n: int) -> Floats:
+    """The bounding box of every region (n, 4)."""
+    y, x = np.mgrid[0 : labels.shape[0], 0 : labels.shape[1]]
+    least, most = np.full((n, 2), np.inf), np.zeros((n, 2))
+    for axis, values in enumerate((x, y)):
+        np.minimum.at(least[:, axis], labels.ravel(), values.ravel())
+        np.maximum.at(most[:, axis], labels.ravel(), values.ravel() + 1)
+    return np.concatenate([least, most], axis=1).astype(np.float32)
 
 
 def edge_strength(lab: Floats) -> Floats:

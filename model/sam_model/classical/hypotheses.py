@@ -1,0 +1,127 @@
+"""Hypotheses: the sets of superpixels that an object could be, grown around a click or into a box.
+
+A set is a row of a boolean matrix (M, n). Each family orders the regions by one kind of evidence and takes the first
+ones, up to a series of areas; what does not hang together with the click is cut off.
+
+Sources: geodesic growth, Bai & Sapiro, ICCV 2007; many nested figure-ground proposals from one seed, Carreira &
+Sminchisescu, CPMC, TPAMI 2012; colour models refined by what they explain, GrabCut, Rother et al., SIGGRAPH 2004.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
+
+from sam_model.classical.region_graph import Floats, RegionGraph
+from sam_model.types import Box
+
+Sets = NDArray[np.bool_]
+
+AREAS = np.geomspace(0.003, 0.75, 18)  # shares of the image
+FILLS = np.linspace(0.25, 1.0, 13)  # shares of the box
+REACHES = np.array([0.08, 0.15, 0.3], np.float32)  # of a click, as shares of the image's diagonal
+BOX_FOCUS = np.array([0.5, 1.0, 2.0], np.float32)  # how much more the middle of a box belongs than its corners
+DETOURS = (5, 15, 40)  # path length that one diagonal of straight distance is worth
+SEED_REACH = 1.5  # path length at which a clicked region's say has fallen to 1/e
+COLOUR_ROUNDS = 3
+TRUST = 1.2  # of a colour's log ratio, as a logit
+
+
+def grown_from_click(graph: RegionGraph, xy: Floats, inside: Floats, outside: Floats) -> Sets:
+    """Sets around a click at `xy` (working pixels).
+
+    `inside` and `outside` (n,) say how far regions are known to belong, or not, to what was clicked.
+    """
+    region = graph.region_at(xy)
+    straight = np.linalg.norm(graph.centre - xy, axis=1) / graph.diagonal
+    path = graph.geodesic[region]
+    to_rim = graph.geodesic[graph.rim > 0].min(axis=0)
+    near = np.exp(-(straight[:, None] ** 2) / (2 * REACHES**2))  # (n, R): a column per reach
+    belongs = np.maximum(np.exp(-path / SEED_REACH)[:, None] * near, inside[:, None])
+    beside = outside[:, None] + 0.5 * (1 - near)
+    ratio = np.zeros_like(near)
+    for _ in range(COLOUR_ROUNDS):
+        ratio = colour_log_ratio(graph, belongs, beside)
+        belongs = np.maximum(near / (1 + np.exp(-TRUST * ratio)), inside[:, None])
+        belongs[region] = 1
+    by_colour = 0.2 * path[:, None] - ratio - np.log(near + 1e-6)
+    loose = [path + detour * straight for detour in DETOURS] + [path - 0.5 * to_rim, *by_colour.T]
+    tied = [graph.minimax[region] + 1e-3 * path, path, straight]
+    sets = np.concatenate([_first_ones(order, graph.area, AREAS) for order in loose])
+    sets[:, region] = True
+    return np.concatenate([_connected_to(graph, sets, region), *(_first_ones(o, graph.area, AREAS) for o in tied)])
+
+
+def grown_in_box(graph: RegionGraph, box: Box, inside: Floats) -> Sets:
+    """Sets in a box (working pixels); `inside` (n,) is each region's share in it."""
+    outwards = steps_outwards(graph, box)
+    from_middle = np.linalg.norm(outwards, axis=1)
+    ring = surroundings(graph, box, inside) + 0.02
+    away = inside < 0.2
+    path = graph.geodesic[away if away.any() else graph.rim > 0].min(axis=0)
+    climb = graph.minimax[away if away.any() else graph.rim > 0].min(axis=0)
+    near = np.exp(-(from_middle[:, None] ** 2) * BOX_FOCUS)
+    belongs = inside[:, None] * near
+    beside = np.repeat(ring[:, None], BOX_FOCUS.size, axis=1)
+    ratio = np.zeros_like(near)
+    for _ in range(COLOUR_ROUNDS + 1):
+        ratio = colour_log_ratio(graph, belongs, beside)
+        belongs = inside[:, None] * near / (1 + np.exp(-TRUST * ratio))
+        beside = ring[:, None] + 0.3 * inside[:, None] * (1 - near) / (1 + np.exp(TRUST * ratio))
+    orders = [from_middle, -path, -climb - 0.01 * path, *(-ratio).T, *(-ratio - np.log(near + 1e-6)).T]
+    orders += list((-ratio + 0.8 * from_middle[:, None] - 0.25 * np.minimum(path, 10)[:, None]).T)
+    in_box = inside >= min(0.35, float(inside.max()))
+    areas = FILLS * float((graph.area * inside).sum())
+    sets = [_first_ones(np.where(in_box, order, np.inf), graph.area * in_box, areas) & in_box for order in orders]
+    return np.concatenate([*sets, in_box[None]])
+
+
+def share_in_box(graph: RegionGraph, box: Box) -> Floats:
+    """Which share of each superpixel (n,) lies in the box."""
+    height, width = graph.labels.shape
+    x = np.clip(np.minimum(np.arange(width) + 1, box[2]) - np.maximum(np.arange(width), box[0]), 0, 1)
+    y = np.clip(np.minimum(np.arange(height) + 1, box[3]) - np.maximum(np.arange(height), box[1]), 0, 1)
+    inside = np.bincount(graph.labels.ravel(), np.outer(y, x).ravel(), graph.count)
+    return (inside / np.bincount(graph.labels.ravel(), minlength=graph.count)).astype(np.float32)
+
+
+def steps_outwards(graph: RegionGraph, box: Box) -> Floats:
+    """Where each region's centre is in the box: (n, 2), 0 in the middle, -1 and 1 on the sides."""
+    x0, y0, x1, y1 = box
+    half = np.maximum([(x1 - x0) / 2, (y1 - y0) / 2], 0.5)
+    return ((graph.centre - np.array([(x0 + x1) / 2, (y0 + y1) / 2])) / half).astype(np.float32)
+
+
+def surroundings(graph: RegionGraph, box: Box, inside: Floats) -> Floats:
+    """How much each region (n,) counts as what lies around the box; it fades within half a box."""
+    beyond = np.clip(np.abs(steps_outwards(graph, box)).max(axis=1) - 1, 0, 3)
+    return np.where(inside < 0.5, np.exp(-2 * beyond**2), 0).astype(np.float32)
+
+
+def colour_log_ratio(graph: RegionGraph, belongs: Floats, beside: Floats) -> Floats:
+    """How much more a region's colour is found in the one than in the other; all (n, R)."""
+    one, other = belongs * graph.area[:, None], beside * graph.area[:, None]
+    of_one = graph.alike @ one / (one.sum(axis=0) + 1e-9)
+    of_other = graph.alike @ other / (other.sum(axis=0) + 1e-9)
+    ratio: Floats = np.log((of_one + 0.01) / (of_other + 0.01))
+    return ratio
+
+
+def _first_ones(order: NDArray[np.floating], area: Floats, areas: NDArray[np.float64]) -> Sets:
+    """The regions that come first in `order` (n,), as many as fill each of `areas`."""
+    by_order = np.argsort(order, kind="stable")
+    rank = np.empty(order.size, np.int64)
+    rank[by_order] = np.arange(order.size)
+    last = np.searchsorted(np.cumsum(area[by_order]), areas)
+    return np.asarray(rank[None] <= last[:, None])
+
+
+def _connected_to(graph: RegionGraph, sets: Sets, region: int) -> Sets:
+    """Of each set the part that hangs together with `region`; one graph search for all sets."""
+    m, n = sets.shape
+    i, j = graph.pairs.T
+    row, pair = np.nonzero(sets[:, i] & sets[:, j])
+    links = (row * n + i[pair], row * n + j[pair])
+    _, part = connected_components(csr_matrix((np.ones(row.size, np.int8), links), (m * n, m * n)), directed=False)
+    part = part.reshape(m, n)
+    return np.asarray(sets & (part == part[:, [region]]))

@@ -1,0 +1,102 @@
+"""From prompts to superpixels: the set with the greatest expected IoU over all hypotheses, click after click.
+
+A box gives the first answer; every click then corrects the answer before it. The clicks of a prompt are gone through
+in their order each time, so that nothing has to be remembered between two calls.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sam_model.classical.hypotheses import SEED_REACH, Sets, grown_from_click, grown_in_box, share_in_box
+from sam_model.classical.plausibility import box_plausibility, click_plausibility
+from sam_model.classical.region_graph import Floats, RegionGraph
+from sam_model.types import Box, Point
+
+SURE = 4.0  # how much more a clicked region counts than what merely looks like background
+
+
+@dataclass(frozen=True)
+class RegionAnswer:
+    """A set of superpixels (n,), each region's probability (n,) over all hypotheses, and the set's expected IoU."""
+
+    members: Sets
+    probability: Floats
+    expected_iou: float
+
+
+def answer_prompt(graph: RegionGraph, points: tuple[Point, ...], box: Box | None) -> RegionAnswer:
+    """The best set for points and box in working pixels; empty if nothing says where the object is."""
+    n = graph.count
+    answer = RegionAnswer(np.zeros(n, bool), np.zeros(n, np.float32), 0.0)
+    allowed = np.ones(n, bool)
+    if box is not None:
+        inside = share_in_box(graph, box)
+        sets = _distinct(grown_in_box(graph, box, inside))
+        answer = _best(graph, sets, box_plausibility(graph, sets, box, inside))
+        if all(_holds(box, point) for point in points if point.is_positive):
+            allowed = inside >= min(0.35, float(inside.max()))
+    first = next((k for k, point in enumerate(points) if point.is_positive or box is not None), len(points))
+    in_order = points[first : first + 1] + points[:first] + points[first + 1 :]
+    if first < len(points):
+        for k in range(1, len(in_order) + 1):
+            answer = _corrected(graph, answer, in_order[:k], allowed)
+    return answer
+
+
+def _corrected(graph: RegionGraph, before: RegionAnswer, points: tuple[Point, ...], allowed: Sets) -> RegionAnswer:
+    """The answer after the last one of `points`."""
+    click = points[-1]
+    xy = np.array([click.x, click.y], np.float32)
+    positive = [graph.region_at((point.x, point.y)) for point in points if point.is_positive]
+    negative = [graph.region_at((point.x, point.y)) for point in points if not point.is_positive]
+    like_object, like_background = _near(graph, positive), _near(graph, negative)
+    not_object = graph.background + SURE * like_background
+    if click.is_positive:
+        grown = grown_from_click(graph, xy, like_object, not_object)
+        sets = np.concatenate([before.members | grown, grown]) if before.members.any() else grown
+    else:
+        not_removed = 0.5 * graph.background + SURE * like_object + 0.3 * before.members
+        grown = grown_from_click(graph, xy, like_background, not_removed.astype(np.float32))
+        sets = before.members & ~grown
+        last = next((point for point in reversed(points) if point.is_positive), None)
+        if last is not None:
+            anew = grown_from_click(graph, np.array([last.x, last.y], np.float32), like_object, not_object)
+            sets = np.concatenate([sets, anew])
+    sets &= allowed
+    sets[:, negative] = False
+    sets[:, positive] = True
+    sets = _distinct(sets)
+    if not len(sets):
+        return RegionAnswer(np.zeros(graph.count, bool), np.zeros(graph.count, np.float32), 0.0)
+    return _best(graph, sets, click_plausibility(graph, sets, before.members, xy))
+
+
+def _near(graph: RegionGraph, regions: list[int]) -> Floats:
+    """How close (n,) each region is to the nearest of `regions`, 1 in them."""
+    if not regions:
+        return np.zeros(graph.count, np.float32)
+    near: Floats = np.exp(-graph.geodesic[regions].min(axis=0) / SEED_REACH)
+    return near
+
+
+def _holds(box: Box, point: Point) -> bool:
+    return box[0] <= point.x <= box[2] and box[1] <= point.y <= box[3]
+
+
+def _distinct(sets: Sets) -> Sets:
+    """The sets that are not empty, each once."""
+    packed = np.packbits(sets[sets.any(axis=1)], axis=1)
+    return np.unpackbits(np.unique(packed, axis=0), axis=1, count=sets.shape[1]).astype(bool)
+
+
+def _best(graph: RegionGraph, sets: Sets, plausibility: Floats) -> RegionAnswer:
+    """The set (of M, n) that overlaps most with all others, each by its plausibility."""
+    weight = np.exp(plausibility - plausibility.max()).astype(np.float32)
+    weight /= weight.sum()
+    rooted = sets * np.sqrt(graph.area)
+    both = rooted @ rooted.T
+    area = np.diag(both)
+    expected = (both / (area[:, None] + area[None] - both)) @ weight
+    best = int(expected.argmax())
+    return RegionAnswer(sets[best], weight @ sets, float(expected[best]))
