@@ -21,7 +21,7 @@ A decoded pixel is visible where **alpha is not 0**. The converter's COCO export
 and nothing that was painted gets lost.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from functools import cache
 
 import numpy as np
@@ -33,6 +33,7 @@ WORD_BITS, RUN_BITS = 8, (3, 4, 8, 16)  # what Label Studio writes
 LONGEST_RUN = 2 ** RUN_BITS[-1] // CHANNELS  # pixels
 RECORDS_AT_ONCE = 1 << 16  # while encoding: temporaries stay in the processor's cache
 LANE_BITS = 2048  # while decoding: a lane has a hundred records or so
+FEWEST_LANES = 64  # below, walking side by side costs more than it saves
 RUN_UP_BITS = 256  # of a lane; some ten records, enough to fall into step
 
 Integers = NDArray[np.int64]
@@ -227,6 +228,8 @@ class _Stream:
     def record_begins(self) -> Integers:
         """The position of each record, in order; what follows the last value is read as records too."""
         lanes = np.arange(HEADER_BITS, self.bit_count, LANE_BITS)
+        if lanes.size < FEWEST_LANES:
+            return np.array(self._walk(HEADER_BITS, self.bit_count)[0], np.int64)
         ends = np.minimum(lanes + LANE_BITS, self.bit_count)
         entries = np.maximum(lanes - RUN_UP_BITS, HEADER_BITS)
         while (before := entries < lanes).any():
@@ -238,13 +241,13 @@ class _Stream:
         walked = np.stack(rows, axis=1)  # (lanes, records)
         is_begin = walked < ends[:, None]
 
-        strays, position = [], HEADER_BITS
+        strays: list[int] = []
+        position = HEADER_BITS
         for lane, (entry, leave, end) in enumerate(zip(entries.tolist(), exits.tolist(), ends.tolist(), strict=True)):
             if position != entry:
                 known = set(walked[lane, is_begin[lane]].tolist())
-                while position < end and position not in known:
-                    strays.append(position)
-                    position += self._size_at(position)
+                begins_before, position = self._walk(position, end, known)
+                strays += begins_before
                 is_begin[lane] &= walked[lane] >= position
             if position < end:
                 position = leave
@@ -258,11 +261,15 @@ class _Stream:
         values = self.window(at + 3 + self.run_sizes[kinds]) >> np.uint32(32 - high)
         return np.where((kinds > 3) & ((values == 0) | (values == 2**high - 1)), sizes, 1)
 
-    def _size_at(self, position: int) -> int:
-        """One record's size in bits."""
-        byte = position >> 3
-        window = int.from_bytes(self.data[byte : byte + 4]) << (position & 7) & 0xFFFFFFFF
-        kind = window >> 29
-        size = self.sizes[kind & 3]
-        length = 1 if kind > 3 else 1 + ((window & 0x1FFFFFFF) >> 29 - size)
-        return 3 + size + length * self.word_size
+    def _walk(self, position: int, end: int, known: Set[int] = frozenset()) -> tuple[list[int], int]:
+        """The records from `position` to one that is known, or to the end; and where that is."""
+        begins = []
+        while position < end and position not in known:
+            begins.append(position)
+            byte = position >> 3
+            window = int.from_bytes(self.data[byte : byte + 4]) << (position & 7) & 0xFFFFFFFF
+            kind = window >> 29
+            size = self.sizes[kind & 3]
+            length = 1 if kind > 3 else 1 + ((window & 0x1FFFFFFF) >> 29 - size)
+            position += 3 + size + length * self.word_size
+        return begins, position
