@@ -8,6 +8,7 @@ import torch
 from sam_model.sam.checkpoint import empty_sam
 from sam_model.sam.sizes import SIZES
 from sam_testing.reference_pairs import REFERENCE_NAMES, reference_package
+from sam_testing.seeded_checkpoints import key_lines
 
 pytestmark = pytest.mark.parity
 
@@ -24,11 +25,3 @@ def test_keys_and_shapes_are_the_reference_s(name: str) -> None:
 
     assert key_lines(empty_sam(SIZES[name]).state_dict()) == theirs
     assert (GOLDEN / f"{name}_keys.txt").read_text().splitlines() == theirs
-
-
-def key_lines(state: dict[str, torch.Tensor]) -> list[str]:
-    """A line per tensor, sorted: name, shape, dtype."""
-    return sorted(
-        f"{name} {'x'.join(map(str, tensor.shape)) or 'scalar'} {str(tensor.dtype).removeprefix('torch.')}"
-        for name, tensor in state.items()
-    )

@@ -55,6 +55,14 @@ def seeded_sam(size: SamSize, seed: int = 0) -> Sam:
     return model.eval()
 
 
+def key_lines(state: dict[str, Tensor]) -> list[str]:
+    """A line per tensor, sorted: name, shape, dtype; as in the golden lists of the official keys."""
+    return sorted(
+        f"{name} {'x'.join(map(str, tensor.shape)) or 'scalar'} {str(tensor.dtype).removeprefix('torch.')}"
+        for name, tensor in state.items()
+    )
+
+
 def values_for(name: str, empty: Tensor, seed: int) -> Tensor:
     """Values for a tensor of that name; the name is part of the seed, so the order of the tensors does not matter."""
     shape, kind = empty.shape, name.rpartition(".")[2]
