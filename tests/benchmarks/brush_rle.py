@@ -3,8 +3,8 @@
 Measured: from a boolean mask (H, W) to the list of bytes, and from that list back to the mask. Each click's answer is
 encoded once, and a bulk run encodes every region, so this is in each mask's way; the converter takes a good
 part of a second for a 12-megapixel mask. It is called as its users do: `mask2rle` with `mask * 255` as uint8, and
-`decode_rle` plus the alpha channel. `encode to array` is what the backend does, as orjson needs no list; `orjson` and `json` write the
-whole text from array and list. Every result is checked before it is timed.
+`decode_rle` plus the alpha channel. `encode to array` is what the backend does, as orjson needs no list; `orjson`
+and `json` write the whole text from array and list. Every encoding is checked before it is timed.
 
     python tests/benchmarks/brush_rle.py [--rounds 15] [--converter-rounds 3]
 """
