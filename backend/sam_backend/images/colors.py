@@ -1,5 +1,6 @@
 """Whatever a file's numbers are -> 8 bits per channel, and transparency -> white."""
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -10,8 +11,11 @@ Pixels = NDArray[np.uint8]
 def colour_and_alpha(image: Image.Image) -> tuple[Pixels, Pixels | None]:
     """The colours (H, W) or (H, W, 3) of a loaded picture, and its opacity (H, W) where it has one.
 
-    Of 16 bits the upper 8 are kept, as Chromium 156 does. CMYK becomes RGB without regard to its profile.
+    Of 16 bits the upper 8 are kept, as Chromium 156 does; more of them are stretched. CMYK becomes RGB without
+    regard to its profile.
     """
+    if image.mode in ("I", "F"):
+        return stretched(np.asarray(image)), None
     if image.mode.startswith("I;16"):
         return (np.asarray(image) >> 8).astype(np.uint8), None
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
@@ -33,9 +37,8 @@ def clear_outside(frame: tuple[int, int, int, int], colour: Pixels, alpha: Pixel
 
 def over_white(colour: Pixels, alpha: Pixels) -> Pixels:
     """Colours (H, W, 3) of this opacity over white, Label Studio's page: what nobody sees can be any colour."""
-    weight = alpha[..., np.newaxis].astype(np.uint16)
-    mixed: Pixels = ((colour * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
-    return mixed
+    weight = cv2.merge([alpha] * 3)
+    return np.asarray(cv2.add(cv2.multiply(colour, weight, scale=1 / 255), 255 - weight), dtype=np.uint8)
 
 
 def stretched(values: NDArray[np.integer | np.floating]) -> Pixels:
