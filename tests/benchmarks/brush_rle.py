@@ -9,7 +9,6 @@ and `json` write the whole text from array and list. Every encoding is checked b
     python tests/benchmarks/brush_rle.py [--rounds 15] [--converter-rounds 3]
 """
 
-# ruff: noqa: T201 - a table for people is printed
 import argparse
 import datetime
 import json
