@@ -86,9 +86,9 @@ def _go_on(url: str, part: Path, size: int, on_progress: OnProgress | None, prox
             pool.request("GET", url, headers=headers, preload_content=False, timeout=TIMEOUT, retries=RETRIES)
         ) as r,
     ):
-        _check_status(r, url, part)
-        if not (r.status == 206 and r.headers.get("Content-Range", "").startswith(f"bytes {done}-")):
-            done = 0  # the whole file comes, since there is another one now, or the server knows no parts
+        _check_answer(r, url, part)
+        if r.status == 200:  # the whole file: there is another one now, or the server knows no parts
+            done = 0
             part.unlink(missing_ok=True)
         mark_file.write_text(_mark(r)) if _mark(r) else mark_file.unlink(missing_ok=True)
         with part.open("ab") as file:
@@ -103,13 +103,15 @@ def _go_on(url: str, part: Path, size: int, on_progress: OnProgress | None, prox
         raise urllib3.exceptions.ProtocolError(f"the server ends after {done} of {size} bytes")
 
 
-def _check_status(response: urllib3.BaseHTTPResponse, url: str, part: Path) -> None:
-    if response.status == 416:  # there is a shorter file now than the one that this part is of
-        part.unlink(missing_ok=True)
-    if response.status in (416, 429) or response.status >= 500:
-        raise urllib3.exceptions.HTTPError(f"the server answers {response.status}")
-    if response.status not in (200, 206):
-        raise WeightsUnavailableError(f"{url} answers {response.status} {response.reason or ''}".rstrip())
+def _check_answer(response: urllib3.BaseHTTPResponse, url: str, part: Path) -> None:
+    status, span = response.status, response.headers.get("Content-Range", "")
+    if status == 416 or (status == 206 and not span.startswith(f"bytes {_size_of(part)}-")):
+        part.unlink(missing_ok=True)  # a shorter file than the one this part is of, or not the bytes asked for
+        raise urllib3.exceptions.HTTPError(f"the server answers {status} with the range {span!r}")
+    if status == 429 or status >= 500:
+        raise urllib3.exceptions.HTTPError(f"the server answers {status}")
+    if status not in (200, 206):
+        raise WeightsUnavailableError(f"{url} answers {status} {response.reason or ''}".rstrip())
 
 
 def _mark(response: urllib3.BaseHTTPResponse) -> str:

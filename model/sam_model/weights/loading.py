@@ -69,11 +69,15 @@ def _tensors(content: object, file: str) -> dict[str, Tensor]:
             if isinstance(content.get(wrapper), Mapping):
                 content = content[wrapper]
                 break
-    if not isinstance(content, Mapping) or not content:
-        raise BrokenWeightsError(f"{file} holds a {type(content).__name__}; needed: names and their tensors")
+    if not isinstance(content, Mapping):
+        raise BrokenWeightsError(f"{file} holds something of type {type(content).__name__}; needed: named tensors")
+    if not content:
+        raise BrokenWeightsError(f"{file} holds nothing; needed: named tensors")
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise BrokenWeightsError(f"{file} holds a {type(value).__name__} under {name!r}; needed: a tensor")
+            raise BrokenWeightsError(
+                f"{file} holds something of type {type(value).__name__} under {name!r}; needed: a name and a tensor"
+            )
     return dict(content)
 
 
