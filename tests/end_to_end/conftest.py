@@ -167,14 +167,22 @@ def chromium_path() -> str:
 
 
 @pytest.fixture(scope="session")
-def services(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, chromium_path: str
-) -> Iterator[Services]:
-    """Label Studio with one user, and the backend with the classical segmenter; Chromium is asked for first."""
+def label_studio_program() -> Path:
+    """The program `label-studio`, of .venv-labelstudio or of the PATH."""
     try:
-        program = find_label_studio()
+        return find_label_studio()
     except LabelStudioMissingError as error:
         _not_possible(str(error))
+
+
+@pytest.fixture(scope="session")
+def services(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    label_studio_program: Path,
+    chromium_path: str,
+) -> Iterator[Services]:
+    """Label Studio with one user, and the backend with the classical segmenter; Chromium must be there too."""
     directory = tmp_path_factory.mktemp("end_to_end")
     logs = request.config.stash[LOGS] = [directory / "label-studio.log", directory / "backend.log"]
     login = load_or_make_login(directory / "login.json")
@@ -182,7 +190,7 @@ def services(
     url = label_studio_url(port)
     with ExitStack() as programs:
         label_studio = programs.enter_context(
-            start_label_studio(program, directory / "data", port, login.email, login.password, logs[0])
+            start_label_studio(label_studio_program, directory / "data", port, login.email, login.password, logs[0])
         )
         label_studio.wait_for(f"{url}/health", 180, lambda waited_s: None)
         token = create_personal_access_token(url, login.email, login.password)

@@ -85,18 +85,29 @@ class ChildProcess:
             os.killpg(self._process.pid, number)
 
 
-def free_port(wanted: int, host: str = "127.0.0.1") -> int:
-    """`wanted`, or the next port above it that nobody listens on; 0 leaves the choice to the system.
+def free_port(wanted: int) -> int:
+    """`wanted`, or the next port above it that nobody on this machine listens on; 0 leaves the choice to the system.
 
     Raises:
         OSError: none of a hundred is free.
     """
     for port in range(wanted, wanted + 100) if wanted else [0]:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # old connections may linger
-            try:
-                probe.bind((host, port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
+        chosen = _bindable(socket.AF_INET, "127.0.0.1", port)
+        # a browser may try ::1 first for localhost, and would find a stranger there
+        if chosen is not None and (not _has_ipv6() or _bindable(socket.AF_INET6, "::1", chosen) is not None):
+            return chosen
     raise OSError(f"no port from {wanted} to {wanted + 99} is free")
+
+
+def _bindable(family: socket.AddressFamily, host: str, port: int) -> int | None:
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of the last run may linger
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return None
+        return int(probe.getsockname()[1])
+
+
+def _has_ipv6() -> bool:
+    return socket.has_ipv6 and _bindable(socket.AF_INET6, "::1", 0) is not None

@@ -40,7 +40,7 @@ from sam_backend.label_studio.api import (
 )
 
 PROJECT_TITLE = "Click to mask"
-PROJECT_DESCRIPTION = "Open a photograph, switch Auto-Annotation on, choose a label and a magic tool, and click."
+PROJECT_DESCRIPTION = "Open a photograph, switch Auto-Annotation on, take the pink tool, choose a label, click."
 BACKEND_TITLE = "label-studio-sam"
 SIGN_OF_LIFE_S = 10.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -182,8 +182,9 @@ def _welcome(url: str, login: Login) -> list[str]:
         f"  login         {login.email}",
         f"  password      {login.password}",
         "",
-        "  Open a photograph, switch Auto-Annotation on (below the picture), choose a label, then the magic point",
-        "  or rectangle on the left, and click on something. Alt+click says what does not belong to it.",
+        "  Open a photograph, switch Auto-Annotation on (below it), take the pink tool (on its right; it holds points",
+        "  and rectangles), choose a label and click on something. Alt+click marks what does not belong to it;",
+        "  the green tick accepts the mask.",
         "",
         "  Ctrl-C ends it all.",
     ]

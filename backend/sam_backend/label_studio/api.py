@@ -111,7 +111,7 @@ class LabelStudioApi:
     def move_backend(self, project: int, backend: int, url: str) -> ConnectedBackend:
         """Tell Label Studio that a backend has another address now."""
         body = {"project": project, "url": url}  # without the project Label Studio 1.23.2 answers 500
-        return _backend(self._call("PATCH", f"/api/ml/{backend}/", body))
+        return _backend(self._call("PATCH", f"/api/ml/{backend}", body))
 
     def ask_backend(self, backend: int, task: int, context: Json) -> Json:
         """What the editor does after a click: prompts go to the backend, its prediction comes back.
@@ -197,7 +197,8 @@ def _send(http: urllib3.PoolManager, method: str, url: str, **options: Any) -> u
 def _json(call: str, response: urllib3.BaseHTTPResponse) -> Json:
     text = response.data.decode("utf-8", "replace")
     if response.status not in (200, 201):
-        raise LabelStudioApiError(f"{call} answered {response.status}: {text[:500]}")
+        words = "a web page" if text.lstrip().startswith("<") else text[:500]
+        raise LabelStudioApiError(f"{call} answered {response.status}: {words}")
     try:
         return json.loads(text)
     except ValueError:

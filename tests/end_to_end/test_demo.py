@@ -1,0 +1,34 @@
+"""What `make demo` does, in a folder of its own, twice: made once, found again, nothing left running."""
+
+import socket
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sam_backend.demo.child_process import free_port
+from sam_backend.demo.demo import run_demo
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(240)]
+
+
+@pytest.mark.usefixtures("label_studio_program")
+def test_the_demo_clicks_remembers_and_leaves_nothing_running(tmp_path: Path) -> None:
+    said: list[str] = []
+    ports = [(free_port(18080), free_port(19090)), (free_port(18280), free_port(19290))]
+
+    codes = [
+        run_demo(tmp_path, exit_after_check=True, label_studio_port=one, backend_port=other, say=said.append)
+        for one, other in ports
+    ]
+
+    assert codes == [0, 0], "\n".join(said)
+    assert [line for line in said if line.startswith("project")] == [
+        "project: 'Click to mask' with 7 photographs",
+        "project: 'Click to mask', from last time",
+    ]
+    assert sum(line.startswith("click: one point on flower.jpg gave a mask") for line in said) == 2
+    assert Image.open(tmp_path / "click.png").size == (1280, 854)
+    for port in ports[0] + ports[1]:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), timeout=1)
