@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from sam_model.types import Image, Prompt, ScoredMask
+from sam_model.types import Detection, Image, Prompt, ScoredMask
 
 
 class Embedding(Protocol):
@@ -48,4 +48,29 @@ class Segmenter(Protocol[E]):
 
         Raises:
             ValueError: an empty prompt, numbers that are not finite, or the embedding of another model.
+        """
+
+
+class Detector(Protocol):
+    """Finds objects with class names; stateless, as a segmenter is."""
+
+    @property
+    def name(self) -> str:
+        """The detector's name in the registry, such as `yolov8x`."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names model, weights and settings: equal fingerprints give equal detections."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What it can find, by class id."""
+
+    def detect(
+        self, image: Image, *, score_threshold: float = 0.25, iou_threshold: float = 0.7, at_most: int = 300
+    ) -> list[Detection]:
+        """The objects in an RGB uint8 image (H, W, 3), the surest first; none is no error.
+
+        Raises:
+            ValueError: not an RGB uint8 image, or a threshold outside 0..1.
         """

@@ -51,3 +51,14 @@ class ScoredMask:
     score: float
     low_res_logits: NDArray[np.float32] | None = None
     alternatives: tuple["ScoredMask", ...] = ()
+
+
+@dataclass(frozen=True)
+class Detection:
+    """An object that a detector found: where, how sure, and what; `mask` (H, W) where the detector makes masks too."""
+
+    box: Box
+    score: float
+    class_id: int
+    class_name: str
+    mask: Mask | None = None
