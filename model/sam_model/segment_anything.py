@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from tqdm import tqdm
+
 from sam_model.image_files import ImageSource
 from sam_model.registry import load_segmenter
 from sam_model.results import Results
@@ -10,6 +12,7 @@ from sam_model.sam.everything_settings import EverythingSettings
 from sam_model.sam.predictor import Predictor
 from sam_model.sam.sam import parameter_count
 from sam_model.sam.segmenter import SamSegmenter
+from sam_model.weights.download import Progress
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class SAM:
             dtype: `float32`, `bfloat16` or `float16`.
 
         Raises:
-            ValueError: no such model, or it is no SAM.
+            ValueError: no such model, device or precision, or it is no SAM.
+            WeightsError: its weights are not here and cannot be fetched, or are not what they should be.
         """
         self.segmenter = load_sam(name_or_path, device, dtype)
 
@@ -110,10 +114,20 @@ def load_sam(name_or_path: str, device: str = "cpu", dtype: str = "float32") -> 
 
     Raises:
         ValueError: no such model, or it is no SAM.
+        WeightsError: its weights are not here and cannot be fetched, or are not what they should be.
     """
     if str(name_or_path) == "classical":
         raise ValueError('"classical" is no SAM but needs no weights: sam_model.load_segmenter("classical")')
-    segmenter = load_segmenter(str(name_or_path), device=device, dtype=dtype)
+    bars: list[tqdm[None]] = []
+
+    def show_download(progress: Progress) -> None:
+        if not bars:
+            bars.append(tqdm(total=progress.total, desc=str(name_or_path), unit="B", unit_scale=True, disable=None))
+        bars[0].update(progress.done - bars[0].n)
+
+    segmenter = load_segmenter(str(name_or_path), device, dtype, on_progress=show_download)
+    for bar in bars:
+        bar.close()
     if not isinstance(segmenter, SamSegmenter):
         raise ValueError(f"model {name_or_path!r} is no SAM; use sam_model.load_segmenter")
     return segmenter

@@ -6,8 +6,11 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any
 
+from sam_model.weights.errors import WeightsError
+
 if TYPE_CHECKING:
     from sam_model.results import Results
+    from sam_model.types import Prompt
 
 DESCRIPTION = """Segments a picture. All points, with a box or without, are about one object;
 several boxes without points are an object each."""
@@ -35,11 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command and return its exit code: 0, or 2 where the input makes no sense."""
+    """Run the command and return its exit code: 0, 1 where weights cannot be had, 2 where the input makes no sense."""
     try:
         results = _segment(args)
         if args.out:
             results.save(args.out)
+    except WeightsError as error:
+        print(f"label-studio-sam: {error}", file=sys.stderr)
+        return 1
     except (ValueError, OSError) as error:
         print(f"label-studio-sam: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -68,6 +74,8 @@ def _segment(args: argparse.Namespace) -> "Results":
 
     asked = _prompts(args)
     image = read_image(args.image)
+    for prompt in asked:
+        _check_inside(prompt, image.shape[1], image.shape[0])
     if args.model == "classical":
         if args.everything:
             raise ValueError("--everything needs a SAM: the classical segmenter answers points and boxes only")
@@ -80,7 +88,7 @@ def _segment(args: argparse.Namespace) -> "Results":
     return results_from_masks(image, segmenter.segment(segmenter.embed(image), asked), asked, segmenter.name)
 
 
-def _prompts(args: argparse.Namespace) -> list[Any]:
+def _prompts(args: argparse.Namespace) -> "list[Prompt]":
     """The prompts asked for; none with --everything."""
     from sam_model.types import Point, Prompt
 
@@ -103,6 +111,20 @@ def _prompts(args: argparse.Namespace) -> list[Any]:
     if len(corners) > 1:
         raise ValueError(f"--point with {len(corners)} boxes: the points are about one object, which has one box")
     return [Prompt(points=tuple(clicks), box=corners[0] if corners else None)]
+
+
+def _check_inside(prompt: "Prompt", width: int, height: int) -> None:
+    """Not every segmenter refuses what lies beside the picture: in a script a typing error, in a browser a shaky hand."""
+    for point in prompt.points:
+        if not (0 <= point.x <= width and 0 <= point.y <= height):
+            raise ValueError(f"--point {point.x:g},{point.y:g} is outside the picture of {width} x {height} pixels")
+    if prompt.box is not None:
+        x_min, y_min, x_max, y_max = prompt.box
+        named = ",".join(f"{edge:g}" for edge in prompt.box)
+        if x_min >= x_max or y_min >= y_max:
+            raise ValueError(f"--box {named} has no area: needed: X1 < X2 and Y1 < Y2")
+        if x_max <= 0 or y_max <= 0 or x_min >= width or y_min >= height:
+            raise ValueError(f"--box {named} is outside the picture of {width} x {height} pixels")
 
 
 def _numbers(text: str, option: str, counts: tuple[int, ...]) -> list[float]:
