@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from sam_backend.demo.backend_process import backend_url, start_backend
 from sam_backend.demo.child_process import free_port
@@ -34,6 +34,7 @@ CHROMIUM_ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+WAIT_MS = 30_000  # for anything that the page should do: machines are busy at times
 LOGS = pytest.StashKey[list[Path]]()
 
 
@@ -83,7 +84,9 @@ class Editor:
 
     def switch_on(self, toggle: str) -> None:
         """Switch on Auto-Annotation ("auto-annotation") or Auto-Accept Suggestions ("auto-accept")."""
-        self.page.get_by_test_id(f"bottombar-{toggle}-toggle").check(force=True)
+        switch = self.page.get_by_test_id(f"bottombar-{toggle}-toggle")
+        switch.dispatch_event("click")  # the input itself lies invisible under its drawing
+        expect(switch).to_be_checked()
 
     def choose_tool(self, tool: str) -> None:
         """Take a smart tool: they hide behind one button that shows all when the mouse is over it."""
@@ -206,6 +209,7 @@ def browser(chromium_path: str) -> Iterator[Browser]:
     """One Chromium for all tests."""
     with ExitStack() as stack:
         playwright = stack.enter_context(sync_playwright())
+        expect.set_options(timeout=WAIT_MS)
         launch = playwright.chromium.launch(executable_path=chromium_path, args=CHROMIUM_ARGUMENTS)
         yield stack.enter_context(launch)
 
@@ -214,7 +218,7 @@ def browser(chromium_path: str) -> Iterator[Browser]:
 def editor(browser: Browser, services: Services) -> Iterator[Editor]:
     """A logged-in browser without a past."""
     with browser.new_context(viewport={"width": 1400, "height": 800}) as context:
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(WAIT_MS)
         editor = Editor(context.new_page(), services)
         editor.log_in()
         yield editor

@@ -19,7 +19,7 @@ from sam_model.registry import load_segmenter
 from sam_model.types import Image as RgbImage
 from sam_model.types import Mask, Point, Prompt
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(240)]
 
 FLOWER = Path("examples/photos/flower.jpg")  # 640 x 427, a large flower and a part of a second one below it
 CONFIGS = Path("examples/labeling_configs")

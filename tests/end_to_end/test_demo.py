@@ -28,7 +28,8 @@ def test_the_demo_clicks_remembers_and_leaves_nothing_running(tmp_path: Path) ->
         "project: 'Click to mask', from last time",
     ]
     assert sum(line.startswith("click: one point on flower.jpg gave a mask") for line in said) == 2
-    assert Image.open(tmp_path / "click.png").size == (1280, 854)
+    with Image.open(tmp_path / "click.png") as drawing:
+        assert drawing.size == (1280, 854)
     for port in ports[0] + ports[1]:
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), timeout=1)
