@@ -168,9 +168,14 @@ def test_light_of_gamma_one_is_brightened() -> None:
 
 
 def test_the_curve_of_a_grey_profile_is_applied() -> None:
-    picture = decode_image(saved(np.array([[0, 55, 128, 255]], np.uint8), "PNG", icc_profile=grey_profile(1.0)))
+    picture = decode_image(saved(np.array([[0, 2, 55, 255]], np.uint8), "PNG", icc_profile=grey_profile(1.0)))
 
-    assert picture[0, :, 0].tolist() == [0, 128, 188, 255]
+    # 1.055 (2/255)^(1/2.4) - 0.055 = 0.0847
+    assert picture[0, :, 0].tolist() == [0, 22, 128, 255]
+
+
+def test_a_gamma_near_srgbs_is_taken_for_srgbs_curve() -> None:
+    np.testing.assert_array_equal(decode_image(png(colours(), 8, 2, gamma_chunk(0.46))), colours())
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.int32, np.uint32, np.float32, np.float64])
@@ -281,6 +286,11 @@ def test_the_limit_is_the_callers_and_not_pillows() -> None:
     assert decode_image(data, max_pixels=1200).shape == (30, 40, 3)
     with pytest.raises(ImageTooLargeError, match=r"40 x 30 = 1200 pixels, more than the limit of 1199"):
         decode_image(data, max_pixels=1199)
+
+
+def test_the_limit_holds_for_deep_tiffs() -> None:
+    with pytest.raises(ImageTooLargeError, match="more than the limit of 1199"):
+        decode_image(tiff(np.zeros((30, 40), np.float32)), max_pixels=1199)
 
 
 def test_a_picture_beyond_pillows_own_limit_is_decoded_when_ours_allows_it(

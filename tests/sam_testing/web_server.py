@@ -94,6 +94,7 @@ def serving(answer: Callable[[Asked], Answer], tls: SSLContext | None = None) ->
                 return
             self.close_connection = True
             self.end_headers()
+            self.wfile.flush()
             for piece in reply.body:
                 self.wfile.write(piece)
                 self.wfile.flush()

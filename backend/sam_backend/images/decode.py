@@ -18,7 +18,6 @@ from sam_backend.images.headers import PILLOW_ERRORS, open_picture
 from sam_backend.images.orientation import orientation_of, upright
 from sam_backend.images.profiles import in_srgb
 
-END_OF_JPEG = b"\xff\xd9"
 READ_AS = {
     "L": cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION,
     "RGB": cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION,
@@ -53,12 +52,8 @@ def _with_opencv(image: ImageFile, data: bytes) -> tuple[Pixels, Pixels | None] 
 
     None for everything else, and for what is broken: Pillow says what is wrong with it.
     """
-    if image.format == "JPEG":
-        # Some versions of OpenCV fill up what is cut off; a scan holds no end marker but its own.
-        is_plain = image.fp is not None and data.find(END_OF_JPEG, image.fp.tell()) >= 0
-    else:
-        is_plain = image.format == "PNG" and image.tile[0].args == image.mode and "transparency" not in image.info
-    if not is_plain or image.mode not in READ_AS:
+    is_plain_png = image.format == "PNG" and image.tile[0].args == image.mode and "transparency" not in image.info
+    if image.mode not in READ_AS or not (is_plain_png or image.format == "JPEG"):
         return None
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), READ_AS[image.mode])
@@ -66,10 +61,11 @@ def _with_opencv(image: ImageFile, data: bytes) -> tuple[Pixels, Pixels | None] 
         return None
     if pixels is None or pixels.shape[:2] != (image.height, image.width) or pixels.dtype != np.uint8:
         return None
-    colour: Pixels = np.asarray(pixels, dtype=np.uint8)
-    if image.mode != "RGBA":
-        return colour, None
-    return np.ascontiguousarray(colour[..., 2::-1]), colour[..., 3]
+    alpha = None
+    if image.mode == "RGBA":
+        alpha = np.asarray(cv2.extractChannel(pixels, 3), dtype=np.uint8)
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB)
+    return np.asarray(pixels, dtype=np.uint8), alpha
 
 
 def _with_pillow(image: ImageFile) -> tuple[Pixels, Pixels | None]:
