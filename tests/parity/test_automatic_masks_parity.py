@@ -5,14 +5,12 @@ blob added to each mask, at a place and of a size that depend on the prompt: now
 Predicted IoUs differ by float32's rounding; two masks whose scores are nearer than that may change places.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from sam_model.boxes import non_maximum_suppression
 from sam_model.masks import stability_score, without_holes, without_specks
@@ -22,6 +20,7 @@ from sam_model.sam.crops import crops_of, point_grids
 from sam_model.sam.everything_settings import everything_settings
 from sam_model.sam.segmenter import SamSegmenter
 from sam_model.types import Image
+from sam_testing.prompt_blobs import blobs
 from sam_testing.reference_pairs import Pair, picture_called
 from sam_testing.seeded_checkpoints import TINY_VIT_SAM, seeded_sam, seeded_state
 
@@ -74,26 +73,6 @@ def tiny() -> tuple[Any, SamSegmenter]:
     )
     reference.load_state_dict(seeded_state(size, seed=3))
     return reference.eval(), SamSegmenter(seeded_sam(size, seed=3), size.name)
-
-
-def add_blobs(module: torch.nn.Module, args: Any, kwargs: Any, output: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """A forward hook of mask decoders: hills of height 6 over the logits (P, M, h, w), by the prompt's first token."""
-    logits, iou = output
-    token = (kwargs["sparse_prompt_embeddings"] if kwargs else args[2])[:, 0]  # (P, C)
-    y, x = torch.meshgrid(*(torch.linspace(0, 1, side) for side in logits.shape[-2:]), indexing="ij")
-    centre = 0.35 + 0.3 * torch.sin(7 * token[:, :2])[..., None, None, None]  # (P, 2, 1, 1, 1)
-    radius = 0.04 + 0.25 * torch.sin(5 * token[:, 2:5])[..., None, None] ** 2  # (P, M, 1, 1)
-    distance = torch.hypot(x - centre[:, 0], y - centre[:, 1])
-    return 0.3 * logits + (6 * (1 - distance / radius)).clamp(min=-6), iou
-
-
-@contextmanager
-def blobs(*decoders: torch.nn.Module) -> Iterator[None]:
-    """Both decoders add blobs."""
-    hooks = [decoder.register_forward_hook(add_blobs, with_kwargs=True) for decoder in decoders]
-    yield
-    for hook in hooks:
-        hook.remove()
 
 
 @pytest.mark.parametrize("picture", ["landscape", "portrait"])

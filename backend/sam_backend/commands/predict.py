@@ -114,7 +114,7 @@ def _prompts(args: argparse.Namespace) -> "list[Prompt]":
 
 
 def _check_inside(prompt: "Prompt", width: int, height: int) -> None:
-    """Not every segmenter refuses what lies beside the picture: in a script a typing error, in a browser a shaky hand."""
+    """Not every segmenter refuses what lies beside the picture; typed by hand it is a mistake."""
     for point in prompt.points:
         if not (0 <= point.x <= width and 0 <= point.y <= height):
             raise ValueError(f"--point {point.x:g},{point.y:g} is outside the picture of {width} x {height} pixels")

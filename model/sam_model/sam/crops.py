@@ -54,7 +54,8 @@ def crops_of(image_size: tuple[int, int], n_layers: int, overlap_ratio: float) -
         for column in range(per_side):
             for row in range(per_side):
                 x, y = column * (crop_width - overlap), row * (crop_height - overlap)
-                yield Crop(x, y, min(x + crop_width, width), min(y + crop_height, height), layer)
+                if x < width and y < height:  # a picture of few pixels has no place for all crops
+                    yield Crop(x, y, min(x + crop_width, width), min(y + crop_height, height), layer)
 
 
 def point_grid(per_side: int) -> PointGrid:

@@ -1,0 +1,28 @@
+"""Masks of all sizes from seeded weights, which by themselves give noise that covers the picture."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def add_blobs(module: torch.nn.Module, args: Any, kwargs: Any, output: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """A forward hook of mask decoders: hills of height 6 over the logits (P, M, h, w), by the prompt's first token."""
+    logits, iou = output
+    token = (kwargs["sparse_prompt_embeddings"] if kwargs else args[2])[:, 0]  # (P, C)
+    y, x = torch.meshgrid(*(torch.linspace(0, 1, side) for side in logits.shape[-2:]), indexing="ij")
+    centre = 0.35 + 0.3 * torch.sin(7 * token[:, :2])[..., None, None, None]  # (P, 2, 1, 1, 1)
+    radius = 0.04 + 0.25 * torch.sin(5 * token[:, 2:5])[..., None, None] ** 2  # (P, M, 1, 1)
+    distance = torch.hypot(x - centre[:, 0], y - centre[:, 1])
+    return 0.3 * logits + (6 * (1 - distance / radius)).clamp(min=-6), iou
+
+
+@contextmanager
+def blobs(*decoders: torch.nn.Module) -> Iterator[None]:
+    """Both decoders add blobs."""
+    hooks = [decoder.register_forward_hook(add_blobs, with_kwargs=True) for decoder in decoders]
+    yield
+    for hook in hooks:
+        hook.remove()
