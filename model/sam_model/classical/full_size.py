@@ -1,28 +1,52 @@
-"""From an answer in superpixels to a mask at the size of the original image."""
+"""From an answer in superpixels to a mask at the size of the original image.
+
+Three grids play a part: the original image; the photo, a copy of at most PHOTO_SIDE pixels; and the view, the part of
+the photo around the answer, shrunk to what GrabCut can do in time.
+"""
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_model.classical.parts import Pixel, click_radius, fill_small_holes, keep_clicked_parts, mark_clicks
 from sam_model.classical.refinement import colour_model, cut, guided_coefficients
-from sam_model.classical.region_answer import RegionAnswer
+from sam_model.classical.region_answer import RegionAnswer, keeps_to_box
 from sam_model.classical.region_graph import Floats, RegionGraph
 from sam_model.types import Box, Mask, Point
 
-VIEW_PIXELS = 50_000  # that GrabCut works on
-MARGIN = 0.25  # around the answer, in its sides
-BAND = 0.12  # half width of what GrabCut decides, in roots of the answer's area
-ROUNDS = 1
+VIEW_PIXELS = 40_000
+MARGIN = 0.25  # of the view around the answer, in the answer's sides
+BAND = 0.25  # half width of what GrabCut decides after one click, in roots of the answer's area
+BOX_CLICKS = 4  # clicks that a box is worth, one per side; the band narrows with their root
+ROUNDS = 1  # of GrabCut
 CUT_SHARE = 0.65  # of the cut in what the guided filter smooths; the rest are the superpixels
 FILTER_RADIUS = 3  # pixels of the view
-FILTER_SMOOTHNESS = 1e-3
-CLICK_RADIUS = 0.004  # of the disc a click certainly holds, in diagonals of the image
-SMALL_HOLE = 0.03  # share of the mask; smaller holes without a negative click are filled
-SMALL_PART = 0.1  # share of the largest part; smaller ones without a positive click are dropped
+FILTER_SMOOTHNESS = 1e-3  # variance of lightness (0..1) that counts as flat
 
-Window = tuple[int, int, int, int]  # x_min, y_min, x_max, y_max, in pixels
+
+@dataclass(frozen=True)
+class Grid:
+    """A pixel grid laid over a part of the original image: where it begins, its pixels' sides, its (width, height)."""
+
+    origin: Floats  # (2,), x and y in pixels of the original image
+    pixel: Floats  # (2,), likewise
+    size: tuple[int, int]
+
+    def pixel_at(self, x: float, y: float) -> Pixel:
+        """Row and column of the grid's pixel under a point of the original image; maybe outside the grid."""
+        column, row = np.floor((np.array([x, y]) - self.origin) / self.pixel).astype(int)
+        return int(row), int(column)
+
+    def sample(self, image: Floats, grid: "Grid") -> Floats:
+        """`image`, given on `grid`, at the middles of this grid's pixels (H, W)."""
+        step = self.pixel / grid.pixel
+        start = (self.origin - grid.origin) / grid.pixel + 0.5 * step - 0.5  # the first pixel's middle
+        matrix = np.array([[step[0], 0, start[0]], [0, step[1], start[1]]])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return np.asarray(cv2.warpAffine(image, matrix, self.size, flags=flags, borderMode=cv2.BORDER_REPLICATE))
 
 
 def full_size_mask(
@@ -38,76 +62,82 @@ def full_size_mask(
     mask = np.zeros((height, width), bool)
     if not answer.members.any():
         return mask
-    rows, columns = photo.shape[:2]
-    working = np.array(graph.labels.shape[::-1], np.float32)
-    to_photo = np.array([columns, rows]) / working
-    x0, y0, x1, y1 = window = _window(graph, answer, to_photo, (columns, rows))
-    crop = photo[y0:y1, x0:x1]
-    scale = min(1.0, math.sqrt(VIEW_PIXELS / crop[..., 0].size))
-    view_size = (max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale)))
-    view = cv2.resize(crop, view_size, interpolation=cv2.INTER_AREA) if scale < 1 else np.ascontiguousarray(crop)
-    per_view = np.array([(x1 - x0) / view_size[0], (y1 - y0) / view_size[1]])  # photo pixels
+    working = _whole(graph.labels.shape, image_size)
+    x0, y0, x1, y1 = _window(graph, answer, photo.shape)
+    whole = _whole(photo.shape, image_size)
+    crop = Grid(np.array([x0, y0]) * whole.pixel, whole.pixel, (x1 - x0, y1 - y0))
+    cropped = np.ascontiguousarray(photo[y0:y1, x0:x1])
+    shrink = max(1.0, math.sqrt((x1 - x0) * (y1 - y0) / VIEW_PIXELS))
+    view_size = (max(1, round((x1 - x0) / shrink)), max(1, round((y1 - y0) / shrink)))
+    view = Grid(crop.origin, np.array(crop.size) * crop.pixel / view_size, view_size)
 
-    soft = cv2.GaussianBlur(answer.members[graph.labels].astype(np.float32), (0, 0), 1.0)
-    soft = _resampled(soft, view_size, per_view / to_photo, np.array([x0, y0]) / to_photo)
-    to_view = np.array([columns / width, rows / height]) / per_view
-    origin = np.array([x0, y0]) / per_view
-    trimap = _trimap(soft)
-    if box is not None and all(box[0] <= p.x <= box[2] and box[1] <= p.y <= box[3] for p in points if p.is_positive):
-        left, top = np.floor(np.array(box[:2]) * to_view - origin).astype(int)
-        right, bottom = np.ceil(np.array(box[2:]) * to_view - origin).astype(int)
-        inside = np.zeros(trimap.shape, bool)
-        inside[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = True
-        trimap[~inside] = cv2.GC_BGD
-    radius = max(1, round(CLICK_RADIUS * math.hypot(columns, rows) / per_view.max()))
-    for p in points:
-        at = np.floor(np.array([p.x, p.y]) * to_view - origin).astype(int)
-        cv2.circle(trimap, (int(at[0]), int(at[1])), radius, cv2.GC_FGD if p.is_positive else cv2.GC_BGD, -1)
-    chosen = cut(view, trimap, _models(graph, answer), ROUNDS)
-    values = CUT_SHARE * chosen.astype(np.float32) + (1 - CUT_SHARE) * soft
+    seen = np.asarray(cv2.resize(cropped, view_size, interpolation=cv2.INTER_AREA), np.uint8)
+    soft = view.sample(cv2.GaussianBlur(answer.members[graph.labels].astype(np.float32), (0, 0), 1.0), working)
+    trimap = _trimap(soft, BAND / math.sqrt(max(1, len(points) + (BOX_CLICKS if box else 0))))
+    _mark_prompt(trimap, view, points, box, click_radius(image_size))
+    chosen = cut(seen, trimap, _colour_models(graph, answer), ROUNDS)
+    values = CUT_SHARE * chosen + (1 - CUT_SHARE) * soft
     values[trimap == cv2.GC_BGD] = 0
-    guide = view[..., 0].astype(np.float32) / 255
-    slope, offset = guided_coefficients(guide, values, FILTER_RADIUS, FILTER_SMOOTHNESS)
-    if scale < 1:
-        slope, offset = (cv2.resize(v, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR) for v in (slope, offset))
-    alpha = slope * (crop[..., 0].astype(np.float32) / 255) + offset
-    _paste(mask, alpha, window, (columns, rows))
-    _mark_clicks(mask, points)
-    _tidy(mask, points, box is not None)
+    slope, offset = guided_coefficients(_lightness(seen), values.astype(np.float32), FILTER_RADIUS, FILTER_SMOOTHNESS)
+    alpha = crop.sample(slope, view) * _lightness(cropped) + crop.sample(offset, view)
+
+    low = np.floor(crop.origin).astype(int)
+    high = np.minimum(np.ceil(crop.origin + np.array(crop.size) * crop.pixel - 1e-6).astype(int), [width, height])
+    patch = Grid(low, np.ones(2), (int(high[0] - low[0]), int(high[1] - low[1])))
+    part = patch.sample(alpha, crop) > 0.5
+    positive, negative = _clicks_in(patch, points, image_size, True), _clicks_in(patch, points, image_size, False)
+    mark_clicks(part, positive, negative, click_radius(image_size))
+    keep_clicked_parts(part, positive, box is not None)
+    fill_small_holes(part, negative)
+    mask[low[1] : high[1], low[0] : high[0]] = part
     return mask
 
 
-def _window(graph: RegionGraph, answer: RegionAnswer, to_photo: NDArray[np.float64], size: tuple[int, int]) -> Window:
-    """The part of the photo that the answer and some surroundings fill."""
+def _whole(shape: tuple[int, ...], image_size: tuple[int, int]) -> Grid:
+    """The grid of a copy (H, W, ...) of the whole image."""
+    return Grid(np.zeros(2), np.array([image_size[1] / shape[1], image_size[0] / shape[0]]), (shape[1], shape[0]))
+
+
+def _window(graph: RegionGraph, answer: RegionAnswer, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """The part (x_min, y_min, x_max, y_max) of the photo that the answer and some surroundings fill."""
+    rows, columns = graph.labels.shape
+    to_photo = np.array([shape[1] / columns, shape[0] / rows])
     extent = graph.extent[answer.members]
     least, most = extent[:, :2].min(axis=0) * to_photo, extent[:, 2:].max(axis=0) * to_photo
     margin = MARGIN * (most - least) + 8
     low = np.maximum(np.floor(least - margin), 0).astype(int)
-    high = np.minimum(np.ceil(most + margin), size).astype(int)
+    high = np.minimum(np.ceil(most + margin), [shape[1], shape[0]]).astype(int)
     return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
-def _resampled(image: Floats, size: tuple[int, int], step: NDArray[np.float64], origin: NDArray[np.float64]) -> Floats:
-    """`size` (width, height) pixels of `image`, each `step` wide, from `origin` on; half pixels are minded."""
-    start = origin + 0.5 * step - 0.5
-    matrix = np.array([[step[0], 0, start[0]], [0, step[1], start[1]]])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpAffine(image, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE), np.float32)
-
-
-def _trimap(soft: Floats) -> NDArray[np.uint8]:
-    """GrabCut's four labels: sure beyond a band around where `soft` (H, W) crosses one half."""
+def _trimap(soft: Floats, half_width: float) -> NDArray[np.uint8]:
+    """GrabCut's four labels (H, W): sure beyond a band, `half_width` roots of the area to both sides of the outline."""
     is_object = (soft > 0.5).astype(np.uint8)
-    band = BAND * math.sqrt(int(is_object.sum())) + 2
-    depth = cv2.distanceTransform(is_object, cv2.DIST_L2, 3)
-    height = cv2.distanceTransform(1 - is_object, cv2.DIST_L2, 3)
+    band = half_width * math.sqrt(np.count_nonzero(is_object)) + 2
     trimap = np.where(is_object > 0, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
-    trimap[depth > band] = cv2.GC_FGD
-    trimap[height > band] = cv2.GC_BGD
+    trimap[cv2.distanceTransform(is_object, cv2.DIST_L2, 3) > band] = cv2.GC_FGD
+    trimap[cv2.distanceTransform(1 - is_object, cv2.DIST_L2, 3) > band] = cv2.GC_BGD
     return trimap
 
 
-def _models(graph: RegionGraph, answer: RegionAnswer) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _mark_prompt(
+    trimap: NDArray[np.uint8], view: Grid, points: tuple[Point, ...], box: Box | None, radius: int
+) -> None:
+    """What the prompt says for sure: nothing outside the box, and what the clicks say."""
+    if box is not None and keeps_to_box(points, box):
+        top, left = view.pixel_at(box[0], box[1])
+        bottom, right = view.pixel_at(box[2] - 1e-6, box[3] - 1e-6)
+        outside = np.ones(trimap.shape, bool)
+        outside[max(top, 0) : max(bottom + 1, 0), max(left, 0) : max(right + 1, 0)] = False
+        trimap[outside] = cv2.GC_BGD
+    view_radius = max(1, round(radius / float(view.pixel.max())))
+    for point in points:
+        row, column = view.pixel_at(point.x, point.y)
+        label = cv2.GC_FGD if point.is_positive else cv2.GC_BGD
+        cv2.circle(trimap, (column, row), view_radius, label, -1)
+
+
+def _colour_models(graph: RegionGraph, answer: RegionAnswer) -> tuple[Floats, Floats]:
     """Colour models of background and object, from the superpixels' colours in 8-bit Lab."""
     colours = graph.colour * np.array([2.55, 1, 1]) + np.array([0, 128, 128])
     members = answer.members
@@ -117,53 +147,15 @@ def _models(graph: RegionGraph, answer: RegionAnswer) -> tuple[NDArray[np.float6
     return colour_model(colours[~members], graph.area[~members]), foreground
 
 
-def _paste(mask: Mask, alpha: Floats, window: Window, size: tuple[int, int]) -> None:
-    """Set the mask (H, W) where `alpha`, given for a window of a photo of `size`, is above one half."""
-    height, width = mask.shape
-    if size == (width, height):
-        mask[window[1] : window[3], window[0] : window[2]] = alpha > 0.5
-        return
-    to_image = np.array([width / size[0], height / size[1]])
-    low = np.floor(np.array(window[:2]) * to_image).astype(int)
-    high = np.minimum(np.ceil(np.array(window[2:]) * to_image).astype(int), [width, height])
-    step = 1 / to_image
-    patch = _resampled(alpha, (int(high[0] - low[0]), int(high[1] - low[1])), step, low * step - np.array(window[:2]))
-    mask[low[1] : high[1], low[0] : high[0]] = patch > 0.5
+def _lightness(lab: NDArray[np.uint8]) -> Floats:
+    return lab[..., 0].astype(np.float32) / 255
 
 
-def pixel_at(point: Point, image_size: tuple[int, int]) -> tuple[int, int]:
-    """Row and column of the pixel under a point; the nearest one if it lies outside."""
+def _clicks_in(patch: Grid, points: tuple[Point, ...], image_size: tuple[int, int], is_positive: bool) -> list[Pixel]:
+    """The pixels of `patch` under the positive or negative points; a point on the far border counts as just inside."""
     height, width = image_size
-    row, column = min(max(point.y, 0), height - 1), min(max(point.x, 0), width - 1)
-    return int(row), int(column)
-
-
-def _mark_clicks(mask: Mask, points: tuple[Point, ...]) -> None:
-    """A small disc around each click is as the click says; of clicks on each other's disc each keeps its own pixel."""
-    radius = max(1, round(CLICK_RADIUS * math.hypot(*mask.shape)))
-    view = mask.view(np.uint8)
-    for p in points:
-        row, column = pixel_at(p, mask.shape)
-        cv2.circle(view, (column, row), radius, int(p.is_positive), -1)
-    for p in points:
-        mask[pixel_at(p, mask.shape)] = p.is_positive
-
-
-def _tidy(mask: Mask, points: tuple[Point, ...], has_box: bool) -> None:
-    """Keep the parts that were clicked on (or are large); fill small holes that no negative click is in."""
-    n, parts, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8))
-    if n > 2:
-        clicked = [parts[pixel_at(p, mask.shape)] for p in points if p.is_positive]
-        keep = np.zeros(n, bool)
-        keep[clicked] = True
-        if has_box or not clicked:
-            keep |= stats[:, cv2.CC_STAT_AREA] > SMALL_PART * stats[1:, cv2.CC_STAT_AREA].max()
-        keep[0] = False
-        mask &= keep[parts]
-    n, holes, stats, _ = cv2.connectedComponentsWithStats((~mask).view(np.uint8), connectivity=4)
-    if n > 2:
-        fill = stats[:, cv2.CC_STAT_AREA] < SMALL_HOLE * mask.sum()
-        fill[np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]])] = False
-        fill[[holes[pixel_at(p, mask.shape)] for p in points if not p.is_positive]] = False
-        fill[holes[mask][:1]] = False
-        mask |= fill[holes]
+    pixels = [
+        patch.pixel_at(min(p.x, width - 0.5), min(p.y, height - 0.5)) for p in points if p.is_positive == is_positive
+    ]
+    columns, rows = patch.size
+    return [(row, column) for row, column in pixels if 0 <= row < rows and 0 <= column < columns]

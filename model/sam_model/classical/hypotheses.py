@@ -17,7 +17,8 @@ from sam_model.types import Box
 
 Sets = NDArray[np.bool_]
 
-AREAS = np.geomspace(0.003, 0.75, 18)  # shares of the image
+AREAS = np.geomspace(0.003, 0.75, 18)  # of what a first click means, as shares of the image
+CHANGES = np.geomspace(0.003, 0.75, 12)  # of what a correction means
 FILLS = np.linspace(0.25, 1.0, 13)  # shares of the box
 REACHES = np.array([0.08, 0.15, 0.3], np.float32)  # of a click, as shares of the image's diagonal
 BOX_FOCUS = np.array([0.5, 1.0, 2.0], np.float32)  # how much more the middle of a box belongs than its corners
@@ -27,8 +28,8 @@ COLOUR_ROUNDS = 3
 TRUST = 1.2  # of a colour's log ratio, as a logit
 
 
-def grown_from_click(graph: RegionGraph, xy: Floats, inside: Floats, outside: Floats) -> Sets:
-    """Sets around a click at `xy` (working pixels).
+def grown_from_click(graph: RegionGraph, xy: Floats, inside: Floats, outside: Floats, areas: Floats) -> Sets:
+    """Sets of about `areas` (shares of the image) around a click at `xy` (working pixels).
 
     `inside` and `outside` (n,) say how far regions are known to belong, or not, to what was clicked.
     """
@@ -47,9 +48,9 @@ def grown_from_click(graph: RegionGraph, xy: Floats, inside: Floats, outside: Fl
     by_colour = 0.2 * path[:, None] - ratio - np.log(near + 1e-6)
     loose = [path + detour * straight for detour in DETOURS] + [path - 0.5 * to_rim, *by_colour.T]
     tied = [graph.minimax[region] + 1e-3 * path, path, straight]
-    sets = np.concatenate([_first_ones(order, graph.area, AREAS) for order in loose])
+    sets = np.concatenate([_first_ones(order, graph.area, areas) for order in loose])
     sets[:, region] = True
-    return np.concatenate([_connected_to(graph, sets, region), *(_first_ones(o, graph.area, AREAS) for o in tied)])
+    return np.concatenate([_connected_to(graph, sets, region), *(_first_ones(o, graph.area, areas) for o in tied)])
 
 
 def grown_in_box(graph: RegionGraph, box: Box, inside: Floats) -> Sets:
@@ -103,11 +104,10 @@ def colour_log_ratio(graph: RegionGraph, belongs: Floats, beside: Floats) -> Flo
     one, other = belongs * graph.area[:, None], beside * graph.area[:, None]
     of_one = graph.alike @ one / (one.sum(axis=0) + 1e-9)
     of_other = graph.alike @ other / (other.sum(axis=0) + 1e-9)
-    ratio: Floats = np.log((of_one + 0.01) / (of_other + 0.01))
-    return ratio
+    return np.asarray(np.log((of_one + 0.01) / (of_other + 0.01)))
 
 
-def _first_ones(order: NDArray[np.floating], area: Floats, areas: NDArray[np.float64]) -> Sets:
+def _first_ones(order: Floats, area: Floats, areas: Floats) -> Sets:
     """The regions that come first in `order` (n,), as many as fill each of `areas`."""
     by_order = np.argsort(order, kind="stable")
     rank = np.empty(order.size, np.int64)

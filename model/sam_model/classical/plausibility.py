@@ -14,11 +14,12 @@ from sam_model.types import Box
 
 STRONGEST_STEP = 6.0  # between two regions; a stronger one says no more
 
+LEAVES_IMAGE = -5.0  # root of the share of the outline on the image's border
+
 # Weights of a click's hypotheses.
 CONTRAST = 4.0  # log of the edge on the outline over the image's usual one
 OUTLINE = -2.5  # log of its length over the root of the area
 SIZE = 0.5  # log of the area
-LEAVES_IMAGE = -5.0  # root of the share of the outline on the image's border
 OWN_COLOUR = 1.0  # log of how much more of its colours are inside than outside
 CENTRED = 7.0  # depth of the click in what it changes, over that one's radius
 STAYS = 4.0  # IoU with the answer before the click
@@ -26,7 +27,7 @@ STAYS = 4.0  # IoU with the answer before the click
 # Weights of a box's hypotheses.
 BOX_CONTRAST = 10.0
 BOX_OUTLINE = -5.0
-BOX_GAP = -8.0  # room left between the set and the sides, in sides
+BOX_GAP = -10.0  # room left between the set and the sides, in sides
 BOX_BEYOND = -50.0  # share of the set outside the box
 BOX_UNEXPLAINED = -0.8  # colours left in the box that are not around it, as a mean log ratio
 
@@ -63,10 +64,11 @@ def box_plausibility(graph: RegionGraph, sets: Sets, box: Box, inside: Floats) -
     ratio = np.log((own + 0.01) / (graph.alike @ ring / ring.sum() + 0.01))
     left = ~sets * (graph.area * inside)
     unexplained = (left * ratio).sum(axis=1) / (left.sum(axis=1) + 0.02 * area)
-    contrast, length, _ = _outline(graph, sets)
+    contrast, length, on_rim = _outline(graph, sets)
     return np.asarray(
         BOX_CONTRAST * contrast
         + BOX_OUTLINE * length
+        + LEAVES_IMAGE * on_rim
         + BOX_GAP * np.minimum(gap, 1)
         + BOX_BEYOND * beyond
         + BOX_UNEXPLAINED * unexplained

@@ -18,7 +18,7 @@ SPREAD = 6.0  # least standard deviation of a component, in steps of 1/255
 LLOYD_ROUNDS = 6
 
 
-def colour_model(colours: Floats, weights: Floats) -> NDArray[np.float64]:
+def colour_model(colours: Floats, weights: Floats) -> Floats:
     """A mixture of Gaussians (1, 65) in cv2.grabCut's layout, for colours (n, 3) with weights (n,).
 
     Lloyd's k-means, begun with equal shares along the colours' main axis; no random numbers.
@@ -29,7 +29,7 @@ def colour_model(colours: Floats, weights: Floats) -> NDArray[np.float64]:
     along = np.argsort(centred @ axis, kind="stable")
     group = np.empty(len(colours), np.int64)
     group[along] = np.minimum((np.cumsum(share[along]) * COMPONENTS).astype(int), COMPONENTS - 1)
-    means = np.zeros((COMPONENTS, 3))
+    means: Floats = np.zeros((COMPONENTS, 3))
     for _ in range(LLOYD_ROUNDS):
         mass = np.bincount(group, share, COMPONENTS)
         sums = np.stack([np.bincount(group, share * colours[:, k], COMPONENTS) for k in range(3)], axis=1)
@@ -46,7 +46,7 @@ def colour_model(colours: Floats, weights: Floats) -> NDArray[np.float64]:
 def cut(
     photo: NDArray[np.uint8],
     trimap: NDArray[np.uint8],
-    models: tuple[NDArray[np.float64], NDArray[np.float64]],
+    models: tuple[Floats, Floats],
     rounds: int,
 ) -> NDArray[np.bool_]:
     """GrabCut's object (H, W) in a photo (H, W, 3); `trimap` holds its four labels, `models` background and object."""

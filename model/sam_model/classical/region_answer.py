@@ -8,7 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sam_model.classical.hypotheses import SEED_REACH, Sets, grown_from_click, grown_in_box, share_in_box
+from sam_model.classical.hypotheses import (
+    AREAS,
+    CHANGES,
+    SEED_REACH,
+    Sets,
+    grown_from_click,
+    grown_in_box,
+    share_in_box,
+)
 from sam_model.classical.plausibility import box_plausibility, click_plausibility
 from sam_model.classical.region_graph import Floats, RegionGraph
 from sam_model.types import Box, Point
@@ -29,12 +37,12 @@ def answer_prompt(graph: RegionGraph, points: tuple[Point, ...], box: Box | None
     """The best set for points and box in working pixels; empty if nothing says where the object is."""
     n = graph.count
     answer = RegionAnswer(np.zeros(n, bool), np.zeros(n, np.float32), 0.0)
-    allowed = np.ones(n, bool)
+    allowed: Sets = np.ones(n, bool)
     if box is not None:
         inside = share_in_box(graph, box)
         sets = _distinct(grown_in_box(graph, box, inside))
         answer = _best(graph, sets, box_plausibility(graph, sets, box, inside))
-        if all(_holds(box, point) for point in points if point.is_positive):
+        if keeps_to_box(points, box):
             allowed = inside >= min(0.35, float(inside.max()))
     first = next((k for k, point in enumerate(points) if point.is_positive or box is not None), len(points))
     in_order = points[first : first + 1] + points[:first] + points[first + 1 :]
@@ -53,15 +61,15 @@ def _corrected(graph: RegionGraph, before: RegionAnswer, points: tuple[Point, ..
     like_object, like_background = _near(graph, positive), _near(graph, negative)
     not_object = graph.background + SURE * like_background
     if click.is_positive:
-        grown = grown_from_click(graph, xy, like_object, not_object)
+        grown = grown_from_click(graph, xy, like_object, not_object, CHANGES if before.members.any() else AREAS)
         sets = np.concatenate([before.members | grown, grown]) if before.members.any() else grown
     else:
         not_removed = 0.5 * graph.background + SURE * like_object + 0.3 * before.members
-        grown = grown_from_click(graph, xy, like_background, not_removed.astype(np.float32))
+        grown = grown_from_click(graph, xy, like_background, not_removed.astype(np.float32), CHANGES)
         sets = before.members & ~grown
         last = next((point for point in reversed(points) if point.is_positive), None)
         if last is not None:
-            anew = grown_from_click(graph, np.array([last.x, last.y], np.float32), like_object, not_object)
+            anew = grown_from_click(graph, np.array([last.x, last.y], np.float32), like_object, not_object, CHANGES)
             sets = np.concatenate([sets, anew])
     sets &= allowed
     sets[:, negative] = False
@@ -76,18 +84,20 @@ def _near(graph: RegionGraph, regions: list[int]) -> Floats:
     """How close (n,) each region is to the nearest of `regions`, 1 in them."""
     if not regions:
         return np.zeros(graph.count, np.float32)
-    near: Floats = np.exp(-graph.geodesic[regions].min(axis=0) / SEED_REACH)
-    return near
+    return np.asarray(np.exp(-graph.geodesic[regions].min(axis=0) / SEED_REACH))
 
 
-def _holds(box: Box, point: Point) -> bool:
-    return box[0] <= point.x <= box[2] and box[1] <= point.y <= box[3]
+def keeps_to_box(points: tuple[Point, ...], box: Box) -> bool:
+    """Whether the object ends at the box: no positive point lies outside."""
+    return all(box[0] <= p.x <= box[2] and box[1] <= p.y <= box[3] for p in points if p.is_positive)
 
 
 def _distinct(sets: Sets) -> Sets:
     """The sets that are not empty, each once."""
-    packed = np.packbits(sets[sets.any(axis=1)], axis=1)
-    return np.unpackbits(np.unique(packed, axis=0), axis=1, count=sets.shape[1]).astype(bool)
+    keys = sets @ np.sin(np.arange(1.0, sets.shape[1] + 1))  # equal sums of such numbers come from equal sets
+    _, first = np.unique(np.round(keys, 9), return_index=True)
+    sets = sets[first]
+    return np.asarray(sets[sets.any(axis=1)])
 
 
 def _best(graph: RegionGraph, sets: Sets, plausibility: Floats) -> RegionAnswer:

@@ -5,14 +5,16 @@ minimum spanning tree (Arbelaez, CVPR-W 2006); background by boundary connectivi
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import find_objects
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra, minimum_spanning_tree
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 
 COLOUR_WEIGHTS = np.array([0.8, 1.2, 1.2], np.float32)  # light changes with shading, so L counts less than a and b
 COLOUR_STEP = 10.0  # Lab difference of two neighbours that costs one unit of path
@@ -50,7 +52,8 @@ class RegionGraph:
     @property
     def diagonal(self) -> float:
         """Length of the working image's diagonal, in its pixels."""
-        return float(np.hypot(*self.labels.shape))
+        height, width = self.labels.shape
+        return float(np.hypot(height, width))
 
     def region_at(self, xy: tuple[float, float] | Floats) -> int:
         """The superpixel under a point, in working pixels."""
@@ -100,12 +103,8 @@ def region_graph(lab: Floats, labels: NDArray[np.int32]) -> RegionGraph:
 
 def _extent(labels: NDArray[np.int32], n: int) -> Floats:
     """The bounding box of every region (n, 4)."""
-    y, x = np.mgrid[0 : labels.shape[0], 0 : labels.shape[1]]
-    least, most = np.full((n, 2), np.inf), np.zeros((n, 2))
-    for axis, values in enumerate((x, y)):
-        np.minimum.at(least[:, axis], labels.ravel(), values.ravel())
-        np.maximum.at(most[:, axis], labels.ravel(), values.ravel() + 1)
-    return np.concatenate([least, most], axis=1).astype(np.float32)
+    spans = find_objects(labels + 1, n)
+    return np.array([(x.start, y.start, x.stop, y.stop) for y, x in spans], np.float32)
 
 
 def edge_strength(lab: Floats) -> Floats:
@@ -137,16 +136,16 @@ def _shared_borders(labels: NDArray[np.int32], edges: Floats) -> tuple[NDArray[n
     return pairs // n, pairs % n, shared, strength
 
 
-def _geodesic(n: int, i: NDArray[np.int64], j: NDArray[np.int64], step: NDArray[np.float64]) -> NDArray[np.float64]:
+def _geodesic(n: int, i: NDArray[np.int64], j: NDArray[np.int64], step: Floats) -> Floats:
     """Length of the cheapest path between any two regions; the small steps of texture are almost free."""
     if n == 1:
         return np.zeros((1, 1))
     texture = 0.5 * np.percentile(step, 20)
     cost = np.maximum(step - texture, 0) + SMALLEST_STEP
-    return np.minimum(dijkstra(csr_matrix((cost, (i, j)), (n, n)), directed=False), FARTHEST)
+    return np.asarray(np.minimum(dijkstra(csr_matrix((cost, (i, j)), (n, n)), directed=False), FARTHEST))
 
 
-def _minimax(n: int, i: NDArray[np.int64], j: NDArray[np.int64], step: NDArray[np.float64]) -> NDArray[np.float64]:
+def _minimax(n: int, i: NDArray[np.int64], j: NDArray[np.int64], step: Floats) -> Floats:
     """Highest step on the easiest path between any two regions: merge the tree's edges in ascending order."""
     heights = np.zeros((n, n))
     tree = minimum_spanning_tree(csr_matrix((step + 1e-6, (i, j)), (n, n))).tocoo()
@@ -163,10 +162,8 @@ def _minimax(n: int, i: NDArray[np.int64], j: NDArray[np.int64], step: NDArray[n
     return heights
 
 
-def _background(
-    geodesic: NDArray[np.float64], area: NDArray[np.float64], border: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _background(geodesic: Floats, area: Floats, border: Floats) -> Floats:
     """Zhu et al., equations 3 to 6: a region whose surroundings lie much on the image border is background."""
     near = np.exp(-(geodesic**2) / (2 * GEODESIC_REACH**2))
     connectivity = (near @ border) / np.sqrt(near @ area)
-    return 1 - np.exp(-(connectivity**2) / (2 * BORDER_REACH**2))
+    return np.asarray(1 - np.exp(-(connectivity**2) / (2 * BORDER_REACH**2)))

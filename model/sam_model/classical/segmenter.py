@@ -15,8 +15,9 @@ from sam_model.classical.superpixels import slic
 from sam_model.types import Box, Image, Point, Prompt, ScoredMask
 
 VERSION = 1
-WORKING_SIDE = 320  # pixels of the longer side of the image that becomes superpixels
-CELL = 12  # pixels of a superpixel's side in it
+REGIONS = 560  # superpixels, about
+CELL = 12  # pixels of a superpixel's side in the small image that they are made from
+MOST_CELLS = 80  # along the longer side
 PHOTO_SIDE = 1024  # pixels of the longer side, at most, of the copy that borders are looked for in
 
 
@@ -39,7 +40,7 @@ class ClassicalSegmenter:
     """Masks from clicks and boxes without any weights; the package's docstring tells the method."""
 
     name = "classical"
-    fingerprint = f"classical-{VERSION}-{WORKING_SIDE}-{CELL}-{PHOTO_SIDE}"
+    fingerprint = f"classical-{VERSION}-{REGIONS}-{CELL}-{PHOTO_SIDE}"
 
     def embed(self, image: Image) -> ClassicalEmbedding:
         """Look at an RGB uint8 image (H, W, 3) once.
@@ -52,9 +53,8 @@ class ClassicalSegmenter:
         height, width = image.shape[:2]
         scale = min(1.0, PHOTO_SIDE / max(height, width))
         small = _resized(image, (max(1, round(width * scale)), max(1, round(height * scale))))
-        scale = WORKING_SIDE / max(height, width)
-        cells = [max(1, round(side * scale / CELL)) * CELL for side in (width, height)]
-        working = _resized(small, (cells[0], cells[1]))
+        cells = min(math.sqrt(REGIONS / (height * width)), MOST_CELLS / max(height, width))  # per pixel
+        working = _resized(small, (max(1, round(width * cells)) * CELL, max(1, round(height * cells)) * CELL))
         lab = np.asarray(cv2.cvtColor(working.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
         return ClassicalEmbedding(
             image_size=(height, width),

@@ -81,7 +81,7 @@ def _connected(labels: NDArray[np.int64], lab: NDArray[np.float32], smallest: fl
         join = coo_matrix((np.ones(first.size, np.int8), (pairs[first, 0], pairs[first, 1])), shape=(n, n))
         n, merged = connected_components(join, directed=False)
         flat = merged[flat]
-    return flat.reshape(labels.shape).astype(np.int32)
+    return np.asarray(flat.reshape(labels.shape), np.int32)
 
 
 def neighbours(labels: NDArray[np.integer]) -> NDArray[np.int64]:
