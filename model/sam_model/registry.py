@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sam_model.interfaces import Segmenter
+from sam_model.interfaces import Detector, Segmenter
 from sam_model.weights.catalog import CATALOG, find_weights
 
 if TYPE_CHECKING:
@@ -50,6 +50,24 @@ def load_segmenter(
 
     model = load_sam(path)
     return SamSegmenter(model, model.size.name, device, dtype, cleaning)
+
+
+def load_detector(name_or_path: str, device: str = "cpu") -> Detector:
+    """The detector called `name_or_path`; `"classical"` (people and faces) needs no weights and no PyTorch.
+
+    Args:
+        name_or_path: a name, or the path of a checkpoint.
+        device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
+
+    Raises:
+        ValueError: no detector or device of that name.
+        WeightsError: the weights are not here and cannot be fetched, or are not what they should be.
+    """
+    if name_or_path == "classical":
+        from sam_model.classical.detectors import ClassicalDetector
+
+        return ClassicalDetector()
+    raise ValueError(f"detector {name_or_path!r} is unknown; known detectors: classical")
 
 
 def checkpoint_path(
