@@ -80,9 +80,10 @@ def plain_relative_attention(module: RelativeAttention, x: Tensor) -> Tensor:
     return module.proj(y.transpose(1, 2).reshape(batch, side, side, -1))
 
 
-@pytest.mark.parametrize("is_folded", [False, True], ids=["bias", "folded"])
-def test_relative_attention_follows_the_formula(is_folded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "FOLD_FROM_TOKENS", 0 if is_folded else 10**6)
+@pytest.mark.parametrize("bias_bytes", [attention.BIAS_BYTES, 2 * 2 * 25 * 25 * 4, 1], ids=["all", "two", "one"])
+def test_relative_attention_follows_the_formula(bias_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many of its three heads are looked at together."""
+    monkeypatch.setattr(attention, "BIAS_BYTES", bias_bytes)
     module = seeded(RelativeAttention(width=24, heads=3, side=5))
     x = noise(2, 5, 5, 24)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sam_model.sam.layers import join_windows, split_windows
 
-FOLD_FROM_TOKENS = 1024  # from here on a bias of tokens x tokens per head costs more than a longer head does
+BIAS_BYTES = 256 << 20  # of logits by position that are made at once
 
 
 class RelativeAttention(nn.Module):
@@ -45,28 +45,15 @@ class RelativeAttention(nn.Module):
         batch, side, heads, tokens = qkv.shape[0], self.side, self.heads, self.side**2
         q, k, v = qkv.view(batch, tokens, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, S*S, c)
         by_row, by_column = self._position_logits(q)  # (B, heads, S*S, S) each
-        if tokens < FOLD_FROM_TOKENS:
-            bias = by_row.unsqueeze(-1) + by_column.unsqueeze(-2)  # (B, heads, S*S, S, S)
-            bias = bias.view(batch, heads, tokens, tokens)
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=self.scale)
-        else:
-            y = self._attend_folded(q, k, v, by_row, by_column)
+        at_once = max(1, BIAS_BYTES // (batch * tokens**2 * q.element_size()))  # heads
+        groups = [slice(start, start + at_once) for start in range(0, heads, at_once)]
+        y = torch.cat([self._attend_heads(*(x[:, g] for x in (q, k, v, by_row, by_column))) for g in groups], dim=1)
         return y.transpose(1, 2).reshape(batch, side, side, -1)
 
-    def _attend_folded(self, q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
-        """The same without a bias of S*S x S*S: queries carry their position logits, keys point at theirs.
-
-        [scale * q, by_row, by_column] . [k, one-hot row, one-hot column]
-        is scale * q.k + by_row[row] + by_column[column]
-        """
-        one_hot = torch.eye(self.side, dtype=k.dtype, device=k.device)
-        rows = one_hot.repeat_interleave(self.side, dim=0)  # (S*S, S)
-        columns = one_hot.repeat(self.side, 1)
-        where = torch.cat([rows, columns], dim=1).expand(*k.shape[:2], -1, -1)  # (B, heads, S*S, 2S)
-        long_q = torch.cat([q * self.scale, by_row, by_column], dim=-1)
-        long_k = torch.cat([k, where], dim=-1)
-        long_v = F.pad(v, (0, 2 * self.side))  # the fused kernels want heads of one length
-        return F.scaled_dot_product_attention(long_q, long_k, long_v, scale=1.0)[..., : v.shape[-1]]
+    def _attend_heads(self, q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
+        """Queries, keys and values of some heads, (B, heads, S*S, c) each, to (B, heads, S*S, c)."""
+        bias = by_row.unsqueeze(-1) + by_column.unsqueeze(-2)  # (B, heads, S*S, S, S)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias.flatten(-2), scale=self.scale)
 
     def _position_logits(self, q: Tensor) -> tuple[Tensor, Tensor]:
         """Queries (B, heads, S*S, c) times the vectors of all key rows and all key columns, (B, heads, S*S, S) each."""
