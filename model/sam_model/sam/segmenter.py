@@ -4,9 +4,7 @@ Nothing is remembered between two calls, so threads may share one segmenter.
 Source: SAM, arXiv:2304.02643; sizes and rounding as in segment-anything 1.0 (Apache-2.0).
 """
 
-import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +17,7 @@ from sam_model.runtime.torch_runtime import torch_device, torch_dtype
 from sam_model.sam.prompt_batches import PromptBatch, batch_prompts
 from sam_model.sam.sam import Sam
 from sam_model.types import Image, Prompt, ScoredMask
+from sam_model.weights.digest import weights_digest
 
 
 @dataclass(frozen=True)
@@ -244,19 +243,3 @@ def resize_for_encoder(image: Image, long_side: int) -> Image:
     """
     height, width = encoder_size((image.shape[0], image.shape[1]), long_side)
     return np.array(PIL.Image.fromarray(image).resize((width, height), PIL.Image.Resampling.BILINEAR))
-
-
-def weights_digest(model: Sam) -> str:
-    """Twelve hex digits of a SHA-256 over all weights, with their names and shapes.
-
-    The file that they came in does not matter. All bytes count: 0.4 GB take about a third of a second.
-    """
-    state = model.state_dict()
-
-    def digest(name: str) -> bytes:
-        tensor = state[name].detach().cpu().contiguous()
-        text = f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode()
-        return hashlib.sha256(text + hashlib.sha256(tensor.flatten().view(torch.uint8).numpy()).digest()).digest()
-
-    with ThreadPoolExecutor(max_workers=4) as pool:  # hashlib lets go of the interpreter
-        return hashlib.sha256(b"".join(pool.map(digest, sorted(state)))).hexdigest()[:12]
