@@ -26,8 +26,10 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## the environment .venv: the package, editable, and the tools of development
+	@echo "$(VENV) is ready"
 
-labelstudio: $(LABEL_STUDIO_INSTALLED) ## the environment .venv-labelstudio: Label Studio
+labelstudio: $(LABEL_STUDIO_INSTALLED) ## the environment .venv-labelstudio: Label Studio itself
+	@echo "$(LABEL_STUDIO_VENV) is ready"
 
 demo: $(INSTALLED) $(LABEL_STUDIO_INSTALLED) ## Label Studio and the backend, connected, with photographs; until Ctrl-C (DEMO_EXIT=1: only the check)
 	@exec $(BIN)/label-studio-sam demo $(if $(DEMO_EXIT),--exit)
