@@ -64,6 +64,7 @@ parity: $(INSTALLED) ## compares with the reference implementations, in their ow
 	@if [ -x tests/parity/run ]; then exec tests/parity/run; else echo "no tests/parity/run: nothing to compare with yet"; fi
 
 screenshot: $(INSTALLED) $(LABEL_STUDIO_INSTALLED) browser ## takes the README's picture anew: examples/screenshots/click.png
+	@mkdir -p examples/screenshots
 	SCREENSHOT=examples/screenshots/click.png $(BIN)/pytest tests/end_to_end -k palette_of_labels $(ARGS)
 
 clean: ## removes caches and build output
