@@ -50,6 +50,16 @@ def test_the_predicted_iou_filter_is_strict() -> None:
     assert segment_everything(ColourSam(), picture(), settings) == []
 
 
+def test_the_stability_score_moves_the_cut_by_its_offset() -> None:
+    steep, wide = (
+        segment_everything(ColourSam(), picture(), EverythingSettings(points_per_side=3, stability_score_offset=offset))
+        for offset in (0.1, 7.9)  # the logits go from -8 to 8
+    )
+
+    assert {mask.box for mask in steep} == {(0, 0, 256, 192), (32, 24, 80, 72)}
+    assert wide == []
+
+
 def test_without_filters_the_restless_and_the_bad_come_too() -> None:
     settings = EverythingSettings(
         points_per_side=2, pred_iou_thresh=0.0, stability_score_thresh=0.0, box_nms_thresh=1.0
@@ -90,6 +100,8 @@ def test_crops_are_looked_at_one_by_one_and_their_masks_come_in_the_pixels_of_th
     assert 24 <= square.point[1] < 72
     oblong = by_box[144, 120, 224, 152]
     assert oblong.crop_box == (96, 64, 256, 192)
+    assert 144 <= oblong.point[0] < 224
+    assert 120 <= oblong.point[1] < 152
     assert iou_with_colour(oblong.mask, image, (0, 255, 0)) > 0.98
 
 

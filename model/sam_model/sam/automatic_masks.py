@@ -128,7 +128,7 @@ def _masks_at_points(
         if is_cut_off(_first_and_last_pixels([box]), crop, image_size)[0]:
             continue
         yield AutomaticMask(
-            run_lengths=run_lengths_from_mask(mask[y_min:y_max, x_min:x_max], (int(box[1]), int(box[0])), image_size),
+            run_lengths=run_lengths_from_mask(mask[y_min:y_max, x_min:x_max], (box[1], box[0]), image_size),
             box=box,
             predicted_iou=iou,
             stability_score=stability,
