@@ -61,6 +61,7 @@ class ClassicalDetector:
     name = "classical"
     fingerprint = f"classical-detector-{VERSION}-{LONGEST_SIDE}"
     class_names = ("person", "face")
+    has_masks = False
 
     def __init__(self) -> None:
         self._own = local()  # OpenCV's detectors keep buffers, so that each thread has its own

@@ -1,0 +1,108 @@
+"""One run: the pictures through the annotator into the files, with progress, a ledger of errors, and a lock."""
+
+import json
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from sam_model.annotation.annotated_image import AddImage, AnnotatedImage
+from sam_model.annotation.annotator import Annotator
+from sam_model.annotation.contact_sheet import ContactSheet
+from sam_model.annotation.image_list import ListedImage
+from sam_model.annotation.record_store import RecordStore
+from sam_model.annotation.walk import annotate_images
+from sam_model.annotation.whole_file import write_whole
+from sam_model.image_files import read_image
+from sam_model.weights.file_lock import file_lock
+
+RECORDS = ".annotate"  # folder of the records, within the one of the answers
+LEDGER = "errors.jsonl"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A picture that could not be annotated, and why, in one line."""
+
+    image: str
+    error: str
+
+
+@dataclass(frozen=True)
+class AnnotationReport:
+    """What a run did."""
+
+    out: Path  # the folder of the answers
+    images: int  # annotated, now or earlier
+    resumed: int  # of them earlier
+    objects: int
+    failures: tuple[Failure, ...]  # also in the ledger
+
+
+def run_annotation(
+    images: Sequence[ListedImage],
+    annotator: Annotator,
+    out: Path,
+    files: Sequence[AbstractContextManager[AddImage]],
+    *,
+    at_once: int = 1,
+    resume: bool = True,
+    sheet: ContactSheet | None = None,
+    show_progress: bool = True,
+) -> AnnotationReport:
+    """Annotate pictures into files; two runs with the same folder take turns.
+
+    Args:
+        images: what to annotate.
+        annotator: finds the objects.
+        out: folder for the records and, where there are errors, the ledger `errors.jsonl`.
+        files: each gets every picture that could be annotated, in order.
+        at_once: pictures that are in work at the same time.
+        resume: take the records of an earlier run for what they cover.
+        sheet: gets the first pictures.
+        show_progress: with a bar, where standard error is a terminal.
+
+    Raises:
+        OSError: something cannot be written.
+    """
+    failures: list[Failure] = []
+    resumed = objects = 0
+    records = out / RECORDS
+    records.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        stack.enter_context(file_lock(records / "lock"))
+        adds = [stack.enter_context(file) for file in files]
+        store = RecordStore(records, annotator.fingerprint)
+        bar = stack.enter_context(
+            tqdm(total=len(images), desc="annotate", unit="image", disable=None if show_progress else True)
+        )
+        for outcome in annotate_images(images, annotator, store, at_once, resume):
+            if outcome.annotated is None:
+                failures.append(Failure(outcome.image.name, outcome.error or ""))
+            else:
+                for add in adds:
+                    add(outcome.annotated)
+                objects += len(outcome.annotated.objects)
+                resumed += outcome.is_from_record
+                if sheet is not None and not sheet.is_full:
+                    _show(sheet, outcome.image, outcome.annotated)
+            bar.set_postfix(objects=objects, failed=len(failures), refresh=False)
+            bar.update()
+        _write_ledger(out / LEDGER, failures)
+    return AnnotationReport(out, len(images) - len(failures), resumed, objects, tuple(failures))
+
+
+def _show(sheet: ContactSheet, image: ListedImage, annotated: AnnotatedImage) -> None:
+    pixels = read_image(image.path)
+    if pixels.shape[:2] == annotated.size:
+        sheet.add(pixels, annotated)
+
+
+def _write_ledger(path: Path, failures: Sequence[Failure]) -> None:
+    if failures:
+        lines = [json.dumps({"image": failure.image, "error": failure.error}) + "\n" for failure in failures]
+        write_whole(path, "".join(lines).encode())
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,74 @@
+"""A COCO file of instance masks, for pycocotools and everything that reads its format.
+
+Source: cocodataset.org/#format-data. `segmentation` is a compressed run-length encoding, exact and with every hole,
+or, where a program wants them, polygons, one a part, with bridges to the holes since COCO's have none.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from sam_model.annotation.annotated_image import AddImage, AnnotatedImage, AnnotatedObject
+from sam_model.annotation.label_outlines import outlines_from_mask
+from sam_model.annotation.whole_file import whole_file
+from sam_model.boxes import box_from_mask
+
+CocoSegmentation = Literal["rle", "polygon"]
+
+
+@contextmanager
+def coco_file(
+    path: Path, class_names: Sequence[str], segmentation: CocoSegmentation = "rle", made_by: str = ""
+) -> Iterator[AddImage]:
+    """Write a COCO file of the pictures that are added; memory holds a line a picture, no masks.
+
+    Args:
+        path: of the file, which is there when the last picture is in it.
+        class_names: become the categories 1, 2, 3 and so on.
+        segmentation: run lengths or polygons.
+        made_by: a word on where the masks come from.
+    """
+    categories = [{"id": number, "name": name} for number, name in enumerate(class_names, 1)]
+    images: list[dict[str, Any]] = []
+    count = 0
+    with whole_file(path) as file:
+        head = {"info": {"description": made_by}, "licenses": [], "categories": categories}
+        file.write(json.dumps(head).encode()[:-1] + b',\n"annotations": [')
+
+        def add(image: AnnotatedImage) -> None:
+            nonlocal count
+            height, width = image.size
+            images.append({"id": len(images) + 1, "file_name": image.name, "width": width, "height": height})
+            for one in image.objects:
+                count += 1
+                annotation = {
+                    "id": count,
+                    "image_id": len(images),
+                    "category_id": class_names.index(one.class_name) + 1,
+                    **coco_annotation(one, segmentation),
+                }
+                file.write((b",\n" if count > 1 else b"\n") + json.dumps(annotation).encode())
+
+        yield add
+        file.write(b'],\n"images": ' + json.dumps(images).encode() + b"}\n")
+
+
+def coco_annotation(one: AnnotatedObject, segmentation: CocoSegmentation) -> dict[str, Any]:
+    """What COCO says of one object: box and area of its mask, the mask, and the detector's score."""
+    mask = one.mask.mask
+    box = box_from_mask(mask)
+    assert box is not None
+    x_min, y_min, x_max, y_max = box
+    shape: Any = one.mask.to_coco(is_compressed=True)
+    if segmentation == "polygon":
+        outlines = outlines_from_mask(mask, join_parts=False)
+        shape = [[round(float(number), 2) for number in outline.ravel()] for outline in outlines]
+    return {
+        "bbox": [x_min, y_min, x_max - x_min, y_max - y_min],
+        "area": one.mask.area,
+        "segmentation": shape,
+        "iscrowd": 0,
+        "score": round(one.score, 4),
+    }

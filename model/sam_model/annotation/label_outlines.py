@@ -1,0 +1,70 @@
+"""A mask's outlines as label files want them: without holes, simplified as far as the mask can still be had again."""
+
+from collections.abc import Sequence
+from itertools import chain
+
+import cv2
+import numpy as np
+
+from sam_model.annotation.inset_polygons import inset_polygons, outline_area, simplified
+from sam_model.annotation.joined_outline import join_outlines
+from sam_model.boxes import box_from_mask
+from sam_model.polygons import Outline
+from sam_model.types import Mask
+
+TOLERANCES = (1.0, 0.75, 0.5, 0.0)  # pixels a simplified outline may stray by; the first that is good enough is taken
+GOOD_ENOUGH = 0.99  # IoU of the mask with what is made of its outlines, painted or filled
+
+
+def outlines_from_mask(mask: Mask, join_parts: bool) -> list[Outline]:
+    """Closed outlines (N, 2) in pixels of a mask (H, W) with at least one pixel; bridges lead to the holes.
+
+    Args:
+        mask: (H, W).
+        join_parts: one outline through all parts; else one a part. Of a bridge between parts a trainer paints a line
+            one pixel wide, so a part that has fewer pixels than its bridge is left out.
+    """
+    box = box_from_mask(mask)
+    assert box is not None
+    x_min, y_min, x_max, y_max = map(int, box)
+    mask = mask[y_min:y_max, x_min:x_max]
+    parts = [[polygon.outer, *polygon.holes] for polygon in inset_polygons(mask)]
+    parts.sort(key=lambda part: -abs(outline_area(part[0])))
+    worths = [[abs(outline_area(part[0])), *[np.inf] * (len(part) - 1)] for part in parts]
+    if join_parts:
+        parts, worths = [list(chain(*parts))], [list(chain(*worths))]
+    for tolerance in TOLERANCES:
+        simple = [[simplified(outline, tolerance) for outline in part] for part in parts]
+        outlines = [join_outlines(part, worth) for part, worth in zip(simple, worths, strict=True)]
+        made = paint_outlines(outlines, mask.shape), fill_outlines(outlines, mask.shape)
+        if min(_iou(one, mask) for one in made) >= GOOD_ENOUGH:
+            break
+    return [outline + np.array([x_min, y_min], np.float32) for outline in outlines]
+
+
+def paint_outlines(outlines: Sequence[Outline], size: tuple[int, ...]) -> Mask:
+    """The mask (H, W) that a trainer makes of outlines in pixels: coordinates cut off, the border painted, too."""
+    painted = np.zeros(size, np.uint8)
+    for outline in outlines:
+        cv2.fillPoly(painted, [outline.astype(np.int32)], 1)
+    return painted.astype(bool)
+
+
+def fill_outlines(outlines: Sequence[Outline], size: tuple[int, ...]) -> Mask:
+    """The mask (H, W) of the pixels whose centres lie in an outline, as COCO's tools take it."""
+    height, width = size
+    filled = np.zeros((height, width), bool)
+    for outline in outlines:
+        (x, y), (next_x, next_y) = outline.T.astype(np.float64), np.roll(outline, -1, axis=0).T.astype(np.float64)
+        top, bottom = (np.clip(np.ceil(f(y, next_y) - 0.5), 0, height).astype(int) for f in (np.minimum, np.maximum))
+        edge = np.repeat(np.arange(len(x)), bottom - top)  # each edge once for every row whose centre it crosses
+        row = np.arange(len(edge)) - np.repeat(np.cumsum(bottom - top) - bottom, bottom - top)
+        crossing = x[edge] + (row + 0.5 - y[edge]) * ((next_x - x)[edge] / (next_y - y)[edge])
+        turns = np.zeros((height, width + 1), np.int32)
+        np.add.at(turns, (row, np.clip(np.ceil(crossing - 0.5), 0, width).astype(int)), 1)
+        filled |= np.cumsum(turns[:, :-1], axis=1) % 2 == 1
+    return filled
+
+
+def _iou(one: Mask, other: Mask) -> float:
+    return np.count_nonzero(one & other) / np.count_nonzero(one | other)

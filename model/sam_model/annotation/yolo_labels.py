@@ -1,0 +1,61 @@
+"""Labels for training YOLO segmentation: a text file a picture, a line an object: `class x y x y ...`, in parts of 1.
+
+Source: the dataset format that Ultralytics documents, docs.ultralytics.com/datasets/segment. An object is one polygon
+there, so parts and holes are joined by bridges.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from sam_model.annotation.annotated_image import AddImage, AnnotatedImage
+from sam_model.annotation.label_outlines import outlines_from_mask
+from sam_model.annotation.whole_file import write_whole
+
+
+@contextmanager
+def yolo_labels(folder: Path, class_names: Sequence[str]) -> Iterator[AddImage]:
+    """Write a label file into `folder` for each picture that is added, empty where nothing was found."""
+
+    def add(image: AnnotatedImage) -> None:
+        write_whole(label_path(folder, image.name), label_text(image, class_names).encode("ascii"))
+
+    yield add
+
+
+def label_path(folder: Path, image_name: str) -> Path:
+    """Where the label of a picture lies: the same path, with another ending."""
+    return folder / PurePosixPath(image_name).with_suffix(".txt")
+
+
+def check_label_names(image_names: Sequence[str]) -> None:
+    """Two pictures cannot share a label file.
+
+    Raises:
+        ValueError: two would, such as `a.jpg` and `a.png`.
+    """
+    taken: dict[str, str] = {}
+    for name in image_names:
+        other = taken.setdefault(PurePosixPath(name).with_suffix("").as_posix(), name)
+        if other != name:
+            raise ValueError(f"{other!r} and {name!r} would share one YOLO label file; rename one of them")
+
+
+def label_text(image: AnnotatedImage, class_names: Sequence[str]) -> str:
+    """The lines of one picture."""
+    height, width = image.size
+    lines = []
+    for one in image.objects:
+        (outline,) = outlines_from_mask(one.mask.mask, join_parts=True)
+        numbers = " ".join(f"{number:.6f}" for number in (outline / np.array([width, height])).ravel())
+        lines.append(f"{class_names.index(one.class_name)} {numbers}\n")
+    return "".join(lines)
+
+
+def dataset_text(class_names: Sequence[str]) -> str:
+    """The `data.yaml` of a dataset with these classes; JSON's strings are YAML's, too."""
+    names = "".join(f"  {number}: {json.dumps(name)}\n" for number, name in enumerate(class_names))
+    return f"# the pictures belong into images/, beside labels/\npath: .\ntrain: images\nval: images\nnames:\n{names}"
