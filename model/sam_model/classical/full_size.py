@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_model.classical.colour_words import Floats
 from sam_model.classical.parts import Pixel, click_radius, fill_small_holes, keep_clicked_parts, mark_clicks
 from sam_model.classical.refinement import colour_model, cut, guided_coefficients
 from sam_model.classical.region_answer import RegionAnswer, keeps_to_box
-from sam_model.classical.region_graph import Floats, RegionGraph
+from sam_model.classical.region_graph import RegionGraph
 from sam_model.types import Box, Mask, Point
 
 VIEW_PIXELS = 40_000
@@ -42,6 +43,9 @@ class Grid:
 
     def sample(self, image: Floats, grid: "Grid") -> Floats:
         """`image`, given on `grid`, at the middles of this grid's pixels (H, W)."""
+        same_origin = np.array_equal(self.origin, grid.origin)
+        if same_origin and np.allclose(self.pixel * self.size, grid.pixel * grid.size, rtol=0, atol=1e-6):
+            return np.asarray(cv2.resize(image, self.size, interpolation=cv2.INTER_LINEAR))  # the quick case of it
         step = self.pixel / grid.pixel
         start = (self.origin - grid.origin) / grid.pixel + 0.5 * step - 0.5  # the first pixel's middle
         matrix = np.array([[step[0], 0, start[0]], [0, step[1], start[1]]])
@@ -72,7 +76,8 @@ def full_size_mask(
     view = Grid(crop.origin, np.array(crop.size) * crop.pixel / view_size, view_size)
 
     seen = np.asarray(cv2.resize(cropped, view_size, interpolation=cv2.INTER_AREA), np.uint8)
-    soft = view.sample(cv2.GaussianBlur(answer.members[graph.labels].astype(np.float32), (0, 0), 1.0), working)
+    members = answer.members[graph.labels].astype(np.float32)
+    soft = view.sample(np.asarray(cv2.GaussianBlur(members, (0, 0), 1.0), np.float32), working)
     trimap = _trimap(soft, BAND / math.sqrt(max(1, len(points) + (BOX_CLICKS if box else 0))))
     _mark_prompt(trimap, view, points, box, click_radius(image_size))
     chosen = cut(seen, trimap, _colour_models(graph, answer), ROUNDS)

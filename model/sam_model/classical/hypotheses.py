@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from sam_model.classical.region_graph import Floats, RegionGraph
+from sam_model.classical.colour_words import Floats
+from sam_model.classical.region_graph import RegionGraph
 from sam_model.types import Box
 
 Sets = NDArray[np.bool_]
@@ -90,7 +91,8 @@ def steps_outwards(graph: RegionGraph, box: Box) -> Floats:
     """Where each region's centre is in the box: (n, 2), 0 in the middle, -1 and 1 on the sides."""
     x0, y0, x1, y1 = box
     half = np.maximum([(x1 - x0) / 2, (y1 - y0) / 2], 0.5)
-    return ((graph.centre - np.array([(x0 + x1) / 2, (y0 + y1) / 2])) / half).astype(np.float32)
+    outwards = (graph.centre - np.array([(x0 + x1) / 2, (y0 + y1) / 2])) / half
+    return np.asarray(outwards, np.float32)
 
 
 def surroundings(graph: RegionGraph, box: Box, inside: Floats) -> Floats:
@@ -101,10 +103,9 @@ def surroundings(graph: RegionGraph, box: Box, inside: Floats) -> Floats:
 
 def colour_log_ratio(graph: RegionGraph, belongs: Floats, beside: Floats) -> Floats:
     """How much more a region's colour is found in the one than in the other; all (n, R)."""
-    one, other = belongs * graph.area[:, None], beside * graph.area[:, None]
-    of_one = graph.alike @ one / (one.sum(axis=0) + 1e-9)
-    of_other = graph.alike @ other / (other.sum(axis=0) + 1e-9)
-    return np.asarray(np.log((of_one + 0.01) / (of_other + 0.01)))
+    one = graph.words.histogram(belongs.T * graph.area)
+    other = graph.words.histogram(beside.T * graph.area)
+    return graph.words.log_ratio(one, other)[:, graph.words.word].T
 
 
 def _first_ones(order: Floats, area: Floats, areas: Floats) -> Sets:

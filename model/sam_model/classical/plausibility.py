@@ -6,10 +6,14 @@ click in the middle of what they mean, draw boxes that just hold it (Lempitsky e
 answer to change no more than a correction asks for. The weights are round numbers, set on twenty photographs.
 """
 
-import numpy as np
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sam_model.classical.colour_words import Floats
 from sam_model.classical.hypotheses import Sets, surroundings
-from sam_model.classical.region_graph import Floats, RegionGraph
+from sam_model.classical.region_graph import RegionGraph
 from sam_model.types import Box
 
 STRONGEST_STEP = 6.0  # between two regions; a stronger one says no more
@@ -22,6 +26,7 @@ OUTLINE = -2.5  # log of its length over the root of the area
 SIZE = 0.5  # log of the area
 OWN_COLOUR = 1.0  # log of how much more of its colours are inside than outside
 CENTRED = 7.0  # depth of the click in what it changes, over that one's radius
+MOVES_TO_EDGES = 2.0  # the same of the part of the outline that the click moves
 STAYS = 4.0  # IoU with the answer before the click
 
 # Weights of a box's hypotheses.
@@ -34,18 +39,19 @@ BOX_UNEXPLAINED = -0.8  # colours left in the box that are not around it, as a m
 
 def click_plausibility(graph: RegionGraph, sets: Sets, before: Sets, xy: Floats) -> Floats:
     """Log plausibility of each set (M, n), after the answer `before` (n,) was corrected by a click at `xy`."""
-    outline = _outline(graph, sets)
-    area = sets @ graph.area
+    contrast, length, on_rim, moved = _outline(graph, sets, before)
+    area = weighted_sum(sets, graph.area)
     changes = sets ^ before
     changes[:, graph.region_at(xy)] = True
-    kept = ((sets & before) @ graph.area) / ((sets | before) @ graph.area)
+    kept = weighted_sum(sets & before, graph.area) / weighted_sum(sets | before, graph.area)
     return np.asarray(
-        CONTRAST * outline[0]
-        + OUTLINE * outline[1]
-        + LEAVES_IMAGE * outline[2]
+        CONTRAST * contrast
+        + OUTLINE * length
+        + LEAVES_IMAGE * on_rim
         + SIZE * np.log(area)
         + OWN_COLOUR * _own_colour(graph, sets, area)
         + CENTRED * _depth(graph, changes, xy)
+        + MOVES_TO_EDGES * moved
         + STAYS * kept
     )
 
@@ -57,14 +63,13 @@ def box_plausibility(graph: RegionGraph, sets: Sets, box: Box, inside: Floats) -
     least = np.where(sets[..., None], graph.extent[None, :, :2], np.inf).min(axis=1)
     most = np.where(sets[..., None], graph.extent[None, :, 2:], -np.inf).max(axis=1)
     gap = (np.maximum(least - [x0, y0], 0) / sides + np.maximum([x1, y1] - most, 0) / sides).sum(axis=1)
-    area = sets @ graph.area
-    beyond = sets @ (graph.area * (1 - inside)) / area
+    area = weighted_sum(sets, graph.area)
+    beyond = weighted_sum(sets, graph.area * (1 - inside)) / area
     ring = (surroundings(graph, box, inside) + 1e-4) * graph.area
-    own = (sets * graph.area) @ graph.alike / area[:, None]
-    ratio = np.log((own + 0.01) / (graph.alike @ ring / ring.sum() + 0.01))
-    left = ~sets * (graph.area * inside)
+    ratio = graph.words.log_ratio(graph.words.histogram(sets * graph.area), graph.words.histogram(ring[None]))
+    left = graph.words.histogram(~sets * (graph.area * inside))
     unexplained = (left * ratio).sum(axis=1) / (left.sum(axis=1) + 0.02 * area)
-    contrast, length, on_rim = _outline(graph, sets)
+    contrast, length, on_rim, _ = _outline(graph, sets)
     return np.asarray(
         BOX_CONTRAST * contrast
         + BOX_OUTLINE * length
@@ -75,27 +80,41 @@ def box_plausibility(graph: RegionGraph, sets: Sets, box: Box, inside: Floats) -
     )
 
 
-def _outline(graph: RegionGraph, sets: Sets) -> tuple[Floats, Floats, Floats]:
-    """Of each set (M, n): contrast on the outline, its length, how much of it lies on the image's border."""
+def _outline(graph: RegionGraph, sets: Sets, before: Sets | None = None) -> tuple[Floats, Floats, Floats, Floats]:
+    """Of each set (M, n): contrast on its outline, the outline's length, how much of it is on the image's border.
+
+    The last one is the contrast on what was not yet outline in `before` (n,), 0 where there is nothing of that.
+    """
     h, w = graph.labels.shape
-    members = sets.astype(np.float32)
     step = np.minimum(graph.step, STRONGEST_STEP)
+    usual = (graph.shared * step).sum() / (graph.shared.sum() + 1e-6)
     i, j = graph.pairs.T
-    cut = np.abs(members[:, i] - members[:, j]) @ np.stack([graph.shared, graph.shared * step], axis=1)
-    usual = (graph.shared @ step) / (graph.shared.sum() + 1e-6)
-    contrast = np.log((cut[:, 1] / (cut[:, 0] + 1e-6) + 0.1) / (usual + 0.1))
-    rim = members @ graph.rim
-    perimeter = cut[:, 0] + rim
-    return contrast, np.log(perimeter / np.sqrt((members @ graph.area) * h * w)), np.sqrt(rim / perimeter)
+    cut = (sets[:, i] != sets[:, j]).astype(np.float32)
+
+    def contrast(shared: Floats) -> tuple[Floats, Floats]:
+        length, steps = weighted_sum(cut, shared), weighted_sum(cut, shared * step)
+        return np.log((steps / (length + 1e-6) + 0.1) / (usual + 0.1)), length
+
+    overall, length = contrast(graph.shared)
+    moved = np.zeros_like(overall)
+    if before is not None:
+        moved, moved_length = contrast(np.where(before[i] != before[j], 0, graph.shared).astype(np.float32))
+        moved = np.where(moved_length > 0, moved, 0)
+    rim = weighted_sum(sets, graph.rim)
+    perimeter = length + rim
+    return overall, np.log(perimeter / np.sqrt(weighted_sum(sets, graph.area) * h * w)), np.sqrt(rim / perimeter), moved
+
+
+def weighted_sum(rows: NDArray[Any], weights: Floats) -> Floats:
+    """`rows` (M, n) times `weights` (n,). Not by BLAS, which wakes all cores for products as small as these."""
+    return np.asarray(np.einsum("mn,n->m", rows.astype(np.float32), weights.astype(np.float32)))
 
 
 def _own_colour(graph: RegionGraph, sets: Sets, area: Floats) -> Floats:
     """Mean log ratio (M,) of finding a set's colours inside it and outside."""
-    weighted = sets * graph.area
-    alike = weighted @ graph.alike
-    outside = (graph.alike @ graph.area - alike) / (1 - area + 1e-6)[:, None]
-    ratio = np.log((alike / area[:, None] + 0.01) / (np.maximum(outside, 0) + 0.01))
-    return np.asarray((weighted * ratio).sum(axis=1) / area)
+    own = graph.words.histogram(sets * graph.area)
+    ratio = graph.words.log_ratio(own, graph.words.histogram(graph.area[None]) - own)
+    return np.asarray((own * ratio).sum(axis=1) / area)
 
 
 def _depth(graph: RegionGraph, sets: Sets, xy: Floats) -> Floats:
@@ -105,5 +124,5 @@ def _depth(graph: RegionGraph, sets: Sets, xy: Floats) -> Floats:
     half_a_region = 0.5 * np.sqrt(h * w / graph.count)
     to_outside = np.where(sets, np.inf, straight).min(axis=1) - half_a_region
     to_rim = min(xy[0], xy[1], w - xy[0], h - xy[1])
-    radius = np.sqrt(sets @ graph.area * h * w / np.pi)
+    radius = np.sqrt(weighted_sum(sets, graph.area) * h * w / np.pi)
     return np.asarray(np.clip(np.minimum(to_outside, to_rim), 0, None) / radius)

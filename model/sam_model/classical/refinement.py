@@ -11,36 +11,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_model.classical.region_graph import Floats
+from sam_model.classical.colour_words import Floats, k_means
 
 COMPONENTS = 5  # of a colour model, as in cv2.grabCut
 SPREAD = 6.0  # least standard deviation of a component, in steps of 1/255
-LLOYD_ROUNDS = 6
 
 
 def colour_model(colours: Floats, weights: Floats) -> Floats:
-    """A mixture of Gaussians (1, 65) in cv2.grabCut's layout, for colours (n, 3) with weights (n,).
-
-    Lloyd's k-means, begun with equal shares along the colours' main axis; no random numbers.
-    """
+    """A mixture of Gaussians (1, 65) in cv2.grabCut's layout, for colours (n, 3) with weights (n,)."""
     share = weights / weights.sum()
-    centred = colours - share @ colours
-    axis = np.linalg.eigh((centred * share[:, None]).T @ centred)[1][:, -1]
-    along = np.argsort(centred @ axis, kind="stable")
-    group = np.empty(len(colours), np.int64)
-    group[along] = np.minimum((np.cumsum(share[along]) * COMPONENTS).astype(int), COMPONENTS - 1)
-    means: Floats = np.zeros((COMPONENTS, 3))
-    for _ in range(LLOYD_ROUNDS):
-        mass = np.bincount(group, share, COMPONENTS)
-        sums = np.stack([np.bincount(group, share * colours[:, k], COMPONENTS) for k in range(3)], axis=1)
-        means = np.where(mass[:, None] > 0, sums / np.maximum(mass, 1e-9)[:, None], means)
-        group = ((colours[:, None] - means[None]) ** 2).sum(axis=2).argmin(axis=1)
+    group, means = k_means(colours, weights, COMPONENTS)
     mass = np.bincount(group, share, COMPONENTS)
     covariances = np.tile(np.eye(3) * SPREAD**2, (COMPONENTS, 1, 1))
     for k in range(COMPONENTS):
         apart = colours[group == k] - means[k]
         covariances[k] += (apart * share[group == k, None]).T @ apart / max(mass[k], 1e-9)
-    return np.concatenate([mass, means.ravel(), covariances.ravel()])[None]
+    return np.asarray(np.concatenate([mass, means.ravel(), covariances.ravel()])[None])
 
 
 def cut(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sam_model.classical.colour_words import Floats
 from sam_model.classical.hypotheses import (
     AREAS,
     CHANGES,
@@ -18,25 +19,25 @@ from sam_model.classical.hypotheses import (
     share_in_box,
 )
 from sam_model.classical.plausibility import box_plausibility, click_plausibility
-from sam_model.classical.region_graph import Floats, RegionGraph
+from sam_model.classical.region_graph import RegionGraph
 from sam_model.types import Box, Point
 
+NEGLIGIBLE = 7.0  # log plausibility below the best that no longer counts
 SURE = 4.0  # how much more a clicked region counts than what merely looks like background
 
 
 @dataclass(frozen=True)
 class RegionAnswer:
-    """A set of superpixels (n,), each region's probability (n,) over all hypotheses, and the set's expected IoU."""
+    """A set of superpixels (n,), and its expected IoU over all hypotheses."""
 
     members: Sets
-    probability: Floats
     expected_iou: float
 
 
 def answer_prompt(graph: RegionGraph, points: tuple[Point, ...], box: Box | None) -> RegionAnswer:
     """The best set for points and box in working pixels; empty if nothing says where the object is."""
     n = graph.count
-    answer = RegionAnswer(np.zeros(n, bool), np.zeros(n, np.float32), 0.0)
+    answer = RegionAnswer(np.zeros(n, bool), 0.0)
     allowed: Sets = np.ones(n, bool)
     if box is not None:
         inside = share_in_box(graph, box)
@@ -76,7 +77,7 @@ def _corrected(graph: RegionGraph, before: RegionAnswer, points: tuple[Point, ..
     sets[:, positive] = True
     sets = _distinct(sets)
     if not len(sets):
-        return RegionAnswer(np.zeros(graph.count, bool), np.zeros(graph.count, np.float32), 0.0)
+        return RegionAnswer(np.zeros(graph.count, bool), 0.0)
     return _best(graph, sets, click_plausibility(graph, sets, before.members, xy))
 
 
@@ -94,19 +95,20 @@ def keeps_to_box(points: tuple[Point, ...], box: Box) -> bool:
 
 def _distinct(sets: Sets) -> Sets:
     """The sets that are not empty, each once."""
-    keys = sets @ np.sin(np.arange(1.0, sets.shape[1] + 1))  # equal sums of such numbers come from equal sets
-    _, first = np.unique(np.round(keys, 9), return_index=True)
+    number = np.sin(np.arange(1.0, sets.shape[1] + 1))  # equal sums of such numbers come from equal sets
+    _, first = np.unique(np.einsum("mn,n->m", sets.astype(np.float64), number), return_index=True)
     sets = sets[first]
     return np.asarray(sets[sets.any(axis=1)])
 
 
 def _best(graph: RegionGraph, sets: Sets, plausibility: Floats) -> RegionAnswer:
     """The set (of M, n) that overlaps most with all others, each by its plausibility."""
-    weight = np.exp(plausibility - plausibility.max()).astype(np.float32)
+    likely = plausibility > plausibility.max() - NEGLIGIBLE
+    sets, weight = sets[likely], np.exp(plausibility[likely] - plausibility.max())
     weight /= weight.sum()
-    rooted = sets * np.sqrt(graph.area)
-    both = rooted @ rooted.T
+    members = sets.astype(np.float32)
+    both = np.einsum("mn,kn->mk", members * graph.area, members)  # not by BLAS, as in weighted_sum
     area = np.diag(both)
     expected = (both / (area[:, None] + area[None] - both)) @ weight
     best = int(expected.argmax())
-    return RegionAnswer(sets[best], weight @ sets, float(expected[best]))
+    return RegionAnswer(sets[best], float(expected[best]))

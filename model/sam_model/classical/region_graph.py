@@ -5,7 +5,6 @@ minimum spanning tree (Arbelaez, CVPR-W 2006); background by boundary connectivi
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -14,14 +13,13 @@ from scipy.ndimage import find_objects
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra, minimum_spanning_tree
 
-Floats = NDArray[np.floating[Any]]
+from sam_model.classical.colour_words import ColourWords, Floats, colour_words
 
 COLOUR_WEIGHTS = np.array([0.8, 1.2, 1.2], np.float32)  # light changes with shading, so L counts less than a and b
 COLOUR_STEP = 10.0  # Lab difference of two neighbours that costs one unit of path
 EDGE_STEP = 4.0  # edge strength on their border that costs one unit
 SMALLEST_STEP = 0.02  # path through a flat region is never quite free
 FARTHEST = 60.0  # cap of the geodesic distance
-SAME_COLOUR = 9.0  # Lab distance at which the colour kernel has fallen to exp(-1/2)
 GEODESIC_REACH = 1.8  # of boundary connectivity; the paper's sigma_clr, in our units
 BORDER_REACH = 0.55  # the paper's sigma_bndCon, in our units
 
@@ -42,7 +40,7 @@ class RegionGraph:
     geodesic: Floats  # cheapest path: the sum of its steps
     minimax: Floats  # easiest path: its highest step
     background: Floats  # (n,), 0..1
-    alike: Floats  # colour kernel, 0..1
+    words: ColourWords
 
     @property
     def count(self) -> int:
@@ -79,8 +77,7 @@ def region_graph(lab: Floats, labels: NDArray[np.int32]) -> RegionGraph:
 
     i, j, shared, strength = _shared_borders(labels, edge_strength(lab))
     weighted = colour * COLOUR_WEIGHTS
-    unlike = ((weighted[:, None] - weighted[None]) ** 2).sum(axis=2)
-    step = np.sqrt(unlike[i, j]) / COLOUR_STEP + strength / EDGE_STEP
+    step = np.linalg.norm(weighted[i] - weighted[j], axis=1) / COLOUR_STEP + strength / EDGE_STEP
     geodesic, minimax = _geodesic(n, i, j, step), _minimax(n, i, j, step)
     area = pixels / pixels.sum()
 
@@ -97,7 +94,7 @@ def region_graph(lab: Floats, labels: NDArray[np.int32]) -> RegionGraph:
         geodesic=geodesic.astype(np.float32),
         minimax=minimax.astype(np.float32),
         background=_background(geodesic, area, border / border.sum()).astype(np.float32),
-        alike=np.exp(-unlike / (2 * SAME_COLOUR**2)).astype(np.float32),
+        words=colour_words(weighted, area),
     )
 
 

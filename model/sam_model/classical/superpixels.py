@@ -25,10 +25,8 @@ def slic(lab: NDArray[np.float32], cell: int) -> NDArray[np.int32]:
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) * (COMPACTNESS / cell)
     features = np.dstack([lab, x, y, np.ones_like(x)])
     # (H, W, 6) -> (rows, columns, cell * cell, 6)
-    cells = (
-        features.reshape(rows, cell, columns, cell, 6).transpose(0, 2, 1, 3, 4).reshape(rows, columns, cell * cell, 6)
-    )
-    cells = np.ascontiguousarray(cells)
+    by_cell = features.reshape(rows, cell, columns, cell, 6).transpose(0, 2, 1, 3, 4)
+    cells = np.ascontiguousarray(by_cell.reshape(rows, columns, cell * cell, 6))
     centres = cells[..., :5].mean(axis=2)  # (rows, columns, 5)
     around = _cells_around(rows, columns)
     number_of_cells = rows * columns
