@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sam_backend.commands import predict, weights
+from sam_backend.commands import annotate, predict, weights
 from sam_backend.logs import configure_logs
 from sam_backend.settings import Settings, SettingsError
 
@@ -41,6 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     predict_parser = commands.add_parser("predict", help="segment one picture, without Label Studio")
     predict.add_arguments(predict_parser)
     predict_parser.set_defaults(run=predict.run)
+    annotate_parser = commands.add_parser("annotate", help="a folder of pictures to YOLO, COCO and Label Studio files")
+    annotate.add_arguments(annotate_parser)
+    annotate_parser.set_defaults(run=annotate.run)
     weights_parser = commands.add_parser("weights", help="list, download, verify and find weights")
     weights.add_arguments(weights_parser)
     weights_parser.set_defaults(run=weights.run)

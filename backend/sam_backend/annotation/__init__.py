@@ -1,0 +1,1 @@
+"""What an annotation run of `sam_model.annotation` writes for Label Studio."""
