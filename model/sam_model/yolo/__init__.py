@@ -1,0 +1,1 @@
+"""YOLOv8 and FastSAM: networks, reading of Ultralytics files without running them, detections, masks."""

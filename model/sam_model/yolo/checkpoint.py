@@ -1,0 +1,123 @@
+"""From an Ultralytics file to the network that it belongs to, with task, class names and sizes out of the file."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sam_model.weights.errors import BrokenWeightsError
+from sam_model.weights.loading import differences
+from sam_model.yolo.network import YoloV8
+from sam_model.yolo.pickle_machine import Inert
+from sam_model.yolo.sizes import SIZES, STRIDES, YoloSize
+from sam_model.yolo.stand_ins import TASKS
+from sam_model.yolo.torch_files import StoredTensor, TorchFile, read_torch_file
+
+FIRST_LAYER = "model.0.conv.weight"  # its height is the size's smallest number of channels
+LAST_CLASS_LAYER = "model.22.cv3.0.2.bias"  # its length is the number of classes
+MOST_MODULES = 20_000  # the largest YOLOv8 has about a thousand
+MOST_NESTED = 50
+
+
+@dataclass(frozen=True)
+class YoloModel:
+    """A network with its weights, and what its file says of it."""
+
+    network: YoloV8
+    class_names: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Architecture and size, such as `yolov8n-seg`."""
+        return f"yolov8{self.network.size.letter}" + ("-seg" if self.network.has_masks else "")
+
+
+def load_yolo(path: Path, sizes: Iterable[YoloSize] = SIZES) -> YoloModel:
+    """The YOLOv8 in a file of Ultralytics, in float32 on the CPU; nothing that is in the file is run.
+
+    Raises:
+        BrokenWeightsError: the file cannot be read, has other things in it than a YOLOv8 for detection or segmentation,
+            or does not fit together; the message says what.
+    """
+    file = read_torch_file(path)
+    model = _model_in(file)
+    task = TASKS[model.name]
+    if task not in ("detect", "segment"):
+        raise BrokenWeightsError(f"{file.name} is a model to {task}; needed: one of YOLOv8 to detect or segment")
+    state = {name: file.tensor(stored) for name, stored in _tensors(model, file.name)}
+    classes = _class_names(model.state.get("names"), file.name)
+    strides = model.state.get("stride")
+    if isinstance(strides, StoredTensor) and file.tensor(strides).tolist() != list(STRIDES):
+        raise BrokenWeightsError(f"{file.name} has strides {file.tensor(strides).tolist()}; needed: {list(STRIDES)}")
+    return YoloModel(network_from_state(state, task == "segment", len(classes), file.name, sizes), classes)
+
+
+def network_from_state(
+    state: dict[str, Tensor], has_masks: bool, classes: int, file: str, sizes: Iterable[YoloSize] = SIZES
+) -> YoloV8:
+    """The network that a state dict belongs to; `file` is its name in messages.
+
+    Raises:
+        BrokenWeightsError: no size fits, keys or shapes differ, or the classes are not as many as the names.
+    """
+    first, last = state.get(FIRST_LAYER), state.get(LAST_CLASS_LAYER)
+    size = next((size for size in sizes if first is not None and len(first) == size.channels(64)), None)
+    if size is None or last is None:
+        raise BrokenWeightsError(f"{file} is no YOLOv8; its names are, for example, {', '.join(list(state)[:3])}")
+    if len(last) != classes:
+        raise BrokenWeightsError(f"{file} has {len(last)} classes and {classes} class names; needed: as many")
+    with torch.device("meta"):  # shapes without memory
+        network = YoloV8(size, classes, has_masks)
+    difference = differences(state, network.state_dict())
+    if difference.count:
+        raise BrokenWeightsError(f"{file} is no YOLOv8{size.letter}, which it is most like: {difference}")
+    weights = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    network.load_state_dict(weights, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def _model_in(file: TorchFile) -> Inert:
+    """The model; of a training's checkpoint the smoothed one."""
+    content = file.content
+    if not isinstance(content, dict):
+        raise BrokenWeightsError(f"{file.name} holds no model of Ultralytics")
+    model = content.get("ema") or content.get("model")
+    if not isinstance(model, Inert) or model.name not in TASKS:
+        found = model.name if isinstance(model, Inert) else type(model).__name__
+        raise BrokenWeightsError(f"{file.name} holds no model of Ultralytics but {found} under 'model'")
+    return model
+
+
+def _tensors(model: Inert, file: str) -> Iterator[tuple[str, StoredTensor]]:
+    """Names and tensors as `state_dict` gives them, of a pickled `torch.nn.Module`."""
+    waiting: list[tuple[str, Any, int]] = [("", model, 0)]
+    for _ in range(MOST_MODULES):
+        if not waiting:
+            return
+        prefix, module, depth = waiting.pop()
+        if not isinstance(module, Inert) or depth > MOST_NESTED:
+            raise BrokenWeightsError(f"{file}: {prefix.rstrip('.')} is no module")
+        for kind in ("_parameters", "_buffers"):
+            for name, stored in _named(module, kind):
+                if isinstance(stored, StoredTensor):  # None where a convolution has no bias
+                    yield f"{prefix}{name}", stored
+        children = [(f"{prefix}{name}.", child, depth + 1) for name, child in _named(module, "_modules")]
+        waiting.extend(reversed(children))
+    raise BrokenWeightsError(f"{file} has more than {MOST_MODULES} modules")
+
+
+def _named(module: Inert, kind: str) -> list[tuple[Any, Any]]:
+    members = module.state.get(kind)
+    return list(members.items()) if isinstance(members, dict) else []
+
+
+def _class_names(names: Any, file: str) -> tuple[str, ...]:
+    """The names by class id, from a list or a dict."""
+    if isinstance(names, dict) and sorted(names, key=str) == sorted(range(len(names)), key=str):
+        names = [names[index] for index in range(len(names))]
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise BrokenWeightsError(f"{file} has no class names: a list or dict of them is needed under 'names'")
+    return tuple(names)

@@ -1,0 +1,66 @@
+"""The picture as YOLO wants it: scaled to fit, with grey borders, and the way back.
+
+Borders make both sides multiples of 32, the coarsest map's cell, and are no wider than that needs: a picture that is
+half as high as wide costs half the time.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sam_model.boxes import Boxes
+from sam_model.types import Image
+from sam_model.yolo.sizes import STRIDES
+
+GREY = (114, 114, 114)
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """Where a picture lies in the network's input, in whole pixels."""
+
+    image_size: tuple[int, int]  # (height, width) of the picture
+    inner_size: tuple[int, int]  # of the picture after scaling
+    size: tuple[int, int]  # of the input
+    top: int  # rows above it
+    left: int  # columns before it
+
+    @property
+    def scale(self) -> float:
+        """Pixels of the input per pixel of the picture."""
+        return min(side / full for side, full in zip(self.size, self.image_size, strict=True))
+
+    def apply(self, image: Image) -> Image:
+        """The picture (H, W, 3) in its borders (`size`, 3)."""
+        (inner_height, inner_width), (height, width) = self.inner_size, self.size
+        if self.inner_size != self.image_size:
+            image = cv2.resize(image, (inner_width, inner_height), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
+        bottom, right = height - self.top - inner_height, width - self.left - inner_width
+        framed = cv2.copyMakeBorder(image, self.top, bottom, self.left, right, cv2.BORDER_CONSTANT, value=GREY)
+        return framed.astype(np.uint8, copy=False)
+
+    def boxes_in_picture(self, boxes: Boxes) -> Boxes:
+        """Boxes (N, 4) of the input, in pixels of the picture and cut at its edges."""
+        height, width = self.image_size
+        corner = np.array([self.left, self.top] * 2, dtype=np.float32)
+        scaled = (boxes - corner) / np.float32(self.scale)
+        inside: NDArray[np.float32] = np.clip(scaled, 0, np.array([width, height] * 2)).astype(np.float32)
+        return inside
+
+
+def letterbox(image_size: tuple[int, int], long_side: int) -> Letterbox:
+    """How a picture of `image_size` (height, width) is framed where its longer side becomes `long_side` pixels.
+
+    Raises:
+        ValueError: `long_side` is no positive multiple of 32.
+    """
+    coarsest = STRIDES[-1]
+    if long_side <= 0 or long_side % coarsest:
+        raise ValueError(f"image_size={long_side}; needed: a positive multiple of {coarsest}")
+    scale = min(long_side / side for side in image_size)
+    height, width = (max(1, round(side * scale)) for side in image_size)
+    spare = (-height % coarsest, -width % coarsest)
+    # the odd row goes below, the odd column behind
+    return Letterbox(image_size, (height, width), (height + spare[0], width + spare[1]), spare[0] // 2, spare[1] // 2)

@@ -1,0 +1,207 @@
+"""Files of `torch.save` as data: containers, tensors, and inert stand-ins for the classes that Ultralytics pickles.
+
+Source: the two formats of `torch.save` (torch/serialization.py @ v2.13.0, BSD-3-Clause): a zip archive with `data.pkl`
+and a record per storage, and before version 1.6 five pickles in a row with the storages behind them.
+"""
+
+import math
+import struct
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from sam_model.weights.errors import BrokenWeightsError
+from sam_model.yolo.pickle_machine import Known, PickleMachine, RefusedPickleError
+from sam_model.yolo.stand_ins import STAND_INS, STORAGES
+
+MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
+LEGACY_VERSION = 1001
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Numbers that lie elsewhere in the file."""
+
+    key: str
+    dtype: torch.dtype
+    count: int
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A view on a storage; nothing is read yet."""
+
+    storage: Storage
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TorchFile:
+    """What a file holds; its tensors are `StoredTensor`s, which `tensor` reads."""
+
+    name: str
+    content: Any
+    read_storage: Callable[[Storage], bytes]
+
+    def tensor(self, stored: StoredTensor) -> Tensor:
+        """The numbers of a tensor, on the CPU.
+
+        Raises:
+            BrokenWeightsError: they are not in the file, or are fewer than the tensor has.
+        """
+        storage = stored.storage
+        data = self.read_storage(storage)
+        if len(data) != storage.count * storage.dtype.itemsize:
+            raise BrokenWeightsError(f"{self.name} is cut off: storage {storage.key} has {len(data)} bytes")
+        if all(stored.size):
+            flat = torch.frombuffer(bytearray(data), dtype=storage.dtype)
+            return flat.as_strided(stored.size, stored.stride, stored.offset)
+        return torch.empty(stored.size, dtype=storage.dtype)
+
+
+def read_torch_file(path: Path) -> TorchFile:
+    """What a file of `torch.save` holds, without running anything of it.
+
+    Raises:
+        BrokenWeightsError: the file is cut off, is none of PyTorch's, or asks for what no YOLO checkpoint has; the
+            message names it.
+    """
+    if not path.is_file():
+        raise BrokenWeightsError(f"{path.name} is not there, or is no file")
+    try:
+        return _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
+    except RefusedPickleError as error:
+        raise BrokenWeightsError(f"{path.name} is refused: {error}; nothing of it was run") from None
+    except (zipfile.BadZipFile, OSError, EOFError, struct.error, NotImplementedError) as error:
+        raise BrokenWeightsError(f"{path.name} cannot be read; it is cut off or no checkpoint: {error}") from None
+
+
+def _read_zip(path: Path) -> TorchFile:
+    with zipfile.ZipFile(path) as archive:
+        pickles = [name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl")]
+        if len(pickles) != 1:
+            raise BrokenWeightsError(f"{path.name} is a zip archive with {len(pickles)} data.pkl; needed: one")
+        root = pickles[0].removesuffix("data.pkl")
+        if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
+            raise BrokenWeightsError(f"{path.name} has its numbers in another byte order; needed: little")
+        with archive.open(_stored(archive, pickles[0])) as file:
+            content = _machine().read(file)  # type: ignore[arg-type]
+
+    def read_storage(storage: Storage) -> bytes:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return archive.read(_stored(archive, f"{root}data/{storage.key}"))
+        except (KeyError, zipfile.BadZipFile, OSError, EOFError) as error:
+            raise BrokenWeightsError(f"{path.name} is cut off: storage {storage.key}: {error}") from None
+
+    return TorchFile(path.name, content, read_storage)
+
+
+def _stored(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    """The record of that name; PyTorch compresses none, so that a small file cannot become a large one."""
+    record = archive.getinfo(name)
+    if record.compress_type != zipfile.ZIP_STORED:
+        raise BrokenWeightsError(f"record {name} is compressed; PyTorch writes none that is")
+    return record
+
+
+def _read_legacy(path: Path) -> TorchFile:
+    seen: dict[str, Storage] = {}
+    machine = _machine(seen)
+    with path.open("rb") as file:
+        if machine.read(file) != MAGIC_NUMBER or machine.read(file) != LEGACY_VERSION:
+            raise BrokenWeightsError(f"{path.name} is no file of PyTorch")
+        system = machine.read(file)
+        if not isinstance(system, dict) or system.get("little_endian") is not True:
+            raise BrokenWeightsError(f"{path.name} has its numbers in another byte order; needed: little")
+        content = machine.read(file)
+        keys = machine.read(file)
+        data = {key: _read_legacy_storage(file, seen[key]) for key in keys if key in seen}
+        if not isinstance(keys, list) or set(data) != set(seen) or len(data) != len(keys):
+            raise BrokenWeightsError(f"{path.name} is cut off: it has {len(data)} of {len(seen)} storages")
+    return TorchFile(path.name, content, lambda storage: data[storage.key])
+
+
+def _read_legacy_storage(file: BinaryIO, storage: Storage) -> bytes:
+    (count,) = struct.unpack("<q", file.read(8))
+    return file.read(storage.count * storage.dtype.itemsize) if count == storage.count else b""
+
+
+def _machine(seen: dict[str, Storage] | None = None) -> PickleMachine:
+    """A machine that knows what YOLO checkpoints mention; it notes in `seen` which storages were named."""
+
+    def from_outside(identity: Any) -> Storage | Known:
+        match identity:
+            case ("storage", Known(name=name), str(key), _, int(count), *rest) if name in STORAGES and count >= 0:
+                if any(rest):
+                    raise RefusedPickleError(f"it asks for a view on storage {key}, as PyTorch 0.1 wrote")
+                storage = Storage(key, getattr(torch, STORAGES[name]), count)
+            case ("module", Known() as named, *_):  # a class, beside its source code in the old format
+                return named
+            case _:
+                raise RefusedPickleError(f"it asks for {_shown(identity)} from outside, which is no storage")
+        if seen is not None:
+            seen[storage.key] = storage
+        return storage
+
+    return PickleMachine(STAND_INS, CONSTRUCTORS, from_outside)
+
+
+def _shown(identity: Any) -> str:
+    """A persistent id for a message; only its plain parts, since what is nested may be without end."""
+    parts = identity if type(identity) is tuple else (identity,)
+    names = [part.name if isinstance(part, Known) else part for part in parts[:5]]
+    return " ".join(str(name)[:80] for name in names if isinstance(name, str | bytes | int)) or type(identity).__name__
+
+
+def _rebuild_tensor(storage: Any = None, offset: Any = None, size: Any = None, stride: Any = None, *_: Any) -> Any:
+    """A tensor whose every number lies in its storage, none twice."""
+    numbers = [offset, *size, *stride] if type(size) is tuple and type(stride) is tuple else [None]
+    if not isinstance(storage, Storage) or not all(type(number) is int and number >= 0 for number in numbers):
+        raise RefusedPickleError("it asks for a tensor of something that is no storage, or of no size")
+    last = offset + sum((side - 1) * step for side, step in zip(size, stride, strict=True))
+    if math.prod(size) > storage.count or (math.prod(size) and last >= storage.count):
+        raise RefusedPickleError(f"it asks for a tensor {size} of a storage of {storage.count} numbers")
+    return StoredTensor(storage, offset, size, stride)
+
+
+def _rebuild_parameter(tensor: Any = None, *_: Any) -> Any:
+    if not isinstance(tensor, StoredTensor):
+        raise RefusedPickleError("it asks for a parameter that is no tensor")
+    return tensor
+
+
+def _ordered_dict(pairs: Any = (), *_: Any) -> Any:
+    if type(pairs) not in (list, tuple) or not all(
+        type(pair) in (list, tuple) and len(pair) == 2 and type(pair[0]) in (str, int) for pair in pairs
+    ):
+        raise RefusedPickleError("it asks for an OrderedDict of something that is no list of pairs")
+    return {key: value for key, value in pairs}  # noqa: C416 - the checker cannot know that they are pairs
+
+
+def _size(sides: Any = (), *_: Any) -> Any:
+    return tuple(sides) if type(sides) in (list, tuple) else ()
+
+
+def _set(items: Any = (), *_: Any) -> Any:
+    if type(items) not in (list, tuple, set) or not all(type(item) in (str, int) for item in items):
+        raise RefusedPickleError("it asks for a set of something that is no name")
+    return set(items)
+
+
+CONSTRUCTORS: dict[str, Callable[..., Any]] = {
+    "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
+    "torch._utils._rebuild_parameter": _rebuild_parameter,
+    "torch._utils._rebuild_parameter_with_state": _rebuild_parameter,
+    "collections.OrderedDict": _ordered_dict,
+    "torch.Size": _size,
+    "builtins.set": _set,
+    "__builtin__.set": _set,
+}

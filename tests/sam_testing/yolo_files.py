@@ -1,0 +1,104 @@
+"""Files in the format of Ultralytics, made without it: a pickled model of half precision, with seeded values."""
+
+import sys
+import types
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sam_model.yolo import blocks, heads
+from sam_model.yolo.network import YoloV8
+from sam_model.yolo.sizes import SIZES, YoloSize
+from sam_testing.seeded_checkpoints import values_for
+
+CLASSES = ("person", "dog", "bicycle")
+TINY = YoloSize("tiny", depth=1 / 3, width=0.125, most_channels=1024)
+SIZE_N = SIZES[0]
+TASKS = "ultralytics.nn.tasks"
+PLACES: dict[type[nn.Module], tuple[str, str]] = {
+    blocks.Conv: ("ultralytics.nn.modules.conv", "Conv"),
+    blocks.Bottleneck: ("ultralytics.nn.modules.block", "Bottleneck"),
+    blocks.C2f: ("ultralytics.nn.modules.block", "C2f"),
+    blocks.SPPF: ("ultralytics.nn.modules.block", "SPPF"),
+    heads.Dfl: ("ultralytics.nn.modules.block", "DFL"),
+    heads.Prototypes: ("ultralytics.nn.modules.block", "Proto"),
+    heads.Detect: ("ultralytics.nn.modules.head", "Detect"),
+    heads.Segment: ("ultralytics.nn.modules.head", "Segment"),
+    nn.ModuleDict: ("torch.nn.modules.container", "Sequential"),
+}
+
+
+def seeded_yolo(size: YoloSize = TINY, classes: int = len(CLASSES), has_masks: bool = False, seed: int = 0) -> YoloV8:
+    """A YOLOv8 with values drawn from `seed`, whose class scores lie around a half."""
+    network = YoloV8(size, classes, has_masks)
+    network.load_state_dict({name: _values(name, tensor, seed) for name, tensor in network.state_dict().items()})
+    return network.eval()
+
+
+def write_yolo_file(
+    path: Path,
+    size: YoloSize = TINY,
+    names: Any = CLASSES,
+    has_masks: bool = False,
+    *,
+    task: str | None = None,
+    is_legacy: bool = False,
+    strides: tuple[float, ...] = (8.0, 16.0, 32.0),
+    seed: int = 0,
+) -> Path:
+    """Write a seeded YOLOv8 as Ultralytics does; of the classes `names`, a tuple or whatever is to stand there."""
+    classes = len(names) if isinstance(names, tuple) else len(CLASSES)
+    network = seeded_yolo(size, classes, has_masks, seed).half()
+    with pretended_classes() as pretended:
+        model = pretended(TASKS, task or ("SegmentationModel" if has_masks else "DetectionModel"))
+        model.add_module("model", _disguised(network.model, pretended))
+        model.names = dict(enumerate(names)) if isinstance(names, tuple) else names
+        model.stride = torch.tensor(strides)
+        model.task = "segment" if has_masks else "detect"
+        content = {"epoch": -1, "model": model, "ema": None, "date": "2026-01-01T00:00:00", "version": "8.3.0"}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the old format wants the classes' source, and these have none
+            torch.save(content, path, _use_new_zipfile_serialization=not is_legacy)
+    return path
+
+
+@contextmanager
+def pretended_classes() -> Iterator[Any]:
+    """A function (module, class) -> an empty `nn.Module` that pickles as that class, while the context lasts."""
+    before = dict(sys.modules)
+
+    def make(module: str, name: str) -> nn.Module:
+        kind = type(name, (nn.Module,), {"__module__": module})
+        for depth in range(1, module.count(".") + 2):
+            part = ".".join(module.split(".")[:depth])
+            if part not in sys.modules:
+                sys.modules[part] = types.ModuleType(part)
+        if not hasattr(sys.modules[module], name):
+            setattr(sys.modules[module], name, kind)
+        made: nn.Module = getattr(sys.modules[module], name)()
+        return made
+
+    try:
+        yield make
+    finally:
+        for name in set(sys.modules) - set(before):
+            del sys.modules[name]
+
+
+def _disguised(module: nn.Module, pretended: Any) -> nn.Module:
+    disguise: nn.Module = pretended(*PLACES[type(module)]) if type(module) in PLACES else module
+    disguise._parameters, disguise._buffers = module._parameters, module._buffers
+    for name, child in list(module.named_children()):
+        disguise.add_module(name, _disguised(child, pretended))
+    return disguise
+
+
+def _values(name: str, empty: Tensor, seed: int) -> Tensor:
+    if name.endswith("dfl.conv.weight"):
+        return torch.arange(16.0).reshape(empty.shape)
+    return values_for(name, empty, seed)
