@@ -133,8 +133,11 @@ def test_crops_and_points_are_the_reference_s(size: tuple[int, int]) -> None:
     for ratio in (0.0, 512 / 1500, 0.7):
         boxes, layers = generate_crop_boxes(size, 3, ratio)
         crops = list(crops_of(size, 3, ratio))
-        assert [list(crop.box) for crop in crops] == boxes
-        assert [crop.layer for crop in crops] == layers
+        # of a low picture the reference makes crops without pixels, too, and fails on them
+        with_pixels = [
+            (box, layer) for box, layer in zip(boxes, layers, strict=True) if box[0] < box[2] and box[1] < box[3]
+        ]
+        assert [(list(crop.box), crop.layer) for crop in crops] == with_pixels
     for theirs, ours in zip(build_all_layer_point_grids(13, 2, 2), point_grids(13, 2, 2), strict=True):
         assert np.array_equal(theirs, ours)
 
