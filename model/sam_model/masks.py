@@ -1,7 +1,7 @@
 """What is asked of a mask or of its logits: how stable it is, its specks and holes, its soft border.
 
 Sources: SAM, arXiv:2304.02643 (stability: appendix B, "Filtering"; edges: section 7.2 and appendix D.2);
-segment_anything/utils/amg.py @ dca509f (Apache-2.0) for what counts as small.
+segment-anything 1.0, utils/amg.py (Apache-2.0) for what counts as small.
 """
 
 import cv2

@@ -1,7 +1,7 @@
 """Segment everything: a grid of clicks over the image and its crops, and the good masks among the answers.
 
 Sources: SAM, arXiv:2304.02643, appendix B (grid, crops, filters), section 7.2 and appendix D.2 (edges), section 7.3
-and appendix D.3 (object proposals); segment_anything/automatic_mask_generator.py @ dca509f (Apache-2.0), whose
+and appendix D.3 (object proposals); segment-anything 1.0, automatic_mask_generator.py (Apache-2.0), whose
 masks these are.
 
 Memory: only the 256 x 256 logits of one batch of clicks exist at once. What the predicted IoU lets through is made

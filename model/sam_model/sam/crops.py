@@ -1,6 +1,6 @@
 """Where segment everything looks: a grid of points, and overlapping crops of the image in layers.
 
-Source: SAM, arXiv:2304.02643, appendix B, "Cropping"; segment_anything/utils/amg.py @ dca509f (Apache-2.0).
+Source: SAM, arXiv:2304.02643, appendix B, "Cropping"; segment-anything 1.0, utils/amg.py (Apache-2.0).
 """
 
 import math

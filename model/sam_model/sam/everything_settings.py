@@ -1,6 +1,6 @@
 """How densely to look for everything and what to keep, under the reference's names and those of the documentation.
 
-Sources: segment_anything/automatic_mask_generator.py @ dca509f (Apache-2.0); docs.ultralytics.com, "SAM".
+Sources: segment-anything 1.0, automatic_mask_generator.py (Apache-2.0); docs.ultralytics.com, "SAM".
 """
 
 import math
