@@ -203,7 +203,7 @@ points = st.lists(
 )
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(clicks=points)
 def test_every_click_is_respected(clicks: list[tuple[int, int, bool]]) -> None:
     mask = mask_of(BALL_EMBEDDING, *(Point(x + 0.5, y + 0.5, positive) for x, y, positive in clicks))
