@@ -41,7 +41,7 @@ def test_weights_are_found_by_all_their_names(name: str, file: str) -> None:
 
 
 def test_unknown_weights_are_named_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match=r"'sam_x' are unknown; known: mobile_sam, sam_b, sam_l, sam_h"):
+    with pytest.raises(ValueError, match=r"'sam_x' are unknown; known: mobile_sam, sam_b, sam_l, sam_h, fastsam_s"):
         find_weights("sam_x")
 
 
@@ -49,7 +49,16 @@ def test_no_name_in_the_catalogue_means_two_files() -> None:
     names = [name for weights in CATALOG for name in set(weights.names)]
 
     assert len(names) == len(set(names))
-    assert all(len(weights.sha256) == 64 for weights in CATALOG)
+    assert all(len(weights.sha256) == 64 for weights in CATALOG if weights.sha256)
+    assert {weights.model for weights in CATALOG if not weights.sha256} == {
+        "fastsam_s", "fastsam_x", "yolov8s", "yolov8m", "yolov8l", "yolov8x",
+    }  # fmt: skip
+
+
+def test_ultralytics_weights_say_that_they_are_under_the_agpl() -> None:
+    for weights in CATALOG:
+        is_theirs = "ultralytics" in weights.url
+        assert (weights.licence == "AGPL-3.0") is is_theirs
 
 
 def test_weights_that_are_missing_are_fetched_and_noted(tmp_path: Path) -> None:

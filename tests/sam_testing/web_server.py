@@ -83,6 +83,9 @@ def serving(answer: Callable[[Asked], Answer], tls: SSLContext | None = None) ->
         def do_POST(self) -> None:
             self.do_GET()
 
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
         def _send(self, reply: Answer) -> None:
             if isinstance(reply.body, bytes):
                 if "Content-Length" not in reply.headers:
@@ -90,7 +93,8 @@ def serving(answer: Callable[[Asked], Answer], tls: SSLContext | None = None) ->
                 else:
                     self.close_connection = True  # a length made up: nothing more comes
                 self.end_headers()
-                self.wfile.write(reply.body)
+                if self.command != "HEAD":
+                    self.wfile.write(reply.body)
                 return
             self.close_connection = True
             self.end_headers()

@@ -51,8 +51,12 @@ def _list(args: argparse.Namespace, store: WeightStore) -> int:
     for status in store.statuses():
         weights, here = status.weights, status.presence.value
         if status.presence is Presence.PARTIAL:
-            here = f"{100 * status.bytes_here // weights.size} % downloaded"
-        row = f"{weights.model:<12} {weights.file:<22} {weights.size / MB:>7.1f}  {here:<18} {weights.licence:<11}"
+            done = (
+                f"{100 * status.bytes_here // weights.size} %" if weights.size else f"{status.bytes_here / MB:.1f} MB"
+            )
+            here = f"{done} downloaded"
+        size = f"{(weights.size or status.bytes_here) / MB:.1f}" if weights.size or status.bytes_here else "?"
+        row = f"{weights.model:<12} {weights.file:<22} {size:>7}  {here:<18} {weights.licence:<11}"
         print(f"{row} {', '.join(weights.aliases)}".rstrip())
     print(f"\nfolder: {shown_path(store.directory.expanduser())}")
     return 0
@@ -60,9 +64,10 @@ def _list(args: argparse.Namespace, store: WeightStore) -> int:
 
 def _download(args: argparse.Namespace, store: WeightStore) -> int:
     weights = find_weights(args.name)
-    with tqdm(total=weights.size, desc=weights.file, unit="B", unit_scale=True, disable=None) as bar:
+    with tqdm(total=weights.size or None, desc=weights.file, unit="B", unit_scale=True, disable=None) as bar:
 
         def show(progress: Progress) -> None:
+            bar.total = progress.total
             bar.update(progress.done - bar.n)
 
         path = store.fetch(weights, show)

@@ -1,14 +1,17 @@
 """The weights that have a name: file, address, hash, size, licence.
 
-Hashes and sizes were collected from public records of the official files.
+Hashes and sizes were collected from public records of the official files. Where there is no record of a hash, the first
+download's is written beside the file and holds from then on (`store.py`).
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 META_FILES = "https://dl.fbaipublicfiles.com/segment_anything"
 MOBILE_SAM_FILES = (
     "https://raw.githubusercontent.com/ChaoningZhang/MobileSAM/f706ad9c4eb7f219c00d9050e46328518ffb65d2/weights"
 )
+ULTRALYTICS_FILES = "https://github.com/ultralytics/assets/releases/download/v8.3.0"
 
 
 @dataclass(frozen=True)
@@ -18,15 +21,23 @@ class WeightFile:
     model: str  # the model's name in the registry
     file: str  # the official file name
     url: str
-    sha256: str
-    size: int  # bytes
+    sha256: str  # empty where none is recorded
+    size: int  # bytes; 0 where none is recorded
     licence: str
     aliases: tuple[str, ...] = ()  # other names of the same bytes
+    role: Literal["segmenter", "detector"] = "segmenter"
 
     @property
     def names(self) -> tuple[str, ...]:
         """All names that it goes by."""
         return (self.model, self.file, *self.aliases)
+
+
+def _of_ultralytics(
+    model: str, file: str, sha256: str = "", role: Literal["segmenter", "detector"] = "detector"
+) -> WeightFile:
+    """Ultralytics' weights are under the AGPL-3.0, unlike the rest; whoever takes one is told so."""
+    return WeightFile(model, file, f"{ULTRALYTICS_FILES}/{file}", sha256, 0, "AGPL-3.0", role=role)
 
 
 CATALOG = (
@@ -65,6 +76,19 @@ CATALOG = (
         size=2_564_550_879,
         licence="Apache-2.0",
         aliases=("sam_h.pt", "vit_h"),
+    ),
+    _of_ultralytics("fastsam_s", "FastSAM-s.pt", role="segmenter"),
+    _of_ultralytics("fastsam_x", "FastSAM-x.pt", role="segmenter"),
+    _of_ultralytics("yolov8n", "yolov8n.pt", "f59b3d833e2ff32e194b5bb8e08d211dc7c5bdf144b90d2c8412c47ccfc83b36"),
+    _of_ultralytics("yolov8s", "yolov8s.pt"),
+    _of_ultralytics("yolov8m", "yolov8m.pt"),
+    _of_ultralytics("yolov8l", "yolov8l.pt"),
+    _of_ultralytics("yolov8x", "yolov8x.pt"),
+    _of_ultralytics(
+        "yolov8n-seg", "yolov8n-seg.pt", "a7cd8f929e1903d78a12a48efecab430209f18dc46cb96c3599a5980c63c423c"
+    ),
+    _of_ultralytics(
+        "yolov8s-seg", "yolov8s-seg.pt", "0bac0770b55e5eb5b76a61bc535673288dcec36c2bc0cd25ee0d584c632f3413"
     ),
 )
 

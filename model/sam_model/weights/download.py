@@ -71,6 +71,24 @@ def download(
             time.sleep(FIRST_PAUSE_S * 2 ** (failures - 1))
 
 
+def content_length(url: str, proxies: Mapping[str, str] | None = None) -> int:
+    """The number of bytes that the file at `url` has, as its server says.
+
+    Raises:
+        WeightsUnavailableError: the server is out of reach, refuses, or does not say.
+    """
+    headers = {"Accept-Encoding": "identity"}
+    try:
+        with _pool(url, proxies or {}) as pool:
+            answer = pool.request("HEAD", url, headers=headers, timeout=TIMEOUT, retries=RETRIES)
+    except urllib3.exceptions.HTTPError as error:
+        raise WeightsUnavailableError(f"{url} cannot be reached: {_reason(error)}") from error
+    length = answer.headers.get("Content-Length", "")
+    if answer.status != 200 or not length.isdecimal() or int(length) == 0:
+        raise WeightsUnavailableError(f"{url} answers {answer.status}, and does not say how large the file is")
+    return int(length)
+
+
 def _go_on(url: str, part: Path, size: int, on_progress: OnProgress | None, proxies: Mapping[str, str]) -> None:
     """Ask once for what is missing, and take what comes."""
     mark_file = part.with_name(part.name + ".mark")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import re
 import shutil
 import urllib.request
 from collections.abc import Mapping
@@ -11,12 +12,13 @@ from enum import Enum
 from pathlib import Path
 
 from sam_model.weights.catalog import CATALOG, WeightFile
-from sam_model.weights.download import OnProgress, download
+from sam_model.weights.download import OnProgress, content_length, download
 from sam_model.weights.errors import BrokenWeightsError, WeightsUnavailableError
 from sam_model.weights.file_lock import file_lock
 
 logger = logging.getLogger(__name__)
 
+PERMISSIVE = "Apache-2.0"  # our own licence; of another one a download tells
 DEFAULT_DIRECTORY = Path("~/.cache/label-studio-sam")
 
 
@@ -60,7 +62,8 @@ class WeightStore:
         path, part = self.path(weights), self._part(weights)
         if path.exists():
             size = path.stat().st_size
-            return WeightStatus(weights, Presence.PRESENT if size == weights.size else Presence.WRONG_SIZE, size)
+            is_right = size == weights.size or not weights.size
+            return WeightStatus(weights, Presence.PRESENT if is_right else Presence.WRONG_SIZE, size)
         if part.exists():
             return WeightStatus(weights, Presence.PARTIAL, part.stat().st_size)
         return WeightStatus(weights, Presence.MISSING, 0)
@@ -90,6 +93,9 @@ class WeightStore:
     def verify(self, weights: WeightFile, *, trust_earlier: bool = False) -> None:
         """See that the file here has the bytes that it should have.
 
+        Where the catalogue has no hash, the one in `FILE.sha256` beside the file counts; where there is none either,
+        the file's own is written there, and the log says so.
+
         Args:
             weights: which file.
             trust_earlier: take the result of an earlier look where size and time of the file have not changed since.
@@ -102,16 +108,21 @@ class WeightStore:
         if not path.exists():
             raise WeightsUnavailableError(f"{weights.file} is not here. {self.how_to_get(weights)}")
         stat = path.stat()
-        looked_at = {"sha256": weights.sha256, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+        wanted = weights.sha256 or self.pinned_sha256(weights)
+        looked_at = {"sha256": wanted, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
         record = path.with_name(path.name + ".verified")
         if trust_earlier and _read_record(record) == looked_at:
             return
         found = sha256_of(path)
-        if found != weights.sha256:
+        if not wanted:
+            self._pin(weights, found)
+            return
+        if found != wanted:
             record.unlink(missing_ok=True)
+            size = f" and {weights.size} bytes" if weights.size else f", as {weights.file}.sha256 says"
             raise BrokenWeightsError(
-                f"{weights.file} has sha256 {found} and {stat.st_size} bytes; needed: {weights.sha256} and "
-                f"{weights.size} bytes. Delete the file, then it is fetched again"
+                f"{weights.file} has sha256 {found} and {stat.st_size} bytes; needed: {wanted}{size}. "
+                f"Delete the file, then it is fetched again"
             )
         try:
             record.write_text(json.dumps(looked_at))
@@ -120,26 +131,34 @@ class WeightStore:
 
     def how_to_get(self, weights: WeightFile) -> str:
         """Words for a person who has to bring the file by hand, or do without it."""
+        known = [f"{weights.size} bytes"] if weights.size else []
+        known += [f"sha256 {weights.sha256}"] if weights.sha256 else []
+        facts = f" ({', '.join(known)})" if known else ""
+        without = "--detector classical" if weights.role == "detector" else "SAM_MODEL=classical"
         return (
             f"To bring it: `label-studio-sam weights download {weights.model}` where there is a network, or fetch "
-            f"{self.url(weights)} ({weights.size} bytes, sha256 {weights.sha256}) and put it at "
+            f"{self.url(weights)}{facts} and put it at "
             f"{shown_path(self.path(weights))} (SAM_WEIGHTS_DIR names another folder, SAM_WEIGHTS_MIRROR another "
-            f"server). To work without weights: SAM_MODEL=classical"
+            f"server). To work without weights: {without}"
         )
 
     def _bring(self, weights: WeightFile, on_progress: OnProgress | None) -> None:
         """Download under another name, look at the hash, then give it its name at once."""
         path, part = self.path(weights), self._part(weights)
+        if weights.licence != PERMISSIVE:
+            logger.warning("%s is under the licence %s", weights.file, weights.licence)
         try:
-            download(self.url(weights), part, weights.size, on_progress, self.proxies)
+            size = weights.size or content_length(self.url(weights), self.proxies)
+            download(self.url(weights), part, size, on_progress, self.proxies)
         except WeightsUnavailableError as error:
             raise WeightsUnavailableError(f"{error}. {self.how_to_get(weights)}") from error
         found = sha256_of(part)
         part.with_name(part.name + ".mark").unlink(missing_ok=True)
-        if found != weights.sha256:
+        wanted = weights.sha256 or self.pinned_sha256(weights)
+        if wanted and found != wanted:
             part.unlink()
             raise BrokenWeightsError(
-                f"{self.url(weights)} sent another file than {weights.file}: sha256 {found}; needed: {weights.sha256}"
+                f"{self.url(weights)} sent another file than {weights.file}: sha256 {found}; needed: {wanted}"
             )
         part.replace(path)
 
@@ -158,6 +177,35 @@ class WeightStore:
             raise WeightsUnavailableError(
                 f"{shown_path(directory)} cannot be made or read: {error.strerror}. {self.how_to_get(weights)}"
             ) from error
+
+    def pinned_sha256(self, weights: WeightFile) -> str:
+        """The hash in `FILE.sha256` beside the file, as `sha256sum` writes it; empty where there is none.
+
+        Raises:
+            BrokenWeightsError: what is there is no hash.
+        """
+        pin = self._pin_file(weights)
+        if not pin.exists():
+            return ""
+        sha256 = (pin.read_text(errors="replace").split() or [""])[0].lower()
+        if not re.fullmatch("[0-9a-f]{64}", sha256):
+            raise BrokenWeightsError(f"{pin.name} holds no SHA-256; write one there, or delete it")
+        return sha256
+
+    def _pin(self, weights: WeightFile, sha256: str) -> None:
+        pin = self._pin_file(weights)
+        try:
+            pin.write_text(f"{sha256}  {weights.file}\n")
+        except OSError as error:
+            logger.warning("no hash of %s is on record, and none can be noted: %s", weights.file, error.strerror)
+            return
+        logger.warning(
+            "no hash of %s is on record: this file's, %s, is noted in %s and holds from now on",
+            weights.file, sha256, pin.name,
+        )  # fmt: skip
+
+    def _pin_file(self, weights: WeightFile) -> Path:
+        return self.directory.expanduser() / f"{weights.file}.sha256"
 
     def _part(self, weights: WeightFile) -> Path:
         return self.directory.expanduser() / f"{weights.file}.part"
