@@ -39,6 +39,7 @@ class TinyViT(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Embed images (B, 3, image_size, image_size)."""
+        x = x.contiguous(memory_format=torch.channels_last)  # then (B, H, W, C) is a view, and attention copies less
         x = self.patch_embed(x)  # (B, C, H / 4, W / 4)
         for layer in self.layers:
             x = layer(x)
@@ -192,8 +193,8 @@ class WindowAttention(nn.Module):
         return z
 
     def _bias(self) -> Tensor:
-        """What is added to the logits, (heads, S*S, S*S)."""
+        """What is added to the logits, (1, heads, S*S, S*S): with three dimensions no fused kernel takes it."""
         place = torch.arange(self.side, device=self.attention_biases.device)
         distance = (place[:, None] - place[None, :]).abs()  # (S, S)
         index = self.side * distance[:, None, :, None] + distance[None, :, None, :]  # (y, x, v, u)
-        return self.attention_biases[:, index.view(self.side**2, self.side**2)]
+        return self.attention_biases[None, :, index.view(self.side**2, self.side**2)]
