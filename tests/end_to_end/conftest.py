@@ -44,6 +44,7 @@ class Services:
 
     url: str
     login: Login
+    token: str
     backend_url: str
     api: LabelStudioApi
 
@@ -201,7 +202,7 @@ def services(
         settings = {"SAM_MODEL": "classical"}
         backend = programs.enter_context(start_backend(backend_port, url, token, logs[1], settings))
         backend.wait_for(f"{backend_url(backend_port)}/health", 60, lambda waited_s: None)
-        yield Services(url, login, backend_url(backend_port), LabelStudioApi(LabelStudioAccess(url, token)))
+        yield Services(url, login, token, backend_url(backend_port), LabelStudioApi(LabelStudioAccess(url, token)))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,66 @@
+"""The same way with SAM itself: a checkpoint in the official format with seeded values. Its masks are noise."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+from sam_backend.demo.backend_process import backend_url, start_backend
+from sam_backend.demo.child_process import free_port
+from sam_backend.shapes.brush_rle import decode_mask
+from sam_model.registry import load_segmenter
+from sam_model.types import Point, Prompt
+from sam_testing.seeded_checkpoints import write_seeded_checkpoint
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(180)]
+
+PHOTO = Path("examples/photos/coffee.jpg")  # 600 x 400
+PALETTE = Path("examples/labeling_configs/labels_palette.xml")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_seeded_checkpoint(tmp_path_factory.mktemp("weights") / "mobile_sam.pt")
+
+
+@pytest.fixture
+def sam_services(services: Any, checkpoint: Path, tmp_path: Path) -> Iterator[Any]:
+    port = free_port(0)
+    settings = {"SAM_MODEL": str(checkpoint)}
+    with start_backend(port, services.url, services.token, tmp_path / "sam.log", settings) as backend:
+        backend.wait_for(f"{backend_url(port)}/ready", 60, lambda waited_s: None)
+        yield replace(services, backend_url=backend_url(port))
+
+
+def test_a_click_reaches_a_sam_checkpoint_and_its_mask_is_stored(
+    sam_services: Any, editor: Any, checkpoint: Path
+) -> None:
+    project, task = sam_services.new_task("SAM", PALETTE.read_text(), PHOTO)
+
+    editor.open_task(project, task)
+    editor.switch_on("auto-annotation")
+    editor.choose_tool("key-point-tool")
+    editor.choose_label("Thing")
+    sent = editor.click(40, 60)
+    expect(editor.suggestions).to_have_text("1 suggestions")
+    editor.accept()
+    editor.submit()
+
+    [annotation] = sam_services.api.annotations(task)
+    stored = next(region for region in annotation.result if region["type"] == "brush")
+    mask = decode_mask(stored["value"]["rle"], 400, 600)
+    expected = mask_of_checkpoint(checkpoint, sent[0]["value"])
+    assert (mask & expected).sum() / (mask | expected).sum() >= 0.99
+
+
+def mask_of_checkpoint(checkpoint: Path, value: dict[str, float]) -> np.ndarray:
+    segmenter = load_segmenter(str(checkpoint))
+    embedding = segmenter.embed(np.asarray(Image.open(PHOTO).convert("RGB")))
+    click = Point(value["x"] / 100 * 600, value["y"] / 100 * 400)
+    [scored] = segmenter.segment(embedding, [Prompt(points=(click,))])
+    return scored.mask
