@@ -97,7 +97,7 @@ def masks_of(objects: Objects, frame: Letterbox) -> Iterator[Mask]:
     _, low_height, low_width = prototypes.shape
     mixes = objects.coefficients @ prototypes.reshape(len(prototypes), -1)
     for mix, box in zip(mixes.reshape(-1, low_height, low_width), objects.boxes, strict=True):
-        x0, y0, x1, y1 = (int(edge) for edge in np.ceil(box))
+        x0, y0, x1, y1 = (int(edge) for edge in np.rint(box))  # the pixels whose centres are in it
         mask = np.zeros((height, width), dtype=bool)
         if x1 > x0 and y1 > y0:
             logits = _interpolated(_interpolated(mix, low_height, height, y0, y1).T, low_width, width, x0, x1).T

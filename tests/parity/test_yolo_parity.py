@@ -1,0 +1,136 @@
+"""Heads, boxes, classes, scores and masks equal those of Ultralytics 8.3, on files that it wrote itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from sam_model.yolo.checkpoint import load_yolo
+from sam_model.yolo.detector import YoloDetector
+from sam_model.yolo.letterbox import letterbox
+from sam_testing.ultralytics_files import ultralytics_picture, write_ultralytics_file
+
+ultralytics = pytest.importorskip("ultralytics")
+
+pytestmark = pytest.mark.parity
+
+HEADS_TOLERANCE = 1e-3
+SMALL = 128  # pixels, for the large models, of which only the heads are compared
+FILES: dict[str, tuple[str, int | None]] = {
+    "yolov8n": ("yolov8n.yaml", None),
+    "yolov8n-seg": ("yolov8n-seg.yaml", None),
+    "fastsam_s": ("yolov8s-seg.yaml", 1),
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One file, read by us and by Ultralytics."""
+
+    path: Path
+    ours: YoloDetector
+    theirs: Any
+
+
+AT_MOST = 40  # from 50 objects on Ultralytics cuts masks at the boxes' edges in another way, up to a pixel beside it
+Open = Callable[[str], Pair]
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Open:
+    folder = tmp_path_factory.mktemp("ultralytics")
+    pairs: dict[str, Pair] = {}
+
+    def open_(name: str) -> Pair:
+        if name not in pairs:
+            description, classes = FILES.get(name, (f"{name}.yaml", None))
+            side = 640 if name in FILES else SMALL
+            path = write_ultralytics_file(folder / f"{name}.pt", description, classes, side)
+            pairs[name] = Pair(path, YoloDetector(load_yolo(path)), ultralytics.YOLO(path))
+        return pairs[name]
+
+    return open_
+
+
+def picture_called(name: str) -> NDArray[np.uint8]:
+    """A picture of Ultralytics, or bus.jpg at an odd size "width x height"."""
+    if name.endswith(".jpg"):
+        return ultralytics_picture(name)
+    width, height = (int(side) for side in name.split("x"))
+    return np.asarray(cv2.resize(ultralytics_picture("bus.jpg"), (width, height)), dtype=np.uint8)
+
+
+PICTURES = ["bus.jpg", "zidane.jpg", "333x501", "1001x77", "31x45"]
+
+
+@pytest.mark.parametrize("name", [*FILES, "yolov8m", "yolov8x"])
+def test_the_heads_answer_the_same(opened: Open, name: str) -> None:
+    pair = opened(name)
+    ours = load_yolo(pair.path)  # norms and convolutions apart, as in theirs before it predicts
+    picture = picture_called("333x501")
+    framed = letterbox((501, 333), 320 if name in FILES else SMALL).apply(picture)
+    pixels = torch.from_numpy(framed).permute(2, 0, 1)[None].float() / 255
+
+    with torch.inference_mode():
+        raw = ours.network(pixels)
+        answer = ultralytics.YOLO(pair.path).model.float().eval()(pixels)
+
+    predictions = answer[0]  # (1, 4 + classes + 32, cells), boxes as centre and sides
+    classes = len(ours.class_names)
+    centres, sides = predictions[0, :2].T, predictions[0, 2:4].T
+    boxes = torch.cat([centres - sides / 2, centres + sides / 2], dim=1)
+    assert (raw.boxes[0] - boxes).abs().max() <= HEADS_TOLERANCE
+    assert (raw.class_scores[0] - predictions[0, 4 : 4 + classes].T).abs().max() <= HEADS_TOLERANCE
+    assert raw.class_scores.std() > 0.01  # the answers are not all the same
+    if ours.network.has_masks:
+        assert raw.coefficients is not None
+        assert raw.prototypes is not None
+        assert (raw.coefficients[0] - predictions[0, 4 + classes :].T).abs().max() <= HEADS_TOLERANCE
+        assert (raw.prototypes - answer[1][2]).abs().max() <= HEADS_TOLERANCE
+
+
+@pytest.mark.parametrize("is_class_agnostic", [False, True], ids=["class by class", "whatever class"])
+@pytest.mark.parametrize("picture", PICTURES)
+@pytest.mark.parametrize("name", FILES)
+def test_the_same_objects_are_found(opened: Open, name: str, picture: str, is_class_agnostic: bool) -> None:
+    ours, theirs = opened(name).ours, opened(name).theirs
+    image = picture_called(picture)
+
+    result = theirs.predict(
+        np.ascontiguousarray(image[..., ::-1]), conf=0.3, iou=0.5, imgsz=640, max_det=AT_MOST, retina_masks=True,
+        agnostic_nms=is_class_agnostic, device="cpu", verbose=False,
+    )[0]  # fmt: skip
+    found = ours.detect(
+        image, score_threshold=0.3, iou_threshold=0.5, at_most=AT_MOST, is_class_agnostic=is_class_agnostic
+    )
+
+    assert len(found) == len(result.boxes) > 5
+    order, scores = pairs_of(found, result)
+    assert np.abs(scores - [one.score for one in found]).max() <= 1e-3
+    for one, place in zip(found, order, strict=True):
+        assert one.class_id == int(result.boxes.cls[place])
+        assert one.class_name == result.names[one.class_id]
+        assert np.abs(np.array(one.box) - result.boxes.xyxy[place].numpy()).max() <= 0.05
+        if ours.has_masks:
+            assert one.mask is not None
+            assert_same_mask(one.mask, result.masks.data[place].numpy() > 0.5)
+
+
+def pairs_of(found: Any, result: Any) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Which of their objects each of ours is: the same place, or a neighbour in rank with the nearest box."""
+    boxes, scores = result.boxes.xyxy.numpy(), result.boxes.conf.numpy()
+    order = np.array([int(np.abs(boxes - np.array(one.box)).max(axis=1).argmin()) for one in found])
+    assert len(set(order.tolist())) == len(found), "a box of ours is none of theirs"
+    return order, scores[order]
+
+
+def assert_same_mask(mask: NDArray[np.bool_], other: NDArray[np.bool_]) -> None:
+    """IoU of 0.999; of a mask below 2,000 pixels two may differ, whose logits are zero but for rounding."""
+    union, different = np.count_nonzero(mask | other), np.count_nonzero(mask ^ other)
+    assert different <= max(0.001 * union, 2)

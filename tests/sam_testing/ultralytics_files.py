@@ -1,0 +1,73 @@
+"""Files as Ultralytics writes them, built by it from its own descriptions, seeded, with answers that make sense."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+# before Ultralytics is imported: where it may write, and that it may neither call home nor install anything
+os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp()
+os.environ["YOLO_OFFLINE"] = "true"
+os.environ["YOLO_AUTOINSTALL"] = "false"
+os.environ["YOLO_VERBOSE"] = "false"
+
+CLASS_BIAS = -2.5  # of the class logits, whose deviation is 1
+
+
+def ultralytics_picture(name: str) -> NDArray[np.uint8]:
+    """One of the pictures that come with the package, RGB."""
+    import ultralytics
+
+    picture = cv2.imread(str(Path(ultralytics.__file__).parent / "assets" / name))
+    assert picture is not None
+    return np.ascontiguousarray(picture[..., ::-1])
+
+
+def write_ultralytics_file(path: Path, description: str, classes: int | None = None, side: int = 640) -> Path:
+    """Write the model of a description such as `yolov8n-seg.yaml`, with statistics of pictures of `side` pixels."""
+    from ultralytics import YOLO
+    from ultralytics.nn.tasks import DetectionModel, SegmentationModel
+
+    torch.manual_seed(0)
+    model: Any = YOLO(description)
+    if classes is not None:
+        kind = SegmentationModel if "-seg" in description else DetectionModel
+        other = kind(description, nc=classes, verbose=False)
+        other.args, other.task = model.model.args, model.model.task
+        model.model = other
+        model.model.names = {index: f"kind {index}" for index in range(classes)}
+    calibrate(model.model, side)
+    model.save(path)
+    return path
+
+
+@torch.no_grad()
+def calibrate(network: Any, side: int) -> None:
+    """Give norms the statistics of two pictures, and the heads answers that tell places apart."""
+    pictures = [cv2.resize(ultralytics_picture(name), (side, side)) for name in ("bus.jpg", "zidane.jpg")]
+    pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0
+    network.train()
+    network(pixels)
+    network.eval()
+    for norm in norms:  # a channel that hardly differs here must not explode elsewhere
+        norm.running_var.add_(0.1 * norm.running_var.mean())
+    head = network.model[-1]
+    last_layers = [layers[-1] for branch in ("cv2", "cv3", "cv4") for layers in getattr(head, branch, ())]
+    deviation: dict[Any, torch.Tensor] = {}
+    hooks = [layer.register_forward_hook(lambda x, _, out: deviation.update({x: out.std()})) for layer in last_layers]
+    network(pixels)
+    for hook in hooks:
+        hook.remove()
+    for layer in last_layers:
+        layer.weight.div_(deviation[layer])
+        layer.bias.zero_()
+    for layers in head.cv3:
+        layers[-1].bias.fill_(CLASS_BIAS)
