@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,8 @@ def list_images(data: PathLike | Sequence[PathLike], leave_out: Path | None = No
 
     Args:
         data: folder, pattern or file, or several of them.
-        leave_out: a folder whose pictures are not meant, such as the one that the answers are written to.
+        leave_out: a folder whose pictures are not meant where it lies below a folder or pattern's first folder, such
+            as the one that the answers are written to.
 
     Raises:
         ValueError: something is not there, or there is no picture at all.
@@ -51,10 +52,7 @@ def list_images(data: PathLike | Sequence[PathLike], leave_out: Path | None = No
     parts = [data] if isinstance(data, str | os.PathLike) else list(data)
     if not parts:
         raise ValueError("no pictures: give a folder, a pattern or files")
-    found = [path for part in parts for path in _pictures(part)]
-    paths = sorted({_absolute(path) for path in found})
-    if leave_out is not None and not any(_absolute(part) == leave_out for part in parts):
-        paths = [path for path in paths if leave_out not in path.parents]
+    paths = sorted({path for part in parts for path in _pictures(part, leave_out)})
     if not paths:
         raise ValueError(f"no pictures in {', '.join(repr(str(part)) for part in parts)}")
     folder = _absolute(parts[0])
@@ -67,23 +65,28 @@ def _absolute(path: PathLike) -> Path:
     return Path(os.path.normpath(Path(path).expanduser().absolute()))
 
 
-def _pictures(part: PathLike) -> Iterable[Path]:
+def _pictures(part: PathLike, leave_out: Path | None) -> list[Path]:
     path = Path(part).expanduser()
-    if path.is_dir():
-        return [file for file in path.rglob("*") if _is_picture(file.relative_to(path)) and file.is_file()]
     if path.is_file():
-        return [path]
-    if not glob.has_magic(str(path)):
+        return [_absolute(path)]
+    if path.is_dir():
+        folder, found = path, [file for file in path.rglob("*") if not _is_hidden(file.relative_to(path))]
+    elif glob.has_magic(str(path)):
+        folder = next(parent for parent in path.parents if not glob.has_magic(str(parent)))
+        # Path.glob takes no absolute pattern
+        found = [Path(match) for match in glob.glob(str(path), recursive=True)]  # noqa: PTH207
+    else:
         raise ValueError(f"{str(part)!r} is not there")
-    matches = [Path(match) for match in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - Path.glob takes no absolute pattern
-    pictures = [match for match in matches if match.suffix.lower() in SUFFIXES and match.is_file()]
-    if not pictures:
+    pictures = [_absolute(file) for file in found if file.suffix.lower() in SUFFIXES and file.is_file()]
+    if leave_out is not None and _absolute(folder) in leave_out.parents:
+        pictures = [picture for picture in pictures if leave_out not in picture.parents]
+    if not pictures and not path.is_dir():
         raise ValueError(f"no picture matches {str(part)!r}")
     return pictures
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.parts)
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _shared_folder(paths: Sequence[Path]) -> Path:
