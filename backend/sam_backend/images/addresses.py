@@ -64,6 +64,8 @@ def is_public(address: str) -> bool:
     embedded = _embedded_ipv4(ip)
     if embedded is not None and not is_public(str(embedded)):
         return False
+    if ip.sixtofour is not None:  # out of use since RFC 7526, and Pythons differ on whether it is global
+        return False
     return ip.ipv4_mapped is not None or ip in _NAT64 or (ip in _GLOBAL_UNICAST and ip.is_global)
 
 
