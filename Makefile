@@ -3,7 +3,7 @@
 #   make demo                       Label Studio with this backend, in the browser, until Ctrl-C
 #   make test ARGS=tests/model      a part of the tests
 #   make setup PYTHON=python3.12    with this Python, not the first that fits
-#   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make setup     PyTorch without its CUDA packages (Linux)
+#   PIP_EXTRA_INDEX_URL=... make setup     with PyTorch's index of CPU builds: no CUDA packages (Linux)
 
 VENV := .venv
 LABEL_STUDIO_VENV := .venv-labelstudio
