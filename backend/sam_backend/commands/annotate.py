@@ -2,9 +2,12 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
 
 from sam_model.weights.errors import BrokenWeightsError, WeightsError
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from sam_model.annotation.annotation_run import AnnotationReport
     from sam_model.annotation.annotator import Annotator
     from sam_model.annotation.image_list import ImageList
+    from sam_model.weights.download import OnProgress, Progress
 
 DESCRIPTION = """A detector finds the objects in each picture, a segmenter makes their masks, files say so. A run that
 was interrupted goes on where it was. A picture that cannot be annotated is named in DIR/errors.jsonl and stops nothing;
@@ -92,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     for failure in report.failures[:SHOWN_FAILURES]:
         print(f"label-studio-sam: {failure.image}: {failure.error}", file=sys.stderr)
     if report.failures:
-        print(f"label-studio-sam: {len(report.failures)} failed; all in {report.out / 'errors.jsonl'}", file=sys.stderr)
+        print(f"label-studio-sam: {len(report.failures)} failed; all in {args.out / 'errors.jsonl'}", file=sys.stderr)
     return 1 if report.failures else 0
 
 
@@ -125,8 +129,13 @@ def _annotate(args: argparse.Namespace) -> "AnnotationReport":
         args.contact_sheet.parent.mkdir(parents=True, exist_ok=True)
         sheet.picture(f"{listed.root.name} · {annotator.model_version}").save(args.contact_sheet)
     earlier = f", {report.resumed} of them from an earlier run" if report.resumed else ""
-    print(f"{report.images} pictures{earlier}, {report.objects} objects: {', '.join(formats)} in {args.out}")
+    done = f"{_count(report.images, 'picture')}{earlier}, {_count(report.objects, 'object')}"
+    print(f"{done}: {', '.join(formats)} in {args.out}")
     return report
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _annotator(args: argparse.Namespace) -> "Annotator":
@@ -135,9 +144,27 @@ def _annotator(args: argparse.Namespace) -> "Annotator":
 
     classes = [name.strip() for name in (args.classes or "").split(",") if name.strip()] + args.text
     choice = ObjectChoice(args.conf, args.iou, args.at_most, tuple(classes) or None, _names(args.map or ""))
-    detector = load_detector(args.detector, args.device)
-    segmenter: Any = None if args.model == "none" else load_segmenter(args.model, args.device)
-    return Annotator(detector, segmenter, choice)
+    with _download_bar(args.detector) as show:
+        detector = load_detector(args.detector, args.device, on_progress=show)
+    if args.model == "none":
+        return Annotator(detector, None, choice)
+    with _download_bar(args.model) as show:
+        return Annotator(detector, load_segmenter(args.model, args.device, on_progress=show), choice)
+
+
+@contextmanager
+def _download_bar(name: str) -> "Iterator[OnProgress]":
+    """A bar for the download of weights, which appears when there is one."""
+    with ExitStack() as bars:
+        shown: list[tqdm[None]] = []
+
+        def show(progress: "Progress") -> None:
+            if not shown:
+                bar = tqdm(total=progress.total, desc=name, unit="B", unit_scale=True, disable=None)
+                shown.append(bars.enter_context(bar))
+            shown[0].update(progress.done - shown[0].n)
+
+        yield show
 
 
 def _names(text: str) -> dict[str, str]:
