@@ -2,13 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-from sam_model.registry import load_segmenter
+from sam_model.registry import load_detector, load_segmenter
 
 if TYPE_CHECKING:
     from sam_model.annotation.auto_annotate import auto_annotate
     from sam_model.segment_anything import SAM, SAMPredictor
+    from sam_model.yolo_models import YOLO, FastSAM
 
-__all__ = ["SAM", "SAMPredictor", "auto_annotate", "load_segmenter"]
+__all__ = ["SAM", "YOLO", "FastSAM", "SAMPredictor", "auto_annotate", "load_detector", "load_segmenter"]
 
 
 def __getattr__(name: str) -> Any:
@@ -17,6 +18,10 @@ def __getattr__(name: str) -> Any:
         from sam_model import segment_anything
 
         return getattr(segment_anything, name)
+    if name in ("YOLO", "FastSAM"):
+        from sam_model import yolo_models
+
+        return getattr(yolo_models, name)
     if name == "auto_annotate":
         from sam_model.annotation import auto_annotate as module
 

@@ -1,6 +1,8 @@
 """Model name or file -> a segmenter that is ready to work."""
 
 import os
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,8 @@ if TYPE_CHECKING:
     from sam_model.weights.download import OnProgress
     from sam_model.weights.store import WeightStore
 
-MODEL_NAMES = ("classical", *(weights.model for weights in CATALOG))
+MODEL_NAMES = ("classical", *(weights.model for weights in CATALOG if weights.role == "segmenter"))
+DETECTOR_NAMES = ("classical", *(weights.model for weights in CATALOG if weights.role == "detector"))
 
 
 def load_segmenter(
@@ -27,8 +30,9 @@ def load_segmenter(
     """The segmenter called `name_or_path`; `"classical"` needs no weights and no PyTorch.
 
     Args:
-        name_or_path: `classical`, `mobile_sam`, `sam_b`, `sam_l`, `sam_h`, a file name of theirs such as `sam_b.pt`,
-            or the path of a checkpoint, whose architecture is recognised. A file that is there goes before a name.
+        name_or_path: `classical`, `mobile_sam`, `sam_b`, `sam_l`, `sam_h`, `fastsam_s`, `fastsam_x`, a file name of
+            theirs such as `sam_b.pt`, or the path of a checkpoint, whose architecture is recognised. A file that is
+            there goes before a name. FastSAM's weights are under the AGPL-3.0, the others under Apache-2.0.
         device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
         dtype: `float32`, `bfloat16` or `float16`.
         cleaning: what is done to the masks afterwards; nothing by default.
@@ -45,6 +49,11 @@ def load_segmenter(
         return ClassicalSegmenter()
     path = checkpoint_path(name_or_path, store, on_progress)
     # PyTorch takes seconds to import: not before there is something for it to do
+    if is_of_ultralytics(path):
+        from sam_model.yolo.checkpoint import load_yolo
+        from sam_model.yolo.fast_sam import FastSamSegmenter
+
+        return FastSamSegmenter(load_yolo(path), device, dtype, cleaning=cleaning)
     from sam_model.sam.checkpoint import load_sam
     from sam_model.sam.segmenter import SamSegmenter
 
@@ -52,12 +61,22 @@ def load_segmenter(
     return SamSegmenter(model, model.size.name, device, dtype, cleaning)
 
 
-def load_detector(name_or_path: str, device: str = "cpu") -> Detector:
+def load_detector(
+    name_or_path: str,
+    device: str = "cpu",
+    *,
+    store: "WeightStore | None" = None,
+    on_progress: "OnProgress | None" = None,
+) -> Detector:
     """The detector called `name_or_path`; `"classical"` (people and faces) needs no weights and no PyTorch.
 
     Args:
-        name_or_path: a name, or the path of a checkpoint.
+        name_or_path: `classical`, `yolov8n` to `yolov8x`, `yolov8n-seg`, `yolov8s-seg`, `fastsam_s`, a file name of
+            theirs such as `yolov8x.pt`, or the path of a file that Ultralytics wrote. A file that is there goes before
+            a name. Ultralytics' own weights are under the AGPL-3.0.
         device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
+        store: where weights lie; by default the one that the environment describes.
+        on_progress: called while weights are downloaded.
 
     Raises:
         ValueError: no detector or device of that name.
@@ -67,11 +86,28 @@ def load_detector(name_or_path: str, device: str = "cpu") -> Detector:
         from sam_model.classical.detectors import ClassicalDetector
 
         return ClassicalDetector()
-    raise ValueError(f"detector {name_or_path!r} is unknown; known detectors: classical")
+    path = checkpoint_path(name_or_path, store, on_progress, DETECTOR_NAMES)
+    from sam_model.yolo.checkpoint import load_yolo
+    from sam_model.yolo.detector import YoloDetector
+
+    return YoloDetector(load_yolo(path), device)
+
+
+def is_of_ultralytics(path: Path) -> bool:
+    """Whether a file holds a pickled model of Ultralytics; its names are looked for, nothing is run."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+            return len(pickles) == 1 and b"ultralytics.nn.tasks" in archive.read(pickles[0])
+    except (zipfile.BadZipFile, OSError):
+        return False
 
 
 def checkpoint_path(
-    name_or_path: str, store: "WeightStore | None" = None, on_progress: "OnProgress | None" = None
+    name_or_path: str,
+    store: "WeightStore | None" = None,
+    on_progress: "OnProgress | None" = None,
+    known: Sequence[str] = MODEL_NAMES,
 ) -> Path:
     """The file with a model's weights, downloaded if need be.
 
@@ -86,8 +122,8 @@ def checkpoint_path(
     try:
         weights = find_weights(name_or_path)
     except ValueError:
-        known = ", ".join(MODEL_NAMES)
-        raise ValueError(f"model {name_or_path!r} is neither a file nor a model; known models: {known}") from None
+        names = ", ".join(known)
+        raise ValueError(f"model {name_or_path!r} is neither a file nor a model; known models: {names}") from None
     from sam_model.weights.store import store_from_env
 
     return (store or store_from_env(os.environ)).fetch(weights, on_progress)

@@ -111,7 +111,8 @@ def _picture_in_prototypes(low_size: tuple[int, ...], image_size: tuple[int, int
     edges = []
     for low, full in zip(low_size, image_size, strict=True):
         border = (low - full * scale) / 2
-        edges += [round(border - 0.1), low - round(border + 0.1)]
+        first = round(border - 0.1)
+        edges += [first, max(low - round(border + 0.1), first + 1)]  # a picture of one pixel row still covers a cell
     return edges[0], edges[1], edges[2], edges[3]
 
 

@@ -1,0 +1,135 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from sam_model.yolo.decode import Objects, decode, masks_of, suppress
+from sam_model.yolo.heads import Detect, RawDetections, cell_centres
+from sam_model.yolo.letterbox import letterbox
+
+FRAME = letterbox((64, 64), 64)
+LEFT, SHIFTED, RIGHT = [0.0, 0, 20, 20], [2.0, 0, 22, 20], [40.0, 0, 60, 20]  # the first two overlap by 0.82
+
+
+def raw(boxes: list[list[float]], scores: list[list[float]]) -> RawDetections:
+    return RawDetections(torch.tensor([boxes]), torch.tensor([scores]))
+
+
+def test_cells_have_their_centres_in_the_middle_and_x_before_y() -> None:
+    maps = tuple(torch.zeros(1, 1, 64 // stride, 96 // stride) for stride in (8, 16, 32))
+
+    centres, strides = cell_centres(maps)
+
+    assert (centres * strides)[:, 0].tolist() == [4, 4]
+    assert (centres * strides)[:, 1].tolist() == [12, 4]
+    assert (centres * strides)[:, 12].tolist() == [4, 12]  # 12 columns of 8 pixels
+    assert (centres * strides)[:, 96].tolist() == [8, 8]
+    assert (centres * strides)[:, -1].tolist() == [80, 48]
+
+
+def test_an_edge_lies_at_the_mean_of_its_distances() -> None:
+    head = Detect((8, 8, 8), classes=2).eval()
+    with torch.no_grad():
+        head.dfl.conv.weight.copy_(torch.arange(16.0).reshape(1, 16, 1, 1))
+        for branch in head.cv2:
+            branch[-1].weight.zero_()
+            bias = torch.full((4, 16), -50.0)
+            bias[0, 1] = bias[1, 2] = bias[2, 3] = bias[3, 4] = 50.0  # left, top, right, bottom
+            bias[2, 5] = 50.0  # 3 or 5 strides, equally likely: 4
+            branch[-1].bias.copy_(bias.flatten())
+
+    found = head(tuple(torch.zeros(1, 8, 32 // stride, 32 // stride) for stride in (8, 16, 32)))
+
+    assert found.boxes.shape == (1, 16 + 4 + 1, 4)
+    assert found.boxes[0, 0].tolist() == pytest.approx([4 - 8, 4 - 16, 4 + 32, 4 + 32])
+    assert found.boxes[0, -1].tolist() == pytest.approx([16 - 32, 16 - 64, 16 + 128, 16 + 128])
+
+
+def test_a_score_must_be_above_the_threshold_and_the_likeliest_class_counts() -> None:
+    found = decode(raw([LEFT, RIGHT], [[0.2, 0.6], [0.5, 0.1]]), FRAME, 0.5, 0.7, 10)
+
+    assert found.class_ids.tolist() == [1]
+    assert found.scores.tolist() == pytest.approx([0.6])
+    assert found.boxes.tolist() == [LEFT]
+
+
+def test_of_two_that_overlap_the_surer_one_stays() -> None:
+    found = decode(raw([LEFT, SHIFTED, RIGHT], [[0.6, 0], [0.9, 0], [0.3, 0]]), FRAME, 0.1, 0.7, 10)
+
+    assert found.scores.tolist() == pytest.approx([0.9, 0.3])
+
+
+@pytest.mark.parametrize(("is_class_agnostic", "count"), [(False, 2), (True, 1)])
+def test_other_classes_suppress_only_where_classes_do_not_matter(is_class_agnostic: bool, count: int) -> None:
+    answer = raw([LEFT, SHIFTED], [[0.6, 0], [0, 0.9]])
+
+    assert len(decode(answer, FRAME, 0.1, 0.7, 10, is_class_agnostic=is_class_agnostic).scores) == count
+
+
+def test_no_more_are_kept_than_asked_for() -> None:
+    assert decode(raw([LEFT, RIGHT], [[0.6], [0.9]]), FRAME, 0.1, 0.7, 1).scores.tolist() == pytest.approx([0.9])
+
+
+def test_nothing_found_is_an_empty_answer() -> None:
+    found = decode(raw([LEFT], [[0.1]]), FRAME, 0.5, 0.7, 10)
+
+    assert found.boxes.shape == (0, 4)
+    assert list(masks_of(found, FRAME)) == []
+
+
+def test_boxes_left_of_the_picture_are_kept_apart_by_class_as_well() -> None:
+    boxes = np.array([[-90, -90, -10, -10], [-90, -90, -10, -10], [-80, -90, 0, -10]], dtype=np.float32)
+
+    kept = suppress(boxes, np.array([0.9, 0.8, 0.7], np.float32), np.array([0, 1, 0]), 0.7)
+
+    assert kept.tolist() == [0, 1]
+
+
+def objects_with(prototypes: np.ndarray, boxes: list[list[float]], coefficients: list[list[float]]) -> Objects:
+    count = len(boxes)
+    return Objects(
+        boxes=np.array(boxes, np.float32),
+        scores=np.ones(count, np.float32),
+        class_ids=np.zeros(count, np.intp),
+        coefficients=np.array(coefficients, np.float32),
+        prototypes=prototypes.astype(np.float32),
+    )
+
+
+def test_a_mask_is_the_mix_of_prototypes_cut_at_the_box() -> None:
+    left = np.full((16, 16), -1.0)
+    left[:, :8] = 1
+    objects = objects_with(
+        np.stack([left, np.full((16, 16), 0.5)]), [[8, 4, 64, 60], [0, 0, 64, 64], [3.4, 0, 3.6, 64]],
+        [[1, 0], [-1, 4], [1, 0]],
+    )  # fmt: skip
+
+    cut, mixed, narrow = masks_of(objects, FRAME)
+
+    expected = np.zeros((64, 64), dtype=bool)
+    expected[4:60, 8:32] = True
+    assert np.array_equal(cut, expected)
+    assert mixed.all()  # -1 + 2 and 1 + 2
+    assert narrow[:, 3].all()  # the box from 3 to 4
+    assert narrow.sum() == 64
+
+
+@pytest.mark.parametrize("image_size", [(64, 64), (100, 300), (300, 100), (31, 31)])  # frames of whole cells
+def test_a_mask_is_what_pytorch_s_interpolation_gives(image_size: tuple[int, int]) -> None:
+    frame = letterbox(image_size, 96)
+    low = (frame.size[0] // 4, frame.size[1] // 4)
+    prototypes = np.random.default_rng(0).normal(size=(2, *low))
+    height, width = image_size
+    x_min, y_min, x_max, y_max = round(0.2 * width), round(0.1 * height), round(0.9 * width), round(0.7 * height)
+
+    mask = next(masks_of(objects_with(prototypes, [[x_min, y_min, x_max, y_max]], [[1, -0.5]]), frame))
+
+    mix = torch.from_numpy(prototypes[0] - 0.5 * prototypes[1]).float()
+    top, left = frame.top // 4, frame.left // 4
+    inner = mix[top : low[0] - top, left : low[1] - left]
+    logits = F.interpolate(inner[None, None], image_size, mode="bilinear")[0, 0].numpy()
+    expected = np.zeros(image_size, dtype=bool)
+    expected[y_min:y_max, x_min:x_max] = logits[y_min:y_max, x_min:x_max] > 0
+    is_sure = np.abs(logits) > 1e-5
+    assert np.array_equal(mask[is_sure], expected[is_sure])
+    assert is_sure.mean() > 0.99
