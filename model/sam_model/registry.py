@@ -72,8 +72,9 @@ def load_detector(
 
     Args:
         name_or_path: `classical`, `yolov8n` to `yolov8x`, `yolov8n-seg`, `yolov8s-seg`, `fastsam_s`, a file name of
-            theirs such as `yolov8x.pt`, or the path of a file that Ultralytics wrote. A file that is there goes before
-            a name. Ultralytics' own weights are under the AGPL-3.0.
+            theirs such as `yolov8x.pt`, or the path of a file that Ultralytics wrote or of an ONNX file (YOLOv8,
+            YOLO11, YOLOX, RT-DETR). A file that is there goes before a name. Ultralytics' own weights are under the
+            AGPL-3.0.
         device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
         store: where weights lie; by default the one that the environment describes.
         on_progress: called while weights are downloaded.
@@ -87,6 +88,10 @@ def load_detector(
 
         return ClassicalDetector()
     path = checkpoint_path(name_or_path, store, on_progress, DETECTOR_NAMES)
+    if path.suffix == ".onnx":
+        from sam_model.onnx_detector import OnnxDetector
+
+        return OnnxDetector(path, device)
     from sam_model.yolo.checkpoint import load_yolo
     from sam_model.yolo.detector import YoloDetector
 

@@ -3,6 +3,7 @@
 Nothing is remembered between two calls, so threads may share one detector.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,17 +97,8 @@ class YoloDetector:
             is_class_agnostic=is_class_agnostic,
             image_size=image_size,
         )
-        if not self.has_masks:
-            return [self._detection(found.objects, place) for place in range(len(found.objects.scores))]
-        masks = masks_of(found.objects, found.frame)
-        return [self._detection(found.objects, place, mask) for place, mask in enumerate(masks) if mask.any()]
-
-    def _detection(self, objects: Objects, place: int, mask: Mask | None = None) -> Detection:
-        x_min, y_min, x_max, y_max = (float(edge) for edge in objects.boxes[place])
-        class_id = int(objects.class_ids[place])
-        return Detection(
-            (x_min, y_min, x_max, y_max), float(objects.scores[place]), class_id, self.class_names[class_id], mask
-        )
+        masks = masks_of(found.objects, found.frame) if self.has_masks else None
+        return detections_of(found.objects, self.class_names, masks)
 
     def find(
         self,
@@ -119,7 +111,7 @@ class YoloDetector:
         image_size: int | None = None,
     ) -> FoundObjects:
         """As `detect`, without making the masks."""
-        _check(image, score_threshold, iou_threshold, at_most)
+        check_question(image, score_threshold, iou_threshold, at_most)
         frame = letterbox((image.shape[0], image.shape[1]), image_size or self.image_size)
         raw = self.look(frame.apply(image))
         return FoundObjects(
@@ -134,7 +126,25 @@ class YoloDetector:
         return answer
 
 
-def _check(image: Image, score_threshold: float, iou_threshold: float, at_most: int) -> None:
+def detections_of(objects: Objects, class_names: Sequence[str], masks: Iterable[Mask] | None = None) -> list[Detection]:
+    """The objects with their class names and, where there are masks, those of which a pixel is left in theirs."""
+    found = []
+    for place, mask in enumerate(masks if masks is not None else [None] * len(objects.scores)):
+        if mask is not None and not mask.any():
+            continue
+        x_min, y_min, x_max, y_max = (float(edge) for edge in objects.boxes[place])
+        class_id = int(objects.class_ids[place])
+        name = class_names[class_id] if class_id < len(class_names) else f"class {class_id}"
+        found.append(Detection((x_min, y_min, x_max, y_max), float(objects.scores[place]), class_id, name, mask))
+    return found
+
+
+def check_question(image: Image, score_threshold: float, iou_threshold: float, at_most: int) -> None:
+    """See that a detector can be asked this.
+
+    Raises:
+        ValueError: not an RGB uint8 image, a threshold outside 0..1, or a negative number of objects.
+    """
     if not isinstance(image, np.ndarray):
         raise ValueError(f"the image is a {type(image).__name__}; needed: a numpy array (H, W, 3), RGB uint8")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:

@@ -64,3 +64,17 @@ def letterbox(image_size: tuple[int, int], long_side: int) -> Letterbox:
     spare = (-height % coarsest, -width % coarsest)
     # the odd row goes below, the odd column behind
     return Letterbox(image_size, (height, width), (height + spare[0], width + spare[1]), spare[0] // 2, spare[1] // 2)
+
+
+def letterbox_of_size(image_size: tuple[int, int], size: tuple[int, int], *, is_centred: bool = True) -> Letterbox:
+    """How a picture of `image_size` is framed in an input of a fixed `size`, both (height, width).
+
+    Args:
+        image_size: of the picture.
+        size: of the input.
+        is_centred: the frame is all around; otherwise below and behind the picture only.
+    """
+    scale = min(side / full for side, full in zip(size, image_size, strict=True))
+    height, width = (min(side, max(1, round(full * scale))) for side, full in zip(size, image_size, strict=True))
+    top, left = ((size[0] - height) // 2, (size[1] - width) // 2) if is_centred else (0, 0)
+    return Letterbox(image_size, (height, width), size, top, left)

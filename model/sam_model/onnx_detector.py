@@ -1,0 +1,229 @@
+"""Detectors in ONNX files, run by ONNX Runtime (extra `[onnx]`); which kind one is shows in its inputs and outputs.
+
+YOLOv8, YOLO11          (1, 4 + classes, A): centre and sides in pixels of the input, class scores; with masks also 32
+                        coefficients, and prototypes (1, 32, h, w)
+YOLOX                   (1, A, 5 + classes): centre and sides in cells, or already in pixels; objectness, class scores
+RT-DETR of Ultralytics  (1, Q, 4 + classes): centre and sides in parts of the picture, which is stretched
+RT-DETR of its authors  labels (1, Q), boxes (1, Q, 4) as corners in pixels, scores (1, Q); it is told the picture's size
+
+A is the number of cells of three maps with strides 8, 16 and 32, Q that of queries. Class names come out of the file's
+metadata (`names`, as Ultralytics writes them); where there are none, classes are called by their numbers.
+Sources: YOLOX, arXiv:2107.08430, and its ONNX demo's description (Apache-2.0); RT-DETR, arXiv:2304.08069.
+"""
+
+import ast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sam_model.types import Detection, Image
+from sam_model.weights.errors import BrokenWeightsError
+from sam_model.weights.store import sha256_of
+from sam_model.yolo.decode import Objects, decode, masks_of
+from sam_model.yolo.detector import IMAGE_SIZE, check_question, detections_of
+from sam_model.yolo.heads import RawDetections, cell_centres
+from sam_model.yolo.letterbox import letterbox_of_size
+from sam_model.yolo.sizes import PROTOTYPES, STRIDES
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+Floats = NDArray[np.float32]
+FARTHEST_OFFSET = 64  # cells; a YOLOX centre beyond is in pixels: the file was exported with its decoding
+COCO_CLASSES = 80  # what such files are usually trained on
+DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+class OnnxDetector:
+    """A detector in an ONNX file, behind the interface of `sam_model.interfaces.Detector`; threads may share one."""
+
+    def __init__(self, path: Path, device: str = "cpu") -> None:
+        """Read a file, and look once at nothing, to see what it answers with.
+
+        Args:
+            path: of the file.
+            device: `cpu`, or `cuda` where ONNX Runtime for GPUs is installed.
+
+        Raises:
+            ValueError: no such device.
+            BrokenWeightsError: ONNX Runtime is not installed, or it is no file of a detector that we know.
+        """
+        self._session = _session(path, device)
+        inputs = self._session.get_inputs()
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        if inputs[0].type not in DTYPES or len(inputs[0].shape) != 4:
+            raise BrokenWeightsError(f"{path.name} wants {inputs[0].type} {inputs[0].shape}; needed: pictures")
+        self._dtype = DTYPES[inputs[0].type]
+        self._names = tuple(one.name for one in inputs)
+        self._size = _input_size(inputs[0].shape, metadata)
+        outputs = self._run(np.zeros((*self._size, 3), dtype=np.uint8), (1, 1), 1.0)
+        self.kind, classes = _kind(outputs, len(inputs), self._size, path.name)
+        self.class_names = _class_names(metadata.get("names"), classes, path.name)
+        self.has_masks = self.kind == "yolo" and len(outputs) == 2
+        self.name = path.stem
+        self.fingerprint = f"{self.name}-{sha256_of(path)[:12]}-{self._size[0]}x{self._size[1]}"
+
+    def detect(
+        self, image: Image, *, score_threshold: float = 0.25, iou_threshold: float = 0.7, at_most: int = 300
+    ) -> list[Detection]:
+        """The objects in an RGB uint8 image (H, W, 3), the surest first; none is no error.
+
+        RT-DETR gives no object twice, so `iou_threshold` is nothing to it.
+
+        Raises:
+            ValueError: not an RGB uint8 image, or a threshold outside 0..1.
+        """
+        check_question(image, score_threshold, iou_threshold, at_most)
+        image_size = (image.shape[0], image.shape[1])
+        if self.kind.startswith("rtdetr"):
+            stretched = np.asarray(cv2.resize(image, self._size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
+            outputs = self._run(stretched, image_size, 1 / 255)
+            read = _objects_of_queries if self.kind == "rtdetr" else _objects_of_labels
+            objects = read(outputs, image_size, score_threshold, at_most)
+            return detections_of(objects, self.class_names)
+        frame = letterbox_of_size(image_size, self._size, is_centred=self.kind == "yolo")
+        framed = frame.apply(image)
+        if self.kind == "yolo":
+            raw = _raw_of_yolo(self._run(framed, image_size, 1 / 255), len(self.class_names))
+        else:  # trained on OpenCV's order of colours, 0..255
+            raw = _raw_of_yolox(self._run(framed[..., ::-1], image_size, 1.0)[0], self._size)
+        objects = decode(raw, frame, score_threshold, iou_threshold, at_most)
+        return detections_of(objects, self.class_names, masks_of(objects, frame) if self.has_masks else None)
+
+    def _run(self, pixels: Image, image_size: tuple[int, int], factor: float) -> list[Any]:
+        batch = (pixels.transpose(2, 0, 1)[None] * np.float32(factor)).astype(self._dtype)
+        feed: dict[str, NDArray[Any]] = {self._names[0]: batch}
+        if len(self._names) == 2:
+            feed[self._names[1]] = np.array([image_size[::-1]], dtype=np.int64)  # width, height
+        return list(self._session.run(None, feed))
+
+
+def _session(path: Path, device: str) -> "onnxruntime.InferenceSession":
+    try:
+        import onnxruntime
+    except ImportError:
+        raise BrokenWeightsError(
+            f"{path.name} needs the package onnxruntime: pip install 'label-studio-sam[onnx]'"
+        ) from None
+    providers = {"cpu": "CPUExecutionProvider", "auto": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+    provider = providers.get(device.partition(":")[0])
+    if provider not in onnxruntime.get_available_providers():
+        raise ValueError(f"device {device!r} is not known to ONNX Runtime here; it can be 'cpu'")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors; they are raised as well
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=[provider])
+    except Exception as error:  # noqa: BLE001 - its exceptions share no type of their own
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BrokenWeightsError(f"{path.name} is no ONNX file that can be run: {reason}") from None
+
+
+def _input_size(shape: list[Any], metadata: dict[str, str]) -> tuple[int, int]:
+    """(height, width) of the input, where the file leaves it open that of its training."""
+    height, width = shape[2:]
+    if isinstance(height, int) and isinstance(width, int):
+        return height, width
+    size = _literal(metadata.get("imgsz"))
+    if isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) for side in size):
+        return size[0], size[1]
+    return IMAGE_SIZE, IMAGE_SIZE
+
+
+def _kind(outputs: list[Any], inputs: int, size: tuple[int, int], file: str) -> tuple[str, int]:
+    """Which kind of detector answers so, and how many classes it has; 0 where that does not show."""
+    shapes = [np.shape(output) for output in outputs]
+    cells = sum((size[0] // stride) * (size[1] // stride) for stride in STRIDES)
+    match shapes:
+        case [(1, rows, columns)] if columns == cells and rows > 4:
+            return "yolo", rows - 4
+        case [(1, rows, columns), (1, count, _, _)] if columns == cells and count == PROTOTYPES < rows - 4:
+            return "yolo", rows - 4 - PROTOTYPES
+        case [(1, rows, columns)] if rows == cells and columns > 5:
+            return "yolox", columns - 5
+        case [(1, _, columns)] if columns > 4:
+            return "rtdetr", columns - 4
+        case [(1, labels), (1, boxes, 4), (1, scores)] if inputs == 2 and labels == boxes == scores:
+            return "rtdetr-labels", 0
+    raise BrokenWeightsError(f"{file} answers with {shapes}; known: YOLOv8, YOLO11, YOLOX, RT-DETR")
+
+
+def _class_names(text: str | None, classes: int, file: str) -> tuple[str, ...]:
+    """The names in the metadata, a dict or list as text; numbers where there are none."""
+    names = _literal(text)
+    if isinstance(names, dict) and sorted(names, key=str) == sorted(range(len(names)), key=str):
+        names = [names[index] for index in range(len(names))]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return tuple(f"class {index}" for index in range(classes or COCO_CLASSES))
+    if classes and len(names) != classes:
+        raise BrokenWeightsError(f"{file} has {classes} classes and {len(names)} class names; needed: as many")
+    return tuple(names)
+
+
+def _literal(text: str | None) -> Any:
+    """What Ultralytics wrote with `str`; nothing where it is something else."""
+    try:
+        return ast.literal_eval(text) if text else None
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+
+
+def _raw_of_yolo(outputs: list[Any], classes: int) -> RawDetections:
+    answer = torch.from_numpy(np.asarray(outputs[0], np.float32)).transpose(1, 2)  # (1, A, 4 + classes (+ 32))
+    boxes, scores = _corners(answer[..., :4]), answer[..., 4 : 4 + classes]
+    if len(outputs) == 1:
+        return RawDetections(boxes, scores)
+    return RawDetections(
+        boxes, scores, answer[..., 4 + classes :], torch.from_numpy(np.asarray(outputs[1], np.float32))
+    )
+
+
+def _raw_of_yolox(output: Any, size: tuple[int, int]) -> RawDetections:
+    answer = torch.from_numpy(np.asarray(output, np.float32))
+    boxes = answer[..., :4]
+    if answer[..., :2].abs().max() <= FARTHEST_OFFSET:
+        maps = tuple(torch.empty(1, 1, size[0] // stride, size[1] // stride) for stride in STRIDES)
+        centres, strides = cell_centres(maps)
+        corners = centres.T - 0.5  # offsets count from a cell's corner
+        boxes = torch.cat([boxes[..., :2] + corners, boxes[..., 2:].exp()], dim=2) * strides.T
+    return RawDetections(_corners(boxes), answer[..., 4:5] * answer[..., 5:])
+
+
+def _corners(boxes: torch.Tensor) -> torch.Tensor:
+    """Centres and sides (..., 4) to corners."""
+    centres, sides = boxes[..., :2], boxes[..., 2:]
+    return torch.cat([centres - sides / 2, centres + sides / 2], dim=-1)
+
+
+def _objects_of_queries(
+    outputs: list[Any], image_size: tuple[int, int], score_threshold: float, at_most: int
+) -> Objects:
+    answer = np.asarray(outputs[0][0], np.float32)  # (Q, 4 + classes)
+    corners = _corners(torch.from_numpy(answer[:, :4])).numpy() * np.array(image_size[::-1] * 2, np.float32)
+    return _surest(
+        corners, answer[:, 4:].max(axis=1), answer[:, 4:].argmax(axis=1), image_size, score_threshold, at_most
+    )
+
+
+def _objects_of_labels(
+    outputs: list[Any], image_size: tuple[int, int], score_threshold: float, at_most: int
+) -> Objects:
+    labels, boxes, scores = (np.asarray(output[0]) for output in outputs)
+    return _surest(boxes, scores, labels, image_size, score_threshold, at_most)
+
+
+def _surest(
+    boxes: NDArray[Any],
+    scores: NDArray[Any],
+    class_ids: NDArray[Any],
+    image_size: tuple[int, int],
+    score_threshold: float,
+    at_most: int,
+) -> Objects:
+    order = np.argsort(-scores, kind="stable")
+    order = order[scores[order] > score_threshold][:at_most]
+    inside = np.clip(boxes[order], 0, np.array(image_size[::-1] * 2)).astype(np.float32)
+    return Objects(inside, scores[order].astype(np.float32), class_ids[order].astype(np.intp), None, None)
