@@ -4,7 +4,7 @@ YOLOv8, YOLO11          (1, 4 + classes, A): centre and sides in pixels of the i
                         coefficients, and prototypes (1, 32, h, w)
 YOLOX                   (1, A, 5 + classes): centre and sides in cells, or already in pixels; objectness, class scores
 RT-DETR of Ultralytics  (1, Q, 4 + classes): centre and sides in parts of the picture, which is stretched
-RT-DETR of its authors  labels (1, Q), boxes (1, Q, 4) as corners in pixels, scores (1, Q); it is told the picture's size
+RT-DETR of its authors  labels (1, Q), boxes (1, Q, 4) as corners in pixels, scores (1, Q); it takes the picture's size
 
 A is the number of cells of three maps with strides 8, 16 and 32, Q that of queries. Class names come out of the file's
 metadata (`names`, as Ultralytics writes them); where there are none, classes are called by their numbers.
