@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sam_backend.commands import annotate, predict, weights
+from sam_backend.commands import annotate, bench, predict, weights
 from sam_backend.logs import configure_logs
 from sam_backend.settings import Settings, SettingsError
 
@@ -44,6 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     annotate_parser = commands.add_parser("annotate", help="a folder of pictures to YOLO, COCO and Label Studio files")
     annotate.add_arguments(annotate_parser)
     annotate_parser.set_defaults(run=annotate.run)
+    bench_parser = commands.add_parser("bench", help="how large the models are, and how fast on this machine")
+    bench.add_arguments(bench_parser)
+    bench_parser.set_defaults(run=bench.run)
     weights_parser = commands.add_parser("weights", help="list, download, verify and find weights")
     weights.add_arguments(weights_parser)
     weights_parser.set_defaults(run=weights.run)
