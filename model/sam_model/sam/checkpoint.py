@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from sam_model.sam.sam import Sam
 from sam_model.sam.sizes import SIZES, SamSize
@@ -48,5 +50,14 @@ def sam_from_state(state: dict[str, Tensor], file: str, sizes: Iterable[SamSize]
 
 def empty_sam(size: SamSize) -> Sam:
     """A model with shapes and no weights: it costs no memory and no time to draw random ones."""
-    with torch.device("meta"):
+    with torch.device("meta"), _NoDrawing():
         return Sam(size)
+
+
+class _NoDrawing(TorchFunctionMode):
+    """Draws no first values: without storage they are nothing, but PyTorch imports its compiler to draw them."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_, Tensor.normal_, Tensor.uniform_):
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))

@@ -89,7 +89,8 @@ class FourierPositions(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, width // 2))
+        # normally distributed in every checkpoint; drawn here they would only be thrown away
+        self.register_buffer("positional_encoding_gaussian_matrix", torch.zeros(2, width // 2))
 
     def forward(self, places: Tensor) -> Tensor:
         """Encode `places` (..., 2), x before y, as parts of the image's side."""
