@@ -74,3 +74,30 @@ class Detector(Protocol):
         Raises:
             ValueError: not an RGB uint8 image, or a threshold outside 0..1.
         """
+
+
+class TextDetector(Protocol):
+    """Finds what words describe; stateless, as a detector is."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names model, weights and settings: equal fingerprints give equal detections."""
+
+    def detect_texts(
+        self,
+        image: Image,
+        texts: Sequence[str],
+        *,
+        score_threshold: float = 0.25,
+        iou_threshold: float = 0.7,
+        at_most: int = 300,
+    ) -> list[Detection]:
+        """The objects that `texts` describe, the surest first; class ids and names are places in `texts` and texts.
+
+        Raises:
+            ValueError: a text that it cannot be asked for, not an RGB uint8 image, or a threshold outside 0..1.
+        """

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sam_model.interfaces import Detector, Segmenter
+from sam_model.interfaces import Detector, Segmenter, TextDetector
 from sam_model.weights.catalog import CATALOG, find_weights
 
 if TYPE_CHECKING:
@@ -96,6 +96,26 @@ def load_detector(
     from sam_model.yolo.detector import YoloDetector
 
     return YoloDetector(load_yolo(path), device)
+
+
+def load_text_detector(name_or_path: str, device: str = "cpu", *, store: "WeightStore | None" = None) -> TextDetector:
+    """What finds things by words: an OWLv2 in a folder, or a detector, which knows its class names only.
+
+    Args:
+        name_or_path: a folder that `save_pretrained` of transformers wrote, or as of `load_detector`.
+        device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
+        store: where weights lie; by default the one that the environment describes.
+
+    Raises:
+        ValueError: no detector or device of that name.
+        WeightsError: the weights are not here and cannot be fetched, or are not what they should be.
+    """
+    from sam_model.text_detectors import ClassNameDetector, OwlDetector
+
+    folder = Path(name_or_path).expanduser()
+    if folder.is_dir():
+        return OwlDetector(folder, device)
+    return ClassNameDetector(load_detector(name_or_path, device, store=store))
 
 
 def is_of_ultralytics(path: Path) -> bool:

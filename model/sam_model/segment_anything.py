@@ -1,17 +1,21 @@
 """`SAM` and `SAMPredictor` as the SAM documentation uses them, so that its examples run with another import only."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tqdm import tqdm
 
-from sam_model.image_files import ImageSource
-from sam_model.registry import load_segmenter
-from sam_model.results import Results
+from sam_model.image_files import ImageSource, read_image
+from sam_model.interfaces import TextDetector
+from sam_model.registry import load_segmenter, load_text_detector
+from sam_model.results import Results, results_from_masks
 from sam_model.sam.everything_settings import EverythingSettings
 from sam_model.sam.predictor import Predictor
 from sam_model.sam.sam import parameter_count
 from sam_model.sam.segmenter import SamSegmenter
+from sam_model.text_detectors import segment_texts
+from sam_model.types import Prompt
 from sam_model.weights.download import Progress
 
 
@@ -49,10 +53,47 @@ class SAM:
             WeightsError: its weights are not here and cannot be fetched, or are not what they should be.
         """
         self.segmenter = load_sam(name_or_path, device, dtype)
+        self._text_detectors: dict[str, TextDetector] = {}
 
-    def __call__(self, source: ImageSource, **prompts_and_parameters: Any) -> Results:
-        """The masks that the prompts point at in a picture, or everything; arguments as of `Predictor`."""
-        return Predictor(self.segmenter)(source, **prompts_and_parameters)
+    def __call__(
+        self,
+        source: ImageSource,
+        *,
+        text: str | Sequence[str] | None = None,
+        detector: str = "yolov8x.pt",
+        **prompts_and_parameters: Any,
+    ) -> Results:
+        """The masks that the prompts point at in a picture, or everything.
+
+        Args:
+            source: path of a picture file, Pillow image, or array.
+            text: names of things; `detector` finds their boxes, and each gets a mask.
+            detector: as of `load_text_detector`; it is kept for the next call. The default's weights are under the
+                AGPL-3.0.
+            prompts_and_parameters: as of `Predictor`; beside `text` only `conf`, the detector's threshold, and
+                `image_format`.
+
+        Raises:
+            ValueError: a picture, prompt, parameter or name of a thing that makes no sense.
+            WeightsError: the detector's weights are not here and cannot be fetched, or are not what they should be.
+        """
+        if text is None:
+            return Predictor(self.segmenter)(source, **prompts_and_parameters)
+        return self._called_things(source, [text] if isinstance(text, str) else text, detector, prompts_and_parameters)
+
+    def _called_things(
+        self, source: ImageSource, texts: Sequence[str], detector: str, parameters: dict[str, Any]
+    ) -> Results:
+        unknown = set(parameters) - {"conf", "image_format"}
+        if unknown:
+            raise ValueError(f"{', '.join(sorted(unknown))}: not together with text")
+        if detector not in self._text_detectors:
+            self._text_detectors[detector] = load_text_detector(detector, str(self.segmenter.device))
+        image = read_image(source, parameters.get("image_format", "BGR"))
+        threshold = parameters.get("conf", 0.25)
+        found = segment_texts(self.segmenter, self._text_detectors[detector], image, texts, threshold)
+        prompts = [Prompt(box=one.box) for one, _ in found]
+        return results_from_masks(image, [mask for _, mask in found], prompts, self.segmenter.name)
 
     predict = __call__
 
