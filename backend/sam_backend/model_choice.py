@@ -12,7 +12,7 @@ import urllib3
 from sam_backend.settings import Settings, SettingsError
 from sam_model.interfaces import Segmenter
 from sam_model.quality import MaskCleaning
-from sam_model.registry import load_segmenter
+from sam_model.registry import MODEL_NAMES, load_segmenter
 from sam_model.weights.catalog import WeightFile, find_weights
 from sam_model.weights.download import OnProgress
 from sam_model.weights.store import Presence, WeightStore, sha256_of
@@ -56,7 +56,16 @@ def choose_model(settings: Settings, store: WeightStore) -> ModelChoice:
         weights = find_weights(settings.model)
     except ValueError as error:
         raise SettingsError(f"SAM_MODEL={settings.model!r} is neither a file nor a model: {error}") from None
-    return _sam(weights.model, weights.sha256, settings, cleaning, store)
+    if weights.role != "segmenter":
+        known = ", ".join(MODEL_NAMES)
+        raise SettingsError(f"SAM_MODEL={settings.model!r} is a detector: it finds boxes; models that answer: {known}")
+    return _sam(weights.model, _hash_of(weights, store), settings, cleaning, store)
+
+
+def _hash_of(weights: WeightFile, store: WeightStore) -> str:
+    """The recorded hash; where there is none, that of the file which is here."""
+    path = store.path(weights)
+    return weights.sha256 or (sha256_of(path) if path.exists() else "unpinned")
 
 
 def _classical() -> ModelChoice:
