@@ -1,4 +1,6 @@
 import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import PIL.Image
@@ -6,10 +8,13 @@ import pytest
 
 from sam_backend.cli import main
 from sam_model import registry
+from sam_model.types import Detection, Image
 from sam_model.weights.errors import BrokenWeightsError, WeightsUnavailableError
 from sam_testing.blot_pictures import CHERRY, LEAF, save_blots
 from sam_testing.colour_detector import ColourDetector
 from sam_testing.disc_segmenter import DiscSegmenter
+from sam_testing.seeded_checkpoints import TINY_VIT_SAM, write_seeded_checkpoint
+from sam_testing.yolo_files import SIZE_N, write_yolo_file
 
 PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
 
@@ -105,6 +110,28 @@ def test_text_looks_for_a_class_by_name(
     assert main(["annotate", str(photos), "--text", "cherry", "--format", "coco"]) == 0
 
     assert [one["name"] for one in json.loads((out / "coco.json").read_text())["categories"]] == ["cherry"]
+
+
+def test_any_words_go_to_a_detector_in_a_folder(
+    photos: Path, out: Path, detector: ColourDetector, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class WordDetector:
+        name, fingerprint = "words", "words-1"
+
+        def detect_texts(self, image: Image, texts: Sequence[str], **_: float) -> list[Detection]:
+            return [replace(one, class_name=texts[0]) for one in detector.detect(image)]
+
+    asked: list[str] = []
+    monkeypatch.setattr(registry, "load_text_detector", lambda *names: asked.extend(names) or WordDetector())
+    (tmp_path / "owl").mkdir()
+
+    options = ["--detector", str(tmp_path / "owl"), "--text", "a small blot", "--format", "coco"]
+    assert main(["annotate", str(photos), *options]) == 0
+
+    coco = json.loads((out / "coco.json").read_text())
+    assert asked == [str(tmp_path / "owl"), "cpu"]
+    assert [category["name"] for category in coco["categories"]] == ["a small blot"]
+    assert len(coco["annotations"]) == 2
 
 
 def test_pictures_without_objects_are_no_error(
@@ -231,3 +258,40 @@ def test_the_classical_models_annotate_a_photograph(out: Path, capsys: pytest.Ca
     (task,) = json.loads((out / "label-studio.json").read_bytes())
     assert task["data"]["image"] == "/data/local-files/?d=photos/astronaut.jpg"
     assert task["predictions"][0]["model_version"] == "classical+classical"
+
+
+def test_a_segmentation_file_annotates_without_a_segmenter(out: Path, tmp_path: Path) -> None:
+    file = write_yolo_file(tmp_path / "seg.pt", SIZE_N, has_masks=True)
+    options = ["--detector", str(file), "--model", "none", "--conf", "0.1", "--at-most", "3"]
+
+    code = main(["annotate", str(PHOTOS / "coffee.jpg"), *options])
+
+    assert code == 0
+    coco = json.loads((out / "coco.json").read_text())
+    assert [category["name"] for category in coco["categories"]] == ["person", "dog", "bicycle"]
+    assert coco["annotations"]  # seeded weights: what they are is no matter
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: write_yolo_file(path, SIZE_N, task="ClassificationModel"), "is a model to classify"),
+        (lambda path: path.write_bytes(b"cut off"), "model.pt"),
+        (lambda path: write_seeded_checkpoint(path, TINY_VIT_SAM), "holds no model of Ultralytics"),
+        (lambda path: write_yolo_file(path, SIZE_N), "finds boxes, no masks"),
+    ],
+)
+def test_a_file_that_is_no_such_detector_is_named(
+    photos: Path,
+    out: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    make: Callable[[Path], object],
+    words: str,
+) -> None:
+    make(tmp_path / "model.pt")
+
+    assert main(["annotate", str(photos), "--detector", str(tmp_path / "model.pt"), "--model", "none"]) == 2
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line

@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,13 @@ import pytest
 from sam_model.annotation.annotated_image import AnnotatedImage
 from sam_model.annotation.annotation_run import LEDGER, AnnotationReport, run_annotation
 from sam_model.annotation.annotator import Annotator, ObjectChoice
+from sam_model.annotation.asked_detector import AskedDetector
 from sam_model.annotation.coco import coco_file
 from sam_model.annotation.image_list import list_images
 from sam_model.annotation.record_store import RecordStore
 from sam_model.annotation.yolo_labels import yolo_labels
 from sam_model.interfaces import Detector
+from sam_model.types import Detection, Image
 from sam_testing.blot_pictures import CHERRY, LEAF, save_blots
 from sam_testing.colour_detector import ColourDetector
 from sam_testing.disc_segmenter import DiscSegmenter
@@ -270,6 +274,33 @@ def test_only_chosen_classes_are_numbered_in_the_detectors_order(photos: Path) -
     assert [category["name"] for category in coco(photos)["categories"]] == ["leaf"]
     assert label(photos, "a").startswith("0 ")
     assert len(label(photos, "a").splitlines()) == 1
+
+
+def test_the_most_objects_are_counted_among_the_chosen_classes(photos: Path) -> None:
+    report = annotate(photos, ColourDetector(), ObjectChoice(classes=("leaf",), at_most=1))  # the cherry is surer
+
+    assert report.objects == 2
+
+
+def test_a_detector_that_is_asked_by_words_has_them_as_classes(photos: Path) -> None:
+    class WordDetector:
+        name, fingerprint = "words", "words-1"
+
+        def detect_texts(self, image: Image, texts: Sequence[str], **_: float) -> list[Detection]:
+            found = ColourDetector().detect(image)
+            words = {"cherry": "something red", "leaf": "something green"}
+            known = [one for one in found if words[one.class_name] in texts]
+            return [replace(one, class_name=words[one.class_name]) for one in known]
+
+    green, both = (
+        AskedDetector(WordDetector(), texts) for texts in (["something green"], ["something green", "something red"])
+    )
+
+    annotate(photos, green)
+    assert [category["name"] for category in coco(photos)["categories"]] == ["something green"]
+    assert len(coco(photos)["annotations"]) == 2
+    report = annotate(photos, both)
+    assert (report.resumed, report.objects) == (0, 3)  # other words are other settings
 
 
 def test_classes_can_be_written_under_one_other_name(photos: Path) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sam_model.annotation.annotation_run import AnnotationReport
     from sam_model.annotation.annotator import Annotator
     from sam_model.annotation.image_list import ImageList
+    from sam_model.interfaces import Detector
     from sam_model.weights.download import OnProgress, Progress
 
 DESCRIPTION = """A detector finds the objects in each picture, a segmenter makes their masks, files say so. A run that
@@ -59,7 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--at-most", type=int, default=300, metavar="N", help="objects a picture (default %(default)s)")
     parser.add_argument("--classes", metavar="A,B", help="only these of the detector's classes")
-    parser.add_argument("--text", action="append", default=[], metavar="NAME", help="look for this; several times")
+    parser.add_argument(
+        "--text",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="look for this, several times: a class, or any words where the detector is a folder with an OWLv2",
+    )
     parser.add_argument("--map", metavar="A=B,C=D", help="write the detector's class A as B")
     parser.add_argument(
         "--coco-segmentation", choices=("rle", "polygon"), default="rle", help="(default %(default)s, which is exact)"
@@ -140,12 +147,18 @@ def _count(number: int, noun: str) -> str:
 
 def _annotator(args: argparse.Namespace) -> "Annotator":
     from sam_model.annotation.annotator import Annotator, ObjectChoice
-    from sam_model.registry import load_detector, load_segmenter
+    from sam_model.annotation.asked_detector import AskedDetector
+    from sam_model.registry import load_detector, load_segmenter, load_text_detector
 
-    classes = [name.strip() for name in (args.classes or "").split(",") if name.strip()] + args.text
+    classes, texts = [name.strip() for name in (args.classes or "").split(",") if name.strip()], list(args.text)
+    detector: Detector
+    if texts and Path(args.detector).expanduser().is_dir():  # of transformers: it can be asked for anything
+        detector = AskedDetector(load_text_detector(args.detector, args.device), texts)
+    else:
+        classes += texts
+        with _download_bar(args.detector) as show:
+            detector = load_detector(args.detector, args.device, on_progress=show)
     choice = ObjectChoice(args.conf, args.iou, args.at_most, tuple(classes) or None, _names(args.map or ""))
-    with _download_bar(args.detector) as show:
-        detector = load_detector(args.detector, args.device, on_progress=show)
     if args.model == "none":
         return Annotator(detector, None, choice)
     with _download_bar(args.model) as show:

@@ -13,6 +13,7 @@ from sam_model.types import Detection, Image, Prompt
 
 logger = logging.getLogger(__name__)
 PROMPTS_AT_ONCE = 16  # their masks are held at full size: at 12 megapixels 200 MB
+MOST_FOUND = 300  # objects of all classes, from which those of the chosen classes are taken
 FEW = 12  # names that a message lists
 
 
@@ -79,9 +80,9 @@ class Annotator:
             image,
             score_threshold=choice.score_threshold,
             iou_threshold=choice.iou_threshold,
-            at_most=choice.at_most,
+            at_most=choice.at_most if choice.classes is None else max(choice.at_most, MOST_FOUND),
         )
-        found = [detection for detection in found if detection.class_name in self._renamed]
+        found = [detection for detection in found if detection.class_name in self._renamed][: choice.at_most]
         masks = self._own_masks(found) if self._segmenter is None else self._segmented(self._segmenter, image, found)
         objects = []
         for detection, mask in zip(found, masks, strict=True):
