@@ -130,6 +130,8 @@ class FastSAM:
     ) -> FoundInPicture:
         """The masks that the prompts pick, one each; everything where there are none.
 
+        Of several masks at a point this is the surest; Ultralytics gives all of them.
+
         A prompt that picks none has an empty mask of score 0 and class id -1.
 
         Args:

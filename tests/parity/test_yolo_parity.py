@@ -1,7 +1,8 @@
 """Heads, boxes, classes, scores and masks equal those of Ultralytics 8.3, on files that it wrote itself."""
 
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from sam_model.onnx_detector import OnnxDetector
+from sam_model.types import Point, Prompt
 from sam_model.yolo.checkpoint import load_yolo
 from sam_model.yolo.detector import YoloDetector
+from sam_model.yolo.fast_sam import FastSamSegmenter
 from sam_model.yolo.letterbox import letterbox
 from sam_testing.ultralytics_files import ultralytics_picture, write_ultralytics_file
 
@@ -119,6 +123,55 @@ def test_the_same_objects_are_found(opened: Open, name: str, picture: str, is_cl
         assert np.abs(np.array(one.box) - result.boxes.xyxy[place].numpy()).max() <= 0.05
         if ours.has_masks:
             assert one.mask is not None
+            assert_same_mask(one.mask, result.masks.data[place].numpy() > 0.5)
+
+
+@pytest.mark.parametrize("picture", ["bus.jpg", "zidane.jpg"])
+def test_fastsam_s_prompts_pick_the_same_masks(opened: Open, picture: str) -> None:
+    path, image = opened("fastsam_s").path, picture_called(picture)
+    height, width = image.shape[:2]
+    reference, bgr = ultralytics.FastSAM(path), np.ascontiguousarray(image[..., ::-1])
+    settings = {"conf": 0.4, "iou": 0.5, "imgsz": 640, "max_det": AT_MOST, "retina_masks": True, "device": "cpu"}
+    segmenter = FastSamSegmenter(load_yolo(path), image_size=640, score_threshold=0.4, iou_threshold=0.5)
+    everything = segmenter.embed(image)
+    embedding = replace(everything, found=everything.found[:AT_MOST])
+    boxes = [(0.1, 0.1, 0.6, 0.7), (0.5, 0.3, 0.9, 0.95), (0.0, 0.0, 1.0, 1.0)]
+
+    for x_min, y_min, x_max, y_max in boxes:
+        box = (x_min * width, y_min * height, x_max * width, y_max * height)
+        theirs = reference(bgr, bboxes=[list(box)], verbose=False, **settings)[0]
+        ours = segmenter.segment(embedding, [Prompt(box=box)])[0]
+        assert_same_mask(ours.mask, theirs.masks.data[0].numpy() > 0.5)
+    point = [0.5 * width, 0.5 * height]
+    theirs = reference(bgr, points=[point], labels=[1], verbose=False, **settings)[0]  # all masks at the point
+    ours = segmenter.segment(embedding, [Prompt((Point(*point),))])[0]  # the surest of them
+    assert_same_mask(ours.mask, theirs.masks.data[0].numpy() > 0.5)
+
+
+@pytest.mark.parametrize("description", ["yolov8n-seg", "yolo11n"])
+def test_files_exported_to_onnx_find_what_ultralytics_finds_with_them(tmp_path: Path, description: str) -> None:
+    path = write_ultralytics_file(tmp_path / f"{description}.pt", f"{description}.yaml")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of PyTorch's exporter
+        exported = Path(ultralytics.YOLO(path).export(format="onnx", simplify=False))
+    image = picture_called("zidane.jpg")
+
+    detector = OnnxDetector(exported)
+    found = detector.detect(image, score_threshold=0.3, iou_threshold=0.5, at_most=AT_MOST)
+
+    reference = ultralytics.YOLO(exported, task="segment" if detector.has_masks else "detect")
+    result = reference.predict(
+        np.ascontiguousarray(image[..., ::-1]), conf=0.3, iou=0.5, imgsz=640, max_det=AT_MOST, retina_masks=True,
+        device="cpu", verbose=False,
+    )[0]  # fmt: skip
+    assert detector.class_names == tuple(result.names.values())
+    assert len(found) == len(result.boxes) > 5
+    order, scores = pairs_of(found, result)
+    assert np.abs(scores - [one.score for one in found]).max() <= 1e-3
+    for one, place in zip(found, order, strict=True):
+        assert np.abs(np.array(one.box) - result.boxes.xyxy[place].numpy()).max() <= 0.05
+        assert one.class_id == int(result.boxes.cls[place])
+        if one.mask is not None:
             assert_same_mask(one.mask, result.masks.data[place].numpy() > 0.5)
 
 

@@ -66,7 +66,10 @@ def network_from_state(
     first, last = state.get(FIRST_LAYER), state.get(LAST_CLASS_LAYER)
     size = next((size for size in sizes if first is not None and len(first) == size.channels(64)), None)
     if size is None or last is None:
-        raise BrokenWeightsError(f"{file} is no YOLOv8; its names are, for example, {', '.join(list(state)[:3])}")
+        raise BrokenWeightsError(
+            f"{file} is no YOLOv8; its names are, for example, {', '.join(list(state)[:3])}. "
+            f"Other detectors work as ONNX files (`yolo export format=onnx`)"
+        )
     if len(last) != classes:
         raise BrokenWeightsError(f"{file} has {len(last)} classes and {classes} class names; needed: as many")
     with torch.device("meta"):  # shapes without memory
