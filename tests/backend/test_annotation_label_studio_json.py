@@ -81,6 +81,22 @@ def test_a_file_without_tasks_is_an_empty_list(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "tasks.json").read_bytes()) == []
 
 
+def test_more_tasks_than_label_studio_takes_at_once_go_into_several_files(tmp_path: Path) -> None:
+    def write(pictures: int) -> list[list[str]]:
+        with label_studio_file(tmp_path / "tasks.json", CLASSES, "", "sam", most_bytes=2000) as add:
+            for number in range(pictures):
+                add(annotated("cat", name=f"{number}.jpg"))
+        names = ["tasks.json", "tasks-2.json", "tasks-3.json", "tasks-4.json"]
+        files = [tmp_path / name for name in names if (tmp_path / name).exists()]
+        assert all(file.stat().st_size <= 2010 for file in files)
+        return [[task["data"]["image"] for task in json.loads(file.read_bytes())] for file in files]
+
+    many = write(5)
+    assert len(many) > 1
+    assert [name for file in many for name in file] == [f"{number}.jpg" for number in range(5)]
+    assert write(1) == [["0.jpg"]]  # nothing is left of the run before
+
+
 def test_the_labeling_config_is_one_that_the_backend_answers() -> None:
     config = LabelingConfig.from_xml(labeling_config_for(CLASSES))
 

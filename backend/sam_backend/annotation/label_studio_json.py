@@ -5,7 +5,8 @@ Source: label-studio 1.23.2, its import format and tag reference. Masks are brus
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 from xml.sax.saxutils import quoteattr
@@ -20,38 +21,51 @@ from sam_model.annotation.whole_file import whole_file
 from sam_model.overlay import mask_colour
 
 IMAGE, MASK = "image", "mask"  # the names of the object tag and of the control tag
+MOST_BYTES = 200_000_000  # of a file; Label Studio takes 250 MB (DATA_UPLOAD_MAX_MEMORY_SIZE, core/settings/base.py)
 LOCAL_FILES = "/data/local-files/?d="  # how Label Studio serves a file below its LOCAL_FILES_DOCUMENT_ROOT
 NEVER_QUOTED = {"s3", "gs", "azure-blob"}  # Label Studio takes what follows for the object's name, as it stands
 
 
 @contextmanager
 def label_studio_file(
-    path: Path, class_names: Sequence[str], image_url_prefix: str, model_version: str
+    path: Path, class_names: Sequence[str], image_url_prefix: str, model_version: str, most_bytes: int = MOST_BYTES
 ) -> Iterator[AddImage]:
     """Write a file of tasks, one for each picture that is added; memory holds one task.
 
     Args:
-        path: of the file, which is there when the last picture is in it.
+        path: of the file, which is there when the last picture is in it; `NAME-2.json` and so on follow where the tasks
+            are more than Label Studio takes at once.
         class_names: the labels of the labeling config.
         image_url_prefix: what stands before a picture's name in its address.
         model_version: of all predictions.
+        most_bytes: of a file, unless one task is larger.
     """
     tags = MaskTags(ControlTag("brushlabels", MASK, (IMAGE,), tuple(class_names)))
-    count = 0
-    with whole_file(path) as file:
-        file.write(b"[")
+    with ExitStack() as stack:  # all files get their names together, at the end
+        files = [stack.enter_context(whole_file(path))]
 
         def add(image: AnnotatedImage) -> None:
-            nonlocal count
             task = {
                 "data": {IMAGE: image_address(image_url_prefix, image.name)},
                 "predictions": [prediction(image, tags, model_version).to_json()],
             }
-            file.write((b",\n" if count else b"\n") + orjson.dumps(task, option=orjson.OPT_SERIALIZE_NUMPY))
-            count += 1
+            text = orjson.dumps(task, option=orjson.OPT_SERIALIZE_NUMPY)
+            if files[-1].tell() and files[-1].tell() + len(text) > most_bytes:
+                files.append(stack.enter_context(whole_file(_part(path, len(files) + 1))))
+            files[-1].write((b",\n" if files[-1].tell() else b"[\n") + text)
 
         yield add
-        file.write(b"\n]\n")
+        for file in files:
+            file.write(b"\n]\n" if file.tell() else b"[]\n")
+    for number in count(len(files) + 1):  # of an earlier run with more tasks
+        try:
+            _part(path, number).unlink()
+        except FileNotFoundError:
+            break
+
+
+def _part(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
 def prediction(image: AnnotatedImage, tags: MaskTags, model_version: str) -> Prediction:
