@@ -72,6 +72,7 @@ def _compare(args: argparse.Namespace) -> int:
         for weights in bar:
             bar.set_description(weights.model)
             rows.append(measure(compared_model(weights, store, args.device), image, args.points_per_side or None))
+    machine["load_average_after"] = machine_words()["load_average"]
     shown = f"{image.shape[1]} x {image.shape[0]} pixels, {machine['processor']}, {machine['threads']} threads"
     footnote = SEEDED if any(row.is_seeded for row in rows) else ""
     if args.plot:
@@ -82,10 +83,15 @@ def _compare(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"machine": machine, **_settings(args, image), "rows": [asdict(row) for row in rows]}))
     else:
-        print(f"{shown}, PyTorch {machine['torch']}, load average {machine['load_average']} as it began\n")
+        print(f"{shown}, PyTorch {machine['torch']}, load average {_load(machine)}\n")
         print(_table(rows, args.points_per_side))
         print(footnote, end="\n" if footnote else "")
     return 0
+
+
+def _load(machine: dict[str, Any]) -> str:
+    """Other work on the machine makes every time longer, so it is told."""
+    return f"{machine['load_average']} as it began and {machine['load_average_after']} as it ended"
 
 
 def _settings(args: argparse.Namespace, image: "Image") -> dict[str, Any]:
