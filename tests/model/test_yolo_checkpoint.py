@@ -47,6 +47,13 @@ def test_a_file_gives_task_size_class_names_and_weights(tmp_path: Path, has_mask
         assert torch.equal(tensor, expected[name]), name
 
 
+@pytest.mark.parametrize("is_legacy", [False, True], ids=["zip", "legacy"])
+def test_of_a_training_s_checkpoint_the_smoothed_model_is_taken(tmp_path: Path, is_legacy: bool) -> None:
+    path = write_yolo_file(tmp_path / "last.pt", is_legacy=is_legacy, is_of_training=True)
+
+    assert load_yolo(path, [TINY]).class_names == CLASSES
+
+
 def test_the_size_is_recognised_by_the_weights(tmp_path: Path) -> None:
     model = load_yolo(write_yolo_file(tmp_path / "best.pt", SIZE_N, is_legacy=False))
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -48,6 +49,7 @@ def write_yolo_file(
     *,
     task: str | None = None,
     is_legacy: bool = False,
+    is_of_training: bool = False,
     strides: tuple[float, ...] = (8.0, 16.0, 32.0),
     seed: int = 0,
 ) -> Path:
@@ -60,7 +62,22 @@ def write_yolo_file(
         model.names = dict(enumerate(names)) if isinstance(names, tuple) else names
         model.stride = torch.tensor(strides)
         model.task = "segment" if has_masks else "detect"
-        content = {"epoch": -1, "model": model, "ema": None, "date": "2026-01-01T00:00:00", "version": "8.3.0"}
+        content: dict[str, Any] = {
+            "epoch": -1,
+            "model": model,
+            "ema": None,
+            "date": "2026-01-01T00:00:00",
+            "version": "8.3.0",
+        }
+        if is_of_training:  # as it stands beside a run: with the optimizer's numbers, metrics and arguments
+            content |= {
+                "epoch": 3,
+                "ema": model,
+                "model": None,
+                "optimizer": {"state": {0: {"momentum_buffer": torch.ones(3)}}, "param_groups": [{"lr": 0.01}]},
+                "train_metrics": {"fitness": np.float64(0.5)},
+                "train_args": {"project": Path("runs"), "device": torch.device("cpu"), "freeze": None},
+            }
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the old format wants the classes' source, and these have none
             torch.save(content, path, _use_new_zipfile_serialization=not is_legacy)

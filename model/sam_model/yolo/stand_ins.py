@@ -72,6 +72,8 @@ STAND_INS = frozenset(
         "pathlib.PosixPath",
         "pathlib.WindowsPath",
         "pathlib.PurePosixPath",
+        "pathlib._local.PosixPath",  # Python 3.13
+        "pathlib._local.WindowsPath",
         "numpy.dtype",  # a metric of the training, as a scalar
         "numpy.core.multiarray.scalar",
         "numpy._core.multiarray.scalar",
