@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from sam_model.weights.store import WeightStore
 
 MODEL_NAMES = ("classical", *(weights.model for weights in CATALOG if weights.role == "segmenter"))
-DETECTOR_NAMES = ("classical", *(weights.model for weights in CATALOG if weights.role == "detector"))
+DETECTOR_NAMES = (  # FastSAM finds everything, and masks answer prompts: it is both
+    "classical",
+    *(weights.model for weights in CATALOG if weights.role == "detector" or weights.model.startswith("fastsam")),
+)
 
 
 def load_segmenter(
@@ -149,6 +152,8 @@ def checkpoint_path(
     except ValueError:
         names = ", ".join(known)
         raise ValueError(f"model {name_or_path!r} is neither a file nor a model; known models: {names}") from None
+    if weights.model not in known:
+        raise ValueError(f"model {name_or_path!r} is of another kind; here can be: {', '.join(known)}")
     from sam_model.weights.store import store_from_env
 
     return (store or store_from_env(os.environ)).fetch(weights, on_progress)

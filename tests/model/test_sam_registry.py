@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sam_model import registry
-from sam_model.registry import checkpoint_path, load_segmenter
+from sam_model.registry import checkpoint_path, load_detector, load_segmenter
 from sam_model.types import Point, Prompt
 from sam_model.weights.catalog import WeightFile
 from sam_model.weights.errors import WeightsUnavailableError
@@ -83,3 +83,14 @@ def test_the_classical_segmenter_needs_no_pytorch() -> None:
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
     assert answer.stdout == "False False\n"
+
+
+def test_a_model_of_the_other_kind_is_refused_before_anything_is_fetched(tmp_path: Path) -> None:
+    store = WeightStore(tmp_path, is_offline=True)
+
+    with pytest.raises(ValueError, match="'sam_b' is of another kind; here can be: classical, .*yolov8n"):
+        load_detector("sam_b", store=store)
+    with pytest.raises(ValueError, match="'yolov8n' is of another kind; here can be: classical, mobile_sam"):
+        load_segmenter("yolov8n", store=store)
+    with pytest.raises(WeightsUnavailableError):  # FastSAM is both
+        load_detector("fastsam_s", store=store)
