@@ -63,9 +63,8 @@ def choose_model(settings: Settings, store: WeightStore) -> ModelChoice:
 
 
 def _hash_of(weights: WeightFile, store: WeightStore) -> str:
-    """The recorded hash; where there is none, that of the file which is here."""
-    path = store.path(weights)
-    return weights.sha256 or (sha256_of(path) if path.exists() else "unpinned")
+    """The recorded hash; where there is none, the one that was written down when the file first came."""
+    return weights.sha256 or store.pinned_sha256(weights) or "unpinned"
 
 
 def _classical() -> ModelChoice:
