@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class ModelChoice:
     name: str
     version: str
     load: Callable[[OnProgress], Segmenter[Any]]
+    instead: "ModelChoice | None" = None  # taken where the weights cannot be had after all
 
 
 def choose_model(settings: Settings, store: WeightStore) -> ModelChoice:
@@ -44,7 +45,7 @@ def choose_model(settings: Settings, store: WeightStore) -> ModelChoice:
     if settings.model == "auto":
         weights = find_weights(AUTOMATIC)
         if store.status(weights).presence is Presence.PRESENT or _can_be_fetched(store, weights):
-            return _sam(AUTOMATIC, weights.sha256, settings, cleaning, store)
+            return replace(_sam(AUTOMATIC, weights.sha256, settings, cleaning, store), instead=_classical())
         logger.warning(
             "no weights of %s here, and its server cannot be reached. %s", AUTOMATIC, store.how_to_get(weights)
         )

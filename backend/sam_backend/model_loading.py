@@ -11,6 +11,7 @@ from sam_backend.errors import ModelNotReadyError
 from sam_backend.model_choice import ModelChoice
 from sam_model.interfaces import Segmenter
 from sam_model.weights.download import Progress
+from sam_model.weights.errors import WeightsError
 
 logger = logging.getLogger(__name__)
 
@@ -37,13 +38,24 @@ class ModelLoading:
     def _run(self) -> None:
         began = time.monotonic()
         try:
-            segmenter = self._choice.load(self._note_progress)
+            segmenter = self._load()
         except Exception as error:  # noqa: BLE001  # the edge of a thread: who waits must be told whatever it was
             logger.error("model %s cannot be loaded: %s", self.name, error)
             self._loaded.set_exception(ModelNotReadyError(f"model {self.name} cannot be loaded: {error}"))
             return
         logger.info("model %s is ready after %.1f s", self.version, time.monotonic() - began)
         self._loaded.set_result(segmenter)
+
+    def _load(self) -> Segmenter[Any]:
+        try:
+            return self._choice.load(self._note_progress)
+        except WeightsError as error:
+            if self._choice.instead is None:
+                raise
+            logger.warning("%s cannot be had, %s answers instead: %s", self.name, self._choice.instead.name, error)
+            self._choice = self._choice.instead
+            self.name, self.version = self._choice.name, self._choice.version
+            return self._choice.load(self._note_progress)
 
     def _note_progress(self, progress: Progress) -> None:
         self._progress = progress

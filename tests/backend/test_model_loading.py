@@ -7,6 +7,7 @@ from sam_backend.errors import ModelNotReadyError
 from sam_backend.model_choice import ModelChoice
 from sam_backend.model_loading import ModelLoading
 from sam_model.weights.download import OnProgress, Progress
+from sam_model.weights.errors import WeightsUnavailableError
 from sam_testing.disc_segmenter import DiscSegmenter
 
 
@@ -74,3 +75,18 @@ def test_a_download_shows_how_far_it_is() -> None:
 
     assert progress == "10.5 of 40.7 MB downloaded"
     assert model.progress is None
+
+
+def test_weights_that_break_off_leave_the_other_choice(caplog: pytest.LogCaptureFixture) -> None:
+    def load(_: OnProgress) -> DiscSegmenter:
+        raise WeightsUnavailableError("the server breaks off")
+
+    disc = ModelChoice("disc", "disc-1", lambda _: DiscSegmenter())
+    model = ModelLoading(ModelChoice("sam", "sam-1", load, instead=disc))
+
+    before = model.version
+    segmenter = model.segmenter(wait_s=10)
+
+    assert segmenter.name == "disc"
+    assert (before, model.name, model.version, model.state) == ("sam-1", "disc", "disc-1", "ready")
+    assert "sam cannot be had, disc answers instead: the server breaks off" in caplog.text

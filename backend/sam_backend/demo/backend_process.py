@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sam_backend.demo.child_process import ChildProcess
 
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 600.0  # 41 MB of weights may have to come first
 
 
 def start_backend(

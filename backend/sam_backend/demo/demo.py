@@ -101,7 +101,7 @@ def _bring_up(
     say(f"backend: starting at {backend_url(port)}")
     backend = programs.enter_context(start_backend(port, url, login.api_key, directory / "backend.log"))
     programs.callback(_ignore_signals)  # the first to run at the end: stopping is not interrupted
-    backend.wait_for(f"{backend_url(port)}/health", START_TIMEOUT_S, _signs_of_life(say))
+    backend.wait_for(f"{backend_url(port)}/ready", START_TIMEOUT_S, _signs_of_life(say))
 
     api = LabelStudioApi(LabelStudioAccess(url, login.api_key))
     project = _project(api, files, say)
