@@ -13,7 +13,8 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(240)]
 
 
 @pytest.mark.usefixtures("label_studio_program")
-def test_the_demo_clicks_remembers_and_leaves_nothing_running(tmp_path: Path) -> None:
+def test_the_demo_clicks_remembers_and_leaves_nothing_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAM_MODEL", "classical")  # where there is a network it would fetch MobileSAM
     said: list[str] = []
     ports = [(free_port(18080), free_port(19090)), (free_port(18280), free_port(19290))]
 
