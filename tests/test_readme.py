@@ -11,7 +11,7 @@ README = (ROOT / "README.md").read_text()
 
 def files_of_the_tree() -> dict[str, str]:
     """Path -> comment of every file in the README's tree."""
-    tree = README.split("### The tree")[1].split("```")[1]
+    tree = README.split("## The tree")[1].split("```")[1]
     files, folders = {}, [""]
     for line in tree.strip("\n").removeprefix("text\n").splitlines():
         name, _, comment = line.strip().partition(" ")
