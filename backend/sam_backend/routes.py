@@ -19,7 +19,7 @@ from sam_backend.protocol.requests import (
     labeling_config_from_json,
     webhook_action_from_json,
 )
-from sam_backend.task_predictor import Credentials
+from sam_backend.task_predictor import Credentials, image_source
 
 logger = logging.getLogger(__name__)
 routes = Blueprint("label_studio", __name__)
@@ -139,9 +139,9 @@ def _prefetch(task: Task, labeling_config: str, credentials: Credentials) -> Non
         return
     try:
         config = LabelingConfig.from_xml(labeling_config)
-        key = parts.predictor.embedding_key(task, config)
+        source = image_source(task, config)
     except BackendError as error:
         logger.warning("%s cannot be prefetched: %s", task.name, error)
         return
-    if key not in parts.cache:
-        parts.prefetcher.submit(key, lambda: parts.predictor.embedding(task, config, None, 0, credentials))
+    if source.key not in parts.cache:
+        parts.prefetcher.submit(source.key, lambda: parts.predictor.embedding(task, source, credentials))

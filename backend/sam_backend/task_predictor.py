@@ -51,6 +51,14 @@ class Credentials:
     password: str | None = None
 
 
+@dataclass(frozen=True)
+class ImageSource:
+    """The address of an image, and a short name for it: the address may itself hold the whole image (`data:`)."""
+
+    address: str
+    key: str
+
+
 class TaskPredictor:
     """Answers prompts on tasks; its only state is what it has seen before, so that threads may share it."""
 
@@ -88,15 +96,15 @@ class TaskPredictor:
         results: list[ResultJson] = []
         scores: list[float] = []
         for (to_name, page), objects in pages.items():
-            for of_one in objects:  # before any work on the image: a config without a place for the mask
-                config.mask_tags(to_name, of_one[0].labels, of_one[0].labels_from_name)
-            key = image_key(self._source(task, config, to_name, page))
-            embedding = self.embedding(task, config, to_name, page, credentials)
-            for found, scored in self._segment(task, key, embedding, objects):
+            # before any work on the image: a config may have no place for the mask
+            tags = {o: config.mask_tags(to_name, o[0].labels, o[0].labels_from_name) for o in objects}
+            source = image_source(task, config, to_name, page)
+            embedding = self.embedding(task, source, credentials)
+            for found, scored in self._segment(task, source.key, embedding, objects):
                 mask = self._at_original_size(scored.mask, found.regions[0].original_size)
                 results += brush_results(
                     mask,
-                    config.mask_tags(to_name, found.regions[0].labels, found.regions[0].labels_from_name),
+                    tags[found.regions],
                     to_name,
                     found.regions[0].labels,
                     region_id(task, found.regions),
@@ -113,38 +121,22 @@ class TaskPredictor:
         )
         return Prediction(self._model.version, tuple(results), min(scores, default=0.0))
 
-    def embedding(
-        self, task: Task, config: LabelingConfig, to_name: str | None, page: int, credentials: Credentials
-    ) -> Embedding:
+    def embedding(self, task: Task, source: ImageSource, credentials: Credentials) -> Embedding:
         """The embedding of one page of a task, from the cache or made now, by one thread however many ask.
 
         Raises:
             BackendError: the image cannot be had, or the model is not ready.
         """
-        source = self._source(task, config, to_name, page)
-        key = image_key(source)
         embedding: Embedding
-        embedding, was_there = self._cache.get_or_compute(key, lambda: self._look_at(source, task, credentials))
-        logger.debug("embedding %s of %s: %s", key, task.name, "cached" if was_there else "new")
+        embedding, was_there = self._cache.get_or_compute(
+            source.key, lambda: self._look_at(source.address, task, credentials)
+        )
+        logger.debug("embedding %s of %s: %s", source.key, task.name, "cached" if was_there else "new")
         return embedding
 
-    def embedding_key(self, task: Task, config: LabelingConfig) -> str:
-        """What the cache knows the task's first image by.
-
-        Raises:
-            LabelingConfigError: the task or the config names no image.
-        """
-        return image_key(self._source(task, config, None, 0))
-
-    def _source(self, task: Task, config: LabelingConfig, to_name: str | None, page: int) -> str:
-        sources = config.image(to_name).sources(task.data)
-        if page >= len(sources):
-            raise BadRequestError(f"item_index={page}, but the item has {len(sources)} page(s), counted from 0")
-        return sources[page]
-
-    def _look_at(self, source: str, task: Task, credentials: Credentials) -> Embedding:
+    def _look_at(self, address: str, task: Task, credentials: Credentials) -> Embedding:
         began = time.perf_counter()
-        data = self._fetcher.fetch(source, task.id, task.project_id, credentials.login, credentials.password)
+        data = self._fetcher.fetch(address, task.id, task.project_id, credentials.login, credentials.password)
         fetched = time.perf_counter()
         image = decode_image(data, self._max_pixels)
         decoded = time.perf_counter()
@@ -195,9 +187,16 @@ class TaskPredictor:
         return cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT).view(np.bool_)
 
 
-def image_key(source: str) -> str:
-    """A short name for an image's address, which may itself hold the whole image (`data:`)."""
-    return hashlib.sha256(source.encode()).hexdigest()[:32]
+def image_source(task: Task, config: LabelingConfig, to_name: str | None = None, page: int = 0) -> ImageSource:
+    """Where page `page` of the image tag `to_name` is; without a name the first image tag counts.
+
+    Raises:
+        BadRequestError: the task or the config names no such image or page.
+    """
+    addresses = config.image(to_name).sources(task.data)
+    if page >= len(addresses):
+        raise BadRequestError(f"item_index={page}, but the item has {len(addresses)} page(s), counted from 0")
+    return ImageSource(addresses[page], hashlib.sha256(addresses[page].encode()).hexdigest()[:32])
 
 
 def region_id(task: Task, regions: Sequence[PromptRegion]) -> str:

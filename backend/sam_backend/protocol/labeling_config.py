@@ -106,10 +106,6 @@ class LabelingConfig:
         known = ", ".join(tag.name for tag in self.images) or "none"
         raise LabelingConfigError(f"the labeling config has no <Image{called}>; images: {known}")
 
-    def control(self, name: str) -> ControlTag | None:
-        """The control tag called `name`."""
-        return next((tag for tag in self.controls if tag.name == name), None)
-
     def mask_tags(self, to_name: str, labels: tuple[str, ...], palette: str | None) -> MaskTags:
         """Where to send a mask of the image `to_name` with `labels`.
 
