@@ -14,7 +14,8 @@ from sam_model.interfaces import Segmenter
 from sam_model.quality import MaskCleaning
 from sam_model.registry import MODEL_NAMES, load_segmenter
 from sam_model.weights.catalog import WeightFile, find_weights
-from sam_model.weights.download import OnProgress
+from sam_model.weights.download import OnProgress, content_length
+from sam_model.weights.errors import WeightsUnavailableError
 from sam_model.weights.store import Presence, WeightStore, sha256_of
 
 logger = logging.getLogger(__name__)
@@ -93,9 +94,8 @@ def _can_be_fetched(store: WeightStore, weights: WeightFile) -> bool:
     """Whether the server with the weights answers within a few seconds."""
     if store.is_offline:
         return False
-    timeout = urllib3.Timeout(total=PROBE_TIMEOUT_S)
     try:
-        answer = urllib3.request("HEAD", store.url(weights), timeout=timeout, retries=False, redirect=True)
-    except urllib3.exceptions.HTTPError:
+        content_length(store.url(weights), store.proxies, urllib3.Timeout(total=PROBE_TIMEOUT_S))
+    except WeightsUnavailableError:
         return False
-    return answer.status < 400
+    return True

@@ -49,6 +49,7 @@ def test_auto_is_mobile_sam_where_its_server_answers(tmp_path: Path) -> None:
     class Answers(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
             self.send_response(200)
+            self.send_header("Content-Length", str(MOBILE_SAM.size))
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
@@ -60,9 +61,12 @@ def test_auto_is_mobile_sam_where_its_server_answers(tmp_path: Path) -> None:
 
         online = choose_model(Settings(model="auto"), WeightStore(tmp_path, mirror=mirror))
         offline = choose_model(Settings(model="auto"), WeightStore(tmp_path, mirror=mirror, is_offline=True))
+        behind_a_proxy = WeightStore(tmp_path, mirror="http://weights.invalid", proxies={"http": mirror})
+        by_proxy = choose_model(Settings(model="auto"), behind_a_proxy)
         server.shutdown()
 
     assert (online.name, offline.name) == ("mobile_sam", "classical")
+    assert by_proxy.name == "mobile_sam"
 
 
 def test_a_file_is_named_by_its_stem_its_hash_and_the_settings(tmp_path: Path) -> None:

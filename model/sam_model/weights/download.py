@@ -71,7 +71,7 @@ def download(
             time.sleep(FIRST_PAUSE_S * 2 ** (failures - 1))
 
 
-def content_length(url: str, proxies: Mapping[str, str] | None = None) -> int:
+def content_length(url: str, proxies: Mapping[str, str] | None = None, timeout: urllib3.Timeout = TIMEOUT) -> int:
     """The number of bytes that the file at `url` has, as its server says.
 
     Raises:
@@ -80,7 +80,7 @@ def content_length(url: str, proxies: Mapping[str, str] | None = None) -> int:
     headers = {"Accept-Encoding": "identity"}
     try:
         with _pool(url, proxies or {}) as pool:
-            answer = pool.request("HEAD", url, headers=headers, timeout=TIMEOUT, retries=RETRIES)
+            answer = pool.request("HEAD", url, headers=headers, timeout=timeout, retries=RETRIES)
     except urllib3.exceptions.HTTPError as error:
         raise WeightsUnavailableError(f"{url} cannot be reached: {_reason(error)}") from error
     length = answer.headers.get("Content-Length", "")
