@@ -1,0 +1,1 @@
+"""Runs over HTTP: start, watch, pause, cancel, resume, retry, undo; see "Runs over HTTP" in the README."""
