@@ -16,6 +16,8 @@ from sam_model.weights.errors import BrokenWeightsError
 from sam_model.yolo.decode import Objects
 from sam_model.yolo.detector import check_question, detections_of
 
+MOST_FOUND = 3000  # objects of all classes, from which those of the classes asked for are taken
+
 
 class ClassNameDetector:
     """A detector that is asked for some of its classes by their names."""
@@ -45,7 +47,9 @@ class ClassNameDetector:
                 known = ", ".join(self.detector.class_names)
                 raise ValueError(f"text {text!r} is no class of {self.name}; it knows: {known}")
         place_of = {names.index(text.strip().casefold()): place for place, text in enumerate(texts)}
-        found = self.detector.detect(image, score_threshold=score_threshold, iou_threshold=iou_threshold)
+        found = self.detector.detect(
+            image, score_threshold=score_threshold, iou_threshold=iou_threshold, at_most=max(at_most, MOST_FOUND)
+        )
         wanted = [one for one in found if one.class_id in place_of]
         return [
             Detection(one.box, one.score, place_of[one.class_id], texts[place_of[one.class_id]], one.mask)

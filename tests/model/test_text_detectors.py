@@ -70,6 +70,19 @@ def test_a_detector_finds_its_classes_by_their_names(image: Image) -> None:
     assert [(one.class_id, one.class_name, one.box[0]) for one in found] == [(1, " person", 0), (0, "bicycle", 10)]
 
 
+def test_a_rare_class_is_found_behind_three_hundred_of_another(image: Image) -> None:
+    class Crowd:
+        name, fingerprint, class_names = "crowd", "crowd-1", ("person", "dog")
+
+        def detect(self, image: Image, *, at_most: int = 300, **settings: Any) -> list[Detection]:
+            people = [Detection((0, 0, 5, 5), 0.9, 0, "person")] * 400
+            return [*people, Detection((10, 10, 30, 30), 0.5, 1, "dog")][:at_most]
+
+    found = ClassNameDetector(Crowd()).detect_texts(image, ["dog"], at_most=2)
+
+    assert [(one.class_name, one.box) for one in found] == [("dog", (10, 10, 30, 30))]
+
+
 def test_a_word_that_is_no_class_is_named(image: Image) -> None:
     with pytest.raises(ValueError, match="text 'cat' is no class of finder; it knows: Person, dog, bicycle"):
         ClassNameDetector(Finder()).detect_texts(image, ["dog", "cat"])

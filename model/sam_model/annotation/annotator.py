@@ -13,7 +13,7 @@ from sam_model.types import Detection, Image, Prompt
 
 logger = logging.getLogger(__name__)
 PROMPTS_AT_ONCE = 16  # their masks are held at full size: at 12 megapixels 200 MB
-MOST_FOUND = 300  # objects of all classes, from which those of the chosen classes are taken
+MOST_FOUND = 3000  # objects of all classes, from which those of the chosen classes are taken
 FEW = 12  # names that a message lists
 
 
