@@ -22,7 +22,8 @@ from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.predictions import Prediction, ResultJson
 from sam_backend.protocol.regions import PromptRegion
 from sam_backend.protocol.requests import Task
-from sam_backend.shapes.brush import brush_results
+from sam_backend.shapes.brush import brush_value
+from sam_backend.shapes.regions import region_results
 from sam_model.interfaces import Embedding
 from sam_model.types import Mask, ScoredMask
 
@@ -102,8 +103,9 @@ class TaskPredictor:
             embedding = self.embedding(task, source, credentials)
             for found, scored in self._segment(task, source.key, embedding, objects):
                 mask = self._at_original_size(scored.mask, found.regions[0].original_size)
-                results += brush_results(
-                    mask,
+                results += region_results(
+                    brush_value(mask),
+                    (mask.shape[0], mask.shape[1]),
                     tags[found.regions],
                     to_name,
                     found.regions[0].labels,

@@ -15,7 +15,8 @@ import orjson
 
 from sam_backend.protocol.labeling_config import ControlTag, MaskTags
 from sam_backend.protocol.predictions import Prediction, ResultJson
-from sam_backend.shapes.brush import brush_results
+from sam_backend.shapes.brush import brush_value
+from sam_backend.shapes.regions import region_results
 from sam_model.annotation.annotated_image import AddImage, AnnotatedImage
 from sam_model.annotation.whole_file import whole_file
 from sam_model.overlay import mask_colour
@@ -73,7 +74,11 @@ def prediction(image: AnnotatedImage, tags: MaskTags, model_version: str) -> Pre
     marker = hashlib.sha256(image.name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     results: list[ResultJson] = []
     for number, one in enumerate(image.objects):
-        results += brush_results(one.mask.mask, tags, IMAGE, (one.class_name,), f"{marker}-{number}", one.score)
+        mask = one.mask.mask
+        size = (mask.shape[0], mask.shape[1])
+        results += region_results(
+            brush_value(mask), size, tags, IMAGE, (one.class_name,), f"{marker}-{number}", one.score
+        )
     score = sum(one.score for one in image.objects) / max(1, len(image.objects))
     return Prediction(model_version, tuple(results), score)
 

@@ -4,6 +4,7 @@ Source: Label Studio's tag reference; tag names compare without case, as the edi
 web/libs/editor/src/core/Tree.tsx). Only XML is read: no file that a config names is ever opened.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -56,6 +57,8 @@ class ControlTag:
     """A tag that draws or labels; `kind` is its XML name in lower case, such as `brushlabels`.
 
     `labels` holds the labels' values and aliases; with `has_dynamic_labels` they come from the task's data instead.
+    `predicted_values` are pairs of a detector's class and the label that the config gives it; `score_threshold` is the
+    tag's `model_score_threshold`, 0..1.
     """
 
     kind: str
@@ -63,6 +66,8 @@ class ControlTag:
     to_names: tuple[str, ...]
     labels: tuple[str, ...] = ()
     has_dynamic_labels: bool = False
+    predicted_values: tuple[tuple[str, str], ...] = ()
+    score_threshold: float | None = None
 
     def knows(self, labels: tuple[str, ...]) -> bool:
         """Whether every one of `labels` can be given with this tag."""
@@ -105,6 +110,18 @@ class LabelingConfig:
         called = "" if name is None else f" name={name!r}"
         known = ", ".join(tag.name for tag in self.images) or "none"
         raise LabelingConfigError(f"the labeling config has no <Image{called}>; images: {known}")
+
+    def tags_for_shape(self, shape: str, to_name: str) -> tuple[MaskTags, ...]:
+        """Where regions of a shape (`brush`, `polygon`, `rectangle`, `bitmask`) of the image `to_name` can go.
+
+        Tags with labels of their own come first, then plain ones, with each palette and alone.
+        """
+        here = [tag for tag in self.controls if to_name in tag.to_names]
+        own = [MaskTags(tag) for tag in here if tag.kind == f"{shape}labels"]
+        plain = [tag for tag in here if tag.kind == shape]
+        palettes = [tag for tag in here if tag.kind == "labels"]
+        pairs = [MaskTags(tag, palette) for tag in plain for palette in palettes]
+        return (*own, *pairs, *(MaskTags(tag) for tag in plain))
 
     def mask_tags(self, to_name: str, labels: tuple[str, ...], palette: str | None) -> MaskTags:
         """Where to send a mask of the image `to_name` with `labels`.
@@ -167,4 +184,27 @@ def _control_tag(element: Element) -> ControlTag:
         to_names=tuple(name.strip() for name in (element.get("toName") or "").split(",")),
         labels=tuple(dict.fromkeys(names)),
         has_dynamic_labels=(element.get("value") or "").startswith("$"),
+        predicted_values=tuple(pair for label in labels for pair in _predicted_values(label)),
+        score_threshold=_score_threshold(element),
     )
+
+
+def _predicted_values(label: Element) -> list[tuple[str, str]]:
+    """A label's `predicted_values="car,truck"`: the classes that become it."""
+    names = [name.strip() for name in (label.get("predicted_values") or "").split(",")]
+    return [(name, label.get("value") or "") for name in names if name and label.get("value")]
+
+
+def _score_threshold(element: Element) -> float | None:
+    given = element.get("model_score_threshold")
+    if given is None:
+        return None
+    try:
+        threshold = float(given)
+    except ValueError:
+        threshold = math.nan
+    if not 0 <= threshold <= 1:
+        raise LabelingConfigError(
+            f"<{element.tag} name={element.get('name')!r}> has model_score_threshold={given!r}; needed: 0 to 1"
+        )
+    return threshold
