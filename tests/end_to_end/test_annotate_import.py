@@ -24,7 +24,7 @@ def test_label_studio_imports_the_tasks_with_their_masks(services: Any, tmp_path
     project = services.api.create_project("annotate", (tmp_path / "label-config.xml").read_text())
     services.api.import_files(project.id, [tmp_path / "label-studio.json"])
     tasks = services.api.tasks(project.id)
-    stored = services.api._call("GET", "/api/predictions/", query={"project": project.id})
+    stored = services.api.call("GET", "/api/predictions/", query={"project": project.id})
 
     photos = sorted(path.name for path in PHOTOS.glob("*.jpg"))
     assert [task.data["image"] for task in tasks] == [f"/data/local-files/?d=photos/{name}" for name in photos]

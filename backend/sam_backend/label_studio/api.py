@@ -12,6 +12,7 @@ from urllib.parse import urlencode, urlsplit
 
 import urllib3
 
+from sam_backend.errors import ImageError, ImageForbiddenError
 from sam_backend.label_studio.access import LabelStudioAccess
 
 REQUEST_TIMEOUT_S = 120.0  # Label Studio itself waits up to 100 s for a backend
@@ -21,7 +22,19 @@ Json = Any  # what JSON gives, before it is made a value
 
 
 class LabelStudioApiError(Exception):
-    """Label Studio did not do what it was asked; the message names the call, the status and Label Studio's words."""
+    """Label Studio did not do what it was asked; the message names the call, the status and Label Studio's words.
+
+    `status` is None where there was no answer, and `retry_after_s` what the answer asked for, in seconds.
+    """
+
+    def __init__(self, message: str, status: int | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.status, self.retry_after_s = status, retry_after_s
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the same call may succeed later: no answer, too many calls, or trouble inside Label Studio."""
+        return self.status is None or self.status == 429 or self.status >= 500
 
 
 @dataclass(frozen=True)
@@ -64,13 +77,13 @@ class LabelStudioApi:
 
     def __init__(self, access: LabelStudioAccess) -> None:
         self._access = access
-        self._http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(REQUEST_TIMEOUT_S))
+        self._http = urllib3.PoolManager(maxsize=8, retries=False, timeout=urllib3.Timeout(REQUEST_TIMEOUT_S))
 
     def projects(self) -> list[Project]:
         """All projects of the organization."""
         projects: list[Project] = []
         for page in range(1, 1000):
-            answer = self._call("GET", "/api/projects/", query={"page": page, "page_size": PAGE_SIZE})
+            answer = self.call("GET", "/api/projects/", query={"page": page, "page_size": PAGE_SIZE})
             projects += [Project(int(item["id"]), str(item["title"])) for item in answer["results"]]
             if len(projects) >= answer["count"]:
                 break
@@ -79,21 +92,21 @@ class LabelStudioApi:
     def create_project(self, title: str, labeling_config: str, description: str = "") -> Project:
         """Make a project; Label Studio checks the labeling config."""
         body = {"title": title, "label_config": labeling_config, "description": description}
-        answer = self._call("POST", "/api/projects/", body)
+        answer = self.call("POST", "/api/projects/", body)
         return Project(int(answer["id"]), str(answer["title"]))
 
     def import_files(self, project: int, files: Sequence[Path]) -> None:
         """Upload files; each becomes a task."""
         # one form field per file: of several files in one field Label Studio takes only the last
         fields = {f"file{number}": (file.name, file.read_bytes()) for number, file in enumerate(files)}
-        self._call("POST", f"/api/projects/{project}/import", fields=fields)
+        self.call("POST", f"/api/projects/{project}/import", fields=fields)
 
     def tasks(self, project: int) -> list[Task]:
         """All tasks of a project, in the order of their ids; data as imported, cloud addresses unresolved."""
         tasks: list[Task] = []
         for page in range(1, 1_000_000):
             query = {"project": project, "fields": "task_only", "page": page, "page_size": PAGE_SIZE}
-            answer = self._call("GET", "/api/tasks/", query=query)
+            answer = self.call("GET", "/api/tasks/", query=query)
             tasks += [Task(int(item["id"]), item["data"]) for item in answer["tasks"]]
             if len(tasks) >= answer["total"] or not answer["tasks"]:
                 break
@@ -101,17 +114,17 @@ class LabelStudioApi:
 
     def backends(self, project: int) -> list[ConnectedBackend]:
         """The ML backends of a project; Label Studio asks each for its health before it answers."""
-        return [_backend(item) for item in self._call("GET", "/api/ml/", query={"project": project})]
+        return [_backend(item) for item in self.call("GET", "/api/ml/", query={"project": project})]
 
     def connect_backend(self, project: int, url: str, title: str) -> ConnectedBackend:
         """Add an ML backend that answers the smart tools."""
         body = {"project": project, "url": url, "title": title, "is_interactive": True}
-        return _backend(self._call("POST", "/api/ml/", body))
+        return _backend(self.call("POST", "/api/ml/", body))
 
     def move_backend(self, project: int, backend: int, url: str) -> ConnectedBackend:
         """Tell Label Studio that a backend has another address now."""
         body = {"project": project, "url": url}  # without the project Label Studio 1.23.2 answers 500
-        return _backend(self._call("PATCH", f"/api/ml/{backend}", body))
+        return _backend(self.call("PATCH", f"/api/ml/{backend}", body))
 
     def ask_backend(self, backend: int, task: int, context: Json) -> Json:
         """What the editor does after a click: prompts go to the backend, its prediction comes back.
@@ -120,17 +133,17 @@ class LabelStudioApi:
             LabelStudioApiError: also where the backend gave no usable answer, which Label Studio reports with 200.
         """
         body = {"task": task, "context": context}
-        answer = self._call("POST", f"/api/ml/{backend}/interactive-annotating", body)
+        answer = self.call("POST", f"/api/ml/{backend}/interactive-annotating", body)
         if answer.get("errors") or "data" not in answer:
             raise LabelStudioApiError(f"the backend gave no usable answer: {answer.get('errors')}")
         return answer["data"]
 
     def annotations(self, task: int) -> list[Annotation]:
         """The submitted annotations of a task."""
-        answer = self._call("GET", f"/api/tasks/{task}/annotations/")
+        answer = self.call("GET", f"/api/tasks/{task}/annotations/")
         return [Annotation(int(item["id"]), item["result"]) for item in answer]
 
-    def _call(
+    def call(
         self,
         method: str,
         path: str,
@@ -138,17 +151,34 @@ class LabelStudioApi:
         *,
         query: Mapping[str, object] | None = None,
         fields: Mapping[str, tuple[str, bytes]] | None = None,
+        text: bytes | None = None,
     ) -> Json:
+        """One call; what its JSON says comes back. `body` is sent as JSON, `text` is JSON already, `fields` is a form.
+
+        Raises:
+            LabelStudioApiError: no answer, or another one than success.
+        """
         base = self._access.url
         if base is None:
             raise LabelStudioApiError(f"{method} {path}: Label Studio's address is not known")
-        options: dict[str, Any] = {"headers": {"Authorization": self._access.authorization() or ""}}
-        if body is not None:
+        options: dict[str, Any] = {"headers": {"Authorization": self._authorization()}}
+        if text is not None:
+            options["body"] = text
+            options["headers"]["Content-Type"] = "application/json"
+        elif body is not None:
             options["json"] = body
         elif fields is not None:
             options["fields"] = fields
         url = f"{base}{path}" + (f"?{urlencode(query)}" if query else "")
         return _json(f"{method} {path}", _send(self._http, method, url, **options))
+
+    def _authorization(self) -> str:
+        try:
+            return self._access.authorization() or ""
+        except ImageForbiddenError as error:
+            raise LabelStudioApiError(str(error), 401) from error
+        except ImageError as error:
+            raise LabelStudioApiError(str(error)) from error
 
 
 def create_personal_access_token(url: str, email: str, password: str) -> str:
@@ -196,13 +226,29 @@ def _send(http: urllib3.PoolManager, method: str, url: str, **options: Any) -> u
 
 def _json(call: str, response: urllib3.BaseHTTPResponse) -> Json:
     text = response.data.decode("utf-8", "replace")
+    if response.status == 204:
+        return None
     if response.status not in (200, 201):
-        words = "a web page" if text.lstrip().startswith("<") else text[:500]
-        raise LabelStudioApiError(f"{call} answered {response.status}: {words}")
+        words = "a web page" if text.lstrip().startswith("<") else _words(text)
+        after = response.headers.get("Retry-After", "")
+        wait_s = float(after) if after.isdecimal() else None
+        raise LabelStudioApiError(f"{call} answered {response.status}: {words}", response.status, wait_s)
     try:
         return json.loads(text)
     except ValueError:
         raise LabelStudioApiError(f"{call} answered no JSON: {text[:200]}") from None
+
+
+def _words(text: str) -> str:
+    """What an error says, without what is around it."""
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        return text[:500]
+    if not isinstance(answer, dict):
+        return text[:500]
+    errors = answer.get("validation_errors")
+    return " ".join(str(part) for part in (answer.get("detail"), errors) if part)[:500] or text[:500]
 
 
 def _cookies(response: urllib3.BaseHTTPResponse) -> dict[str, str]:

@@ -1,0 +1,116 @@
+"""Tasks of a project in pages, as a bulk run reads them: never a whole project at once.
+
+Source: label-studio 1.23.2, data_manager/api.py and data_manager/functions.py (what `query` may hold).
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sam_backend.label_studio.api import PAGE_SIZE, Json, LabelStudioApi
+
+
+@dataclass(frozen=True)
+class ListedTask:
+    """A task as the listing gives it; cloud addresses in `data` are unresolved."""
+
+    id: int
+    data: dict[str, Any]
+    has_annotations: bool
+    has_predictions: bool
+    is_labeled: bool
+
+
+@dataclass(frozen=True)
+class TaskPage:
+    """Tasks in the order of their ids; `left` counts these and all behind them."""
+
+    tasks: tuple[ListedTask, ...]
+    left: int
+
+
+def tasks_after(
+    api: LabelStudioApi,
+    project: int,
+    after_id: int,
+    *,
+    without_annotations: bool = False,
+    without_predictions: bool = False,
+) -> TaskPage:
+    """The next tasks of a project behind a task id; what is written meanwhile moves no task to another page."""
+    items = [_condition("id", "greater", after_id)]
+    if without_annotations:
+        items.append(_condition("total_annotations", "equal", 0))
+    if without_predictions:
+        items.append(_condition("total_predictions", "equal", 0))
+    query = {"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:id"]}
+    answer = _tasks(api, project, query)
+    return TaskPage(tuple(map(_listed, answer["tasks"])), int(answer["total"]))
+
+
+def tasks_of_ids(api: LabelStudioApi, project: int, ids: Sequence[int]) -> list[ListedTask]:
+    """The tasks with these ids, up to `PAGE_SIZE` of them; those that are gone are missing."""
+    answer = _tasks(api, project, _selected(ids))
+    return [_listed(item) for item in answer["tasks"]]
+
+
+def ids_of_page(api: LabelStudioApi, project: int, page: int, view: int | None = None) -> tuple[list[int], int]:
+    """The ids on a page, counted from 1, of a project or of a tab of its Data Manager, and how many tasks there are."""
+    where: dict[str, object] = {"project": project, "include": "id", "page": page, "page_size": PAGE_SIZE}
+    if view is None:
+        where["query"] = json.dumps({"ordering": ["tasks:id"]})
+    else:
+        where["view"] = view
+    answer = api.call("GET", "/api/tasks/", query=where)
+    return [int(item["id"]) for item in answer["tasks"]], int(answer["total"])
+
+
+def versions_of_predictions(api: LabelStudioApi, project: int, ids: Sequence[int]) -> dict[int, set[str]]:
+    """The model versions of the tasks' predictions, up to `PAGE_SIZE` tasks; no regions are read."""
+    answer = _tasks(api, project, _selected(ids), fields="all", include="id,predictions_model_versions")
+    return {
+        int(item["id"]): {version.strip() for version in str(item["predictions_model_versions"]).split(",")}
+        for item in answer["tasks"]
+    }
+
+
+def regions_of_tasks(api: LabelStudioApi, project: int, ids: Sequence[int]) -> dict[int, list[Json]]:
+    """All results of the tasks' annotations, and of their predictions where a task has no annotation."""
+    answer = _tasks(api, project, _selected(ids), fields="all")
+    found: dict[int, list[Json]] = {}
+    for item in answer["tasks"]:
+        sources = item.get("annotations") or item.get("predictions") or []
+        found[int(item["id"])] = [region for source in sources for region in source.get("result") or []]
+    return found
+
+
+def _tasks(api: LabelStudioApi, project: int, query: Json, fields: str = "task_only", include: str = "") -> Json:
+    asked: dict[str, object] = {
+        "project": project,
+        "fields": fields,
+        "resolve_uri": "false",
+        "page_size": PAGE_SIZE,
+        "query": json.dumps(query),
+    }
+    if include:
+        asked["include"] = include
+    return api.call("GET", "/api/tasks/", query=asked)
+
+
+def _selected(ids: Sequence[int]) -> Json:
+    return {"selectedItems": {"all": False, "included": list(ids)}, "ordering": ["tasks:id"]}
+
+
+def _condition(column: str, operator: str, value: int) -> Json:
+    return {"filter": f"filter:tasks:{column}", "operator": operator, "type": "Number", "value": value}
+
+
+def _listed(item: Json) -> ListedTask:
+    return ListedTask(
+        id=int(item["id"]),
+        data=item["data"],
+        has_annotations=bool(item.get("total_annotations")),
+        has_predictions=bool(item.get("total_predictions")),
+        is_labeled=bool(item.get("is_labeled")),
+    )
