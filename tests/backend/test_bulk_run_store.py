@@ -1,0 +1,136 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sam_backend.bulk.configuration import RunConfiguration
+from sam_backend.bulk.ledger import PENDING, SENDING, SKIPPED, WRITTEN
+from sam_backend.bulk.run_store import RunHeldError, RunStateError, RunStore, RunStoreError, UnknownRunError
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    return RunStore(tmp_path / "runs")
+
+
+def test_a_run_is_found_again_with_all_that_it_was_asked(store: RunStore, tmp_path: Path) -> None:
+    configuration = RunConfiguration.from_json(
+        {"project": 3, "detector": "boxes", "label_map": {"car": "Vehicle"}, "filter": {"ids": [4, 5]}}
+    )
+
+    run = store.create(configuration, title="Cars", version="v1")
+
+    found = RunStore(tmp_path / "runs").get(run.id[:9])
+    assert found.configuration == configuration
+    assert found.progress().to_json()["project_title"] == "Cars"
+    assert found.progress().state == "queued"
+    assert [one.id for one in store.runs()] == [run.id]
+
+
+def test_what_is_not_there_is_named(store: RunStore) -> None:
+    with pytest.raises(UnknownRunError, match="there is no run '9'"):
+        store.get("9")
+
+
+def test_a_folder_that_cannot_be_written_names_its_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(RunStoreError, match="SAM_RUNS_DIR") as raised:
+        RunStore(tmp_path / "file" / "runs").create(RunConfiguration(1))
+
+    assert str(tmp_path) not in str(raised.value)
+
+
+def test_the_counts_change_with_the_tasks(store: RunStore) -> None:
+    run = store.create(RunConfiguration(1))
+    run.ledger.list_tasks([1, 2, 3, 4, 5], last_listed=5, is_listed=True, total=5)
+    run.ledger.start_sending({1: 3, 2: 0})
+    run.ledger.finish(WRITTEN, [1, 2], {"Cat": 2, "Dog": 1})
+    run.ledger.finish(WRITTEN, [1])  # once more, as after a crash: counted once
+    run.ledger.finish(SKIPPED, [3])
+    run.ledger.fail({4: "no such image"})
+
+    counts = run.progress().counts
+    assert (counts.total, counts.written, counts.skipped, counts.failed) == (5, 2, 1, 1)
+    assert (counts.objects, counts.empty) == (3, 1)
+    assert run.progress().labels == {"Cat": 2, "Dog": 1}
+    assert run.failures() == [(4, "no such image")]
+    assert run.ledger.tasks_in(PENDING) == [5]
+    assert run.ledger.tasks_in(SENDING) == []
+
+
+def test_failed_tasks_can_be_tried_again(store: RunStore) -> None:
+    run = store.create(RunConfiguration(1))
+    run.ledger.list_tasks([1, 2], last_listed=2, is_listed=True, total=2)
+    run.ledger.fail({2: "gone"})
+    run.end("finished")
+
+    assert run.retry() == 1
+
+    assert run.progress().state == "queued"
+    assert run.progress().counts.failed == 0
+    assert run.ledger.tasks_in(PENDING) == [1, 2]
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from sam_backend.bulk.run_store import RunStore
+with RunStore(Path(sys.argv[1])).get(sys.argv[2]).hold():
+    print("holding", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_run_that_was_running_is_interrupted_when_its_process_is_killed(store: RunStore, tmp_path: Path) -> None:
+    run = store.create(RunConfiguration(1))
+    worker = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "runs", run.id], stdout=subprocess.PIPE)
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == b"holding\n"
+    run.ledger.set_run(state="running")
+
+    assert run.progress().state == "running"
+    with pytest.raises(RunHeldError), run.hold():
+        pass
+    worker.kill()
+    worker.communicate()
+
+    assert run.progress().state == "interrupted"
+    with run.hold():
+        pass
+
+
+def test_what_makes_no_sense_is_refused_with_the_state(store: RunStore) -> None:
+    run = store.create(RunConfiguration(1))
+    run.end("finished")
+
+    for wish in ("go", "pause", "cancel"):
+        with pytest.raises(RunStateError, match=f"run {run.id} is finished"):
+            run.ask(wish)
+
+
+def test_a_run_that_nobody_works_on_is_paused_and_cancelled_at_once(store: RunStore) -> None:
+    run = store.create(RunConfiguration(1))
+
+    run.ask("pause")
+    assert run.progress().state == "paused"
+    run.ask("go")
+    assert run.progress().state == "queued"
+    run.ask("cancel")
+
+    assert run.progress().state == "cancelled"
+    assert run.progress().ended_at is not None
+
+
+def test_the_same_question_finds_its_unfinished_run_and_another_does_not(store: RunStore) -> None:
+    run = store.create(RunConfiguration(1, label_map={"a": "b"}))
+    ended = store.create(RunConfiguration(2))
+    ended.end("finished")
+
+    found = store.unfinished(RunConfiguration(1, label_map={"a": "b"}))
+
+    assert found is not None
+    assert found.id == run.id
+    assert store.unfinished(RunConfiguration(1)) is None
+    assert store.unfinished_of_project(2) is None
