@@ -6,9 +6,10 @@ import logging
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from sam_backend.assembly import MIB, Service
+from sam_backend.assembly import Service
 from sam_backend.errors import BackendError
 from sam_backend.routes import json_response, routes
+from sam_backend.settings import MIB
 
 logger = logging.getLogger(__name__)
 

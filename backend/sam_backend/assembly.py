@@ -5,18 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from sam_backend.embedding_cache import EmbeddingCache
-from sam_backend.images.fetch import FetchLimits, ImageFetcher
+from sam_backend.images.fetch import ImageFetcher, fetch_limits
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.model_choice import choose_model
 from sam_backend.model_loading import ModelLoading
 from sam_backend.prefetch import Prefetcher
-from sam_backend.settings import Settings
+from sam_backend.settings import MIB, Settings
 from sam_backend.task_predictor import TaskPredictor
 from sam_model.weights.store import WeightStore
 
 logger = logging.getLogger(__name__)
-
-MIB = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -38,16 +36,11 @@ def assemble(settings: Settings, store: WeightStore) -> Service:
         SettingsError: a model that is not there.
     """
     access = LabelStudioAccess(settings.label_studio_url, settings.label_studio_api_key)
-    limits = FetchLimits(
-        timeout_s=settings.fetch_timeout_s,
-        max_bytes=settings.max_image_mib * MIB,
-        allow_private_addresses=settings.allow_private_addresses,
-    )
     model = ModelLoading(choose_model(settings, store))
     cache: EmbeddingCache[Any] = EmbeddingCache(settings.cache_mib * MIB)
     predictor = TaskPredictor(
         model=model,
-        fetcher=ImageFetcher(access, limits),
+        fetcher=ImageFetcher(access, fetch_limits(settings)),
         cache=cache,
         max_pixels=settings.max_image_megapixels * 1_000_000,
         model_wait_s=settings.model_wait_s,

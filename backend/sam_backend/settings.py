@@ -3,10 +3,12 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 T = TypeVar("T")
+MIB = 1 << 20
 
 
 class SettingsError(ValueError):
@@ -35,6 +37,7 @@ class Settings:
     model_wait_s: float = 20.0  # how long a click waits for a model that is still loading
     basic_auth_user: str | None = None  # asked of every caller, but for event webhooks, which cannot send it
     basic_auth_password: str | None = None
+    runs_dir: Path | None = None  # where bulk runs keep their state; None: in the user's state folder
     threads: int = 16  # requests served at the same time
     log_level: str = "INFO"
 
@@ -104,6 +107,10 @@ def _one_of(*choices: str) -> Callable[[str, str], str]:
     return parse
 
 
+def _folder(variable: str, value: str) -> Path:
+    return Path(value).expanduser()
+
+
 def _http_url(variable: str, value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -131,6 +138,7 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "model_wait_s": ("SAM_MODEL_WAIT_S", _number(float, 0, 90)),
     "basic_auth_user": ("SAM_BASIC_AUTH_USER", _text),
     "basic_auth_password": ("SAM_BASIC_AUTH_PASSWORD", _text),
+    "runs_dir": ("SAM_RUNS_DIR", _folder),
     "threads": ("SAM_THREADS", _number(int, 1, 256)),
     "log_level": ("SAM_LOG_LEVEL", _one_of("DEBUG", "INFO", "WARNING", "ERROR")),
 }

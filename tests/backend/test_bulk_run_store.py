@@ -44,7 +44,7 @@ def test_a_folder_that_cannot_be_written_names_its_setting(tmp_path: Path) -> No
 
 def test_the_counts_change_with_the_tasks(store: RunStore) -> None:
     run = store.create(RunConfiguration(1))
-    run.ledger.list_tasks([1, 2, 3, 4, 5], last_listed=5, is_listed=True, total=5)
+    run.ledger.list_tasks([1, 2, 3, 4, 5], last_listed=5, is_listed=True)
     run.ledger.start_sending({1: 3, 2: 0})
     run.ledger.finish(WRITTEN, [1, 2], {"Cat": 2, "Dog": 1})
     run.ledger.finish(WRITTEN, [1])  # once more, as after a crash: counted once
@@ -62,7 +62,7 @@ def test_the_counts_change_with_the_tasks(store: RunStore) -> None:
 
 def test_failed_tasks_can_be_tried_again(store: RunStore) -> None:
     run = store.create(RunConfiguration(1))
-    run.ledger.list_tasks([1, 2], last_listed=2, is_listed=True, total=2)
+    run.ledger.list_tasks([1, 2], last_listed=2, is_listed=True)
     run.ledger.fail({2: "gone"})
     run.end("finished")
 

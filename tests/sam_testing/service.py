@@ -10,14 +10,14 @@ from flask.testing import FlaskClient
 from PIL import Image
 
 from sam_backend.app import create_app
-from sam_backend.assembly import MIB, Service
+from sam_backend.assembly import Service
 from sam_backend.embedding_cache import EmbeddingCache
 from sam_backend.errors import ImageNotFoundError
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.model_choice import ModelChoice
 from sam_backend.model_loading import ModelLoading
 from sam_backend.prefetch import Prefetcher
-from sam_backend.settings import Settings
+from sam_backend.settings import MIB, Settings
 from sam_backend.task_predictor import TaskPredictor
 from sam_model.weights.download import OnProgress
 from sam_testing.disc_segmenter import DiscSegmenter

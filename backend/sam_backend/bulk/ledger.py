@@ -22,7 +22,8 @@ CREATE TABLE IF NOT EXISTS run (
     title TEXT NOT NULL, version TEXT NOT NULL, labeling_config TEXT NOT NULL DEFAULT '',
     created_at REAL NOT NULL, started_at REAL, ended_at REAL,
     state TEXT NOT NULL, wish TEXT NOT NULL DEFAULT 'go', message TEXT NOT NULL DEFAULT '',
-    last_listed INTEGER NOT NULL DEFAULT 0, is_listed INTEGER NOT NULL DEFAULT 0, rate REAL NOT NULL DEFAULT 0,
+    last_listed INTEGER NOT NULL DEFAULT 0, is_listed INTEGER NOT NULL DEFAULT 0,
+    listed INTEGER NOT NULL DEFAULT 0, sent_at REAL NOT NULL DEFAULT 0, rate REAL NOT NULL DEFAULT 0,
     total INTEGER, written INTEGER NOT NULL DEFAULT 0, skipped INTEGER NOT NULL DEFAULT 0,
     failed INTEGER NOT NULL DEFAULT 0, empty INTEGER NOT NULL DEFAULT 0, objects INTEGER NOT NULL DEFAULT 0,
     undone INTEGER NOT NULL DEFAULT 0
@@ -101,14 +102,17 @@ class Ledger:
             rows = database.execute("SELECT name, objects FROM label ORDER BY objects DESC, name").fetchall()
         return {str(row["name"]): int(row["objects"]) for row in rows}
 
-    def list_tasks(self, ids: Sequence[int], *, last_listed: int, is_listed: bool, total: int) -> None:
-        """Note tasks as to be done, and how far the listing is."""
+    def list_tasks(self, ids: Sequence[int], *, last_listed: int = 0, is_listed: bool, left: int = 0) -> None:
+        """Note tasks as to be done, how far the listing is, and how many tasks are left behind it."""
         with self._transaction() as database:
+            before = database.total_changes
             database.executemany(
                 "INSERT OR IGNORE INTO task (id, state) VALUES (?, ?)", [(task, PENDING) for task in ids]
             )
+            new = database.total_changes - before
             database.execute(
-                "UPDATE run SET last_listed = ?, is_listed = ?, total = ?", (last_listed, int(is_listed), total)
+                "UPDATE run SET last_listed = ?, is_listed = ?, listed = listed + ?, total = listed + ? + ?",
+                (last_listed, int(is_listed), new, new, left),
             )
 
     def tasks_in(self, state: int, after: int = 0, limit: int = 100) -> list[int]:
@@ -140,6 +144,7 @@ class Ledger:
                 "UPDATE task SET state = ?, objects = ? WHERE id = ?",
                 [(SENDING, number, task) for task, number in objects.items()],
             )
+            database.execute("UPDATE run SET sent_at = ?", (now(),))
 
     def back_to_pending(self, ids: Iterable[int]) -> None:
         """These are to be done (again)."""

@@ -4,7 +4,7 @@ import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,6 +39,12 @@ class RunStoreError(BackendError):
     status = 503
 
 
+def runs_folder(chosen: Path | None, environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder of the runs: the one that was chosen, else the one for a user's state (XDG base directories)."""
+    state = Path(environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser())
+    return chosen or state / "label-studio-sam" / "runs"
+
+
 class Run:
     """One run: what it was asked to do, what became of it, and what people want of it now."""
 
@@ -69,7 +75,7 @@ class Run:
         if wish == "undo" and state == "running":
             raise RunStateError(f"run {self.id} is running: cancel or pause it before it is undone")
         self.ledger.set_run(wish=wish)
-        if self.is_held:
+        if state == "running":
             return
         if wish in ("pause", "cancel"):
             self.end("paused" if wish == "pause" else "cancelled")

@@ -31,6 +31,7 @@ from sam_backend.images.sources import (
     without_user,
 )
 from sam_backend.label_studio.access import LabelStudioAccess, origin_of
+from sam_backend.settings import MIB, Settings
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,15 @@ class FetchLimits:
     timeout_s: float = 30.0  # for one image: DNS, redirects and the whole body
     max_bytes: int = 200_000_000  # of one image, after its content encoding is undone
     allow_private_addresses: bool = False  # hosts other than Label Studio on loopback, LAN or link-local addresses
+
+
+def fetch_limits(settings: Settings) -> FetchLimits:
+    """The limits that the settings give."""
+    return FetchLimits(
+        timeout_s=settings.fetch_timeout_s,
+        max_bytes=settings.max_image_mib * MIB,
+        allow_private_addresses=settings.allow_private_addresses,
+    )
 
 
 @dataclass(frozen=True)

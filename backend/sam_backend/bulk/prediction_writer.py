@@ -1,0 +1,245 @@
+"""Outcomes -> predictions in Label Studio, each exactly once, whatever fails in between.
+
+A batch is noted in the ledger before it is sent and after it is stored. What was being sent when the process died, or
+when the answer got lost, is looked up in Label Studio by the run's mark before anything is sent again.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from sam_backend.bulk.ledger import SENDING, WRITTEN, now
+from sam_backend.bulk.outcome import Outcome
+from sam_backend.bulk.run_mark import is_of_run, is_ours
+from sam_backend.bulk.run_store import Run
+from sam_backend.label_studio.api import PAGE_SIZE, LabelStudioApi, LabelStudioApiError
+from sam_backend.label_studio.patience import Patience, StoppedError
+from sam_backend.label_studio.projects import project_details
+from sam_backend.label_studio.stored_predictions import delete_prediction, import_predictions, predictions_of_task
+from sam_backend.label_studio.task_pages import versions_of_predictions
+
+logger = logging.getLogger(__name__)
+
+BATCH_TASKS = 50
+BATCH_BYTES = 8_000_000
+BATCH_AGE_S = 1.0  # after which a batch is sent though it is not full
+MOST_WAITING = 2 * BATCH_TASKS  # outcomes that wait to be sent; then the stages wait
+SETTLE_S = 5.0  # Label Studio may still be storing what a killed process sent it
+RATE_OVER_S = 30.0
+
+
+class ConfigChangedError(Exception):
+    """The project's labeling config is not the one that the run began with."""
+
+
+class PredictionWriter:
+    """Takes outcomes and stores them from a thread of its own."""
+
+    def __init__(self, api: LabelStudioApi, run: Run, patience: Patience, is_stopping: Callable[[], bool]) -> None:
+        self._api, self._run, self._patience, self._is_stopping = api, run, patience, is_stopping
+        self._project = run.configuration.project
+        self._waiting: queue.Queue[Outcome | None] = queue.Queue(MOST_WAITING)
+        self._error: BaseException | None = None
+        self._finished: deque[tuple[float, int]] = deque()
+        self._thread = threading.Thread(target=self._run_thread, name="write-predictions", daemon=True)
+
+    def start(self) -> None:
+        """Begin to store; what an earlier process was sending is looked up first."""
+        self._thread.start()
+
+    def put(self, outcome: Outcome) -> None:
+        """Hand over an outcome; waits while too many are waiting.
+
+        Raises:
+            StoppedError: the run is to stop.
+            Exception: whatever ended the storing.
+        """
+        while True:
+            self._raise_error()
+            if self._is_stopping():
+                raise StoppedError
+            try:
+                self._waiting.put(outcome, timeout=0.1)
+            except queue.Full:
+                continue
+            return
+
+    def finish(self) -> None:
+        """Wait until everything is stored.
+
+        Raises:
+            StoppedError: the run is to stop.
+            Exception: whatever ended the storing.
+        """
+        while self._thread.is_alive():
+            try:
+                self._waiting.put(None, timeout=0.1)
+                break
+            except queue.Full:
+                continue
+        self._thread.join()
+        self._raise_error()
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _run_thread(self) -> None:
+        try:
+            self.settle()
+            while batch := self._next_batch():
+                self._store(batch)
+                if batch[-1] is None:
+                    return
+        except BaseException as error:  # noqa: BLE001  # told to who waits for us
+            self._error = error
+
+    def _next_batch(self) -> list[Outcome | None]:
+        """Up to `BATCH_TASKS` outcomes; None at the end says that there are no more."""
+        batch: list[Outcome | None] = []
+        size, deadline = 0, None
+        while len(batch) < BATCH_TASKS and size < BATCH_BYTES:
+            if self._is_stopping():
+                raise StoppedError
+            left = 0.1 if deadline is None else min(0.1, deadline - time.monotonic())
+            if left <= 0:
+                break
+            try:
+                outcome = self._waiting.get(timeout=left)
+            except queue.Empty:
+                continue
+            batch.append(outcome)
+            if outcome is None:
+                break
+            size += len(outcome.prediction or b"")
+            deadline = deadline or time.monotonic() + BATCH_AGE_S
+        return batch
+
+    def _store(self, batch: Sequence[Outcome | None]) -> None:
+        outcomes = [outcome for outcome in batch if outcome is not None]
+        failed = {one.task_id: one.error or "" for one in outcomes if one.prediction is None}
+        if failed:
+            self._run.ledger.fail(failed)
+        sent = [one for one in outcomes if one.prediction is not None]
+        if sent:
+            self._run.ledger.start_sending({one.task_id: sum(one.labels.values()) for one in sent})
+            self._send(sent)
+        self._note_rate(len(outcomes))
+
+    def _send(self, outcomes: Sequence[Outcome]) -> None:
+        """Store a batch that is in the ledger as being sent."""
+        texts = [one.prediction for one in outcomes if one.prediction is not None]
+        try:
+            created = self._patience.call(
+                partial(import_predictions, self._api, self._project, texts),
+                is_repeatable=lambda error: error.status == 429,  # of all else nobody knows whether it was stored
+            )
+        except LabelStudioApiError as error:
+            if error.status in (400, 413) and len(outcomes) > 1:  # nothing was stored: one of them is to blame
+                middle = len(outcomes) // 2
+                self._send(outcomes[:middle])
+                self._send(outcomes[middle:])
+                return
+            if error.status == 400:
+                self._run.ledger.fail({outcomes[0].task_id: _refusal(error)})
+                return
+            if not error.is_passing:
+                raise
+            logger.warning("predictions of %d tasks: %s; looking what was stored", len(outcomes), error)
+            self._send_missing(outcomes)
+            return
+        if created == len(outcomes):
+            self._finish(outcomes)
+        else:
+            self._find_dropped(outcomes, created)
+
+    def _send_missing(self, outcomes: Sequence[Outcome]) -> None:
+        """After a lost answer: store what is not there yet."""
+        self._patience.wait(SETTLE_S)
+        stored = self._stored(outcomes)
+        self._finish([one for one in outcomes if one.task_id in stored])
+        missing = [one for one in outcomes if one.task_id not in stored]
+        if missing:
+            self._send(missing)
+
+    def _find_dropped(self, outcomes: Sequence[Outcome], created: int) -> None:
+        """Label Studio drops what it finds invalid without a word: which is it?"""
+        config = self._patience.call(partial(project_details, self._api, self._project)).labeling_config
+        stored = self._stored(outcomes)
+        self._finish([one for one in outcomes if one.task_id in stored])
+        dropped = [one.task_id for one in outcomes if one.task_id not in stored]
+        if config != str(self._run.ledger.run()["labeling_config"]):
+            self._run.ledger.back_to_pending(dropped)
+            raise ConfigChangedError(
+                f"the labeling config of project {self._project} was changed while the run went on, and "
+                f"{len(dropped)} predictions no longer fit; resume the run to go on with the new config"
+            )
+        logger.warning("Label Studio took %d of %d predictions", created, len(outcomes))
+        reason = "Label Studio refused the prediction: it does not fit the labeling config"
+        self._run.ledger.fail(dict.fromkeys(dropped, reason))
+
+    def _stored(self, outcomes: Sequence[Outcome]) -> set[int]:
+        return {one.task_id for one in outcomes if self._is_stored(one.task_id)}
+
+    def _is_stored(self, task: int) -> bool:
+        found = self._patience.call(partial(predictions_of_task, self._api, task))
+        return any(is_of_run(prediction, self._run.id) for prediction in found)
+
+    def _finish(self, outcomes: Sequence[Outcome]) -> None:
+        labels: Counter[str] = Counter()
+        for one in outcomes:
+            labels.update(one.labels)
+        self._finish_tasks([one.task_id for one in outcomes], labels)
+
+    def _finish_tasks(self, tasks: Sequence[int], labels: Mapping[str, int]) -> None:
+        if self._run.configuration.policy == "replace-own":
+            for first in range(0, len(tasks), PAGE_SIZE):
+                self._delete_older(tasks[first : first + PAGE_SIZE])
+        self._run.ledger.finish(WRITTEN, tasks, labels)
+
+    def _delete_older(self, tasks: Sequence[int]) -> None:
+        """Delete what earlier runs of this product wrote for these tasks; this run's own are there already."""
+        versions = self._patience.call(partial(versions_of_predictions, self._api, self._project, tasks))
+        for task in (task for task, found in versions.items() if any(is_ours({"model_version": v}) for v in found)):
+            for prediction in self._patience.call(partial(predictions_of_task, self._api, task)):
+                if is_ours(prediction) and not is_of_run(prediction, self._run.id):
+                    self._patience.call(partial(delete_prediction, self._api, prediction["id"]))
+
+    def settle(self) -> None:
+        """Find out what became of the tasks that were being sent when an earlier process ended.
+
+        Raises:
+            StoppedError: the run is to stop.
+            LabelStudioApiError: Label Studio cannot be asked.
+        """
+        while True:
+            sending = self._run.ledger.tasks_in(SENDING, 0, PAGE_SIZE)
+            missing = [task for task in sending if not self._is_stored(task)]
+            self._finish_tasks([task for task in sending if task not in missing], {})
+            if not missing:
+                if not sending:
+                    return
+                continue
+            young_s = SETTLE_S - (now() - float(self._run.ledger.run()["sent_at"]))
+            if young_s > 0:
+                self._patience.wait(young_s)
+            else:
+                self._run.ledger.back_to_pending(missing)
+
+    def _note_rate(self, tasks: int) -> None:
+        self._finished.append((time.monotonic(), tasks))
+        while self._finished[0][0] < time.monotonic() - RATE_OVER_S:
+            self._finished.popleft()
+        span = time.monotonic() - self._finished[0][0]
+        if span > 0:
+            self._run.ledger.set_run(rate=sum(number for _, number in list(self._finished)[1:]) / span)
+
+
+def _refusal(error: LabelStudioApiError) -> str:
+    if 'contains invalid "task" field' in str(error):
+        return "the task is no longer in the project"
+    return f"Label Studio refused the prediction: {error}"[:500]

@@ -1,0 +1,185 @@
+"""The tasks of a run, as they are needed: listed in pages, noted in the ledger, filtered and passed over by policy.
+
+What must not move while predictions are written is listed first, as ids only: the tasks of a tab, of a list of ids,
+of a sample. A whole project streams behind a growing task id.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from sam_backend.bulk.ledger import PENDING, SKIPPED
+from sam_backend.bulk.outcome import BulkTask, LabeledBox
+from sam_backend.bulk.run_store import Run
+from sam_backend.errors import BadRequestError
+from sam_backend.label_studio.api import PAGE_SIZE, Json, LabelStudioApi
+from sam_backend.label_studio.patience import Patience
+from sam_backend.label_studio.task_pages import (
+    ListedTask,
+    ids_of_page,
+    regions_of_tasks,
+    tasks_after,
+    tasks_of_ids,
+    versions_of_predictions,
+)
+from sam_backend.protocol.regions import PromptRegion, RotatedRectangle, prompt_regions_from_json
+
+GONE = "the task is no longer in the project"
+
+
+class TaskSource:
+    """Iterating gives every task of the run that is still to be done, once."""
+
+    def __init__(self, api: LabelStudioApi, run: Run, version: str, patience: Patience) -> None:
+        """`version` is the model_version whose predictions make the policy `skip` pass a task over."""
+        self._api, self._run, self._version, self._patience = api, run, version, patience
+        self._project, self._filter = run.configuration.project, run.configuration.filter
+
+    def __iter__(self) -> Iterator[BulkTask]:
+        if not self._is_listed and self._is_fixed:
+            self._list_all_ids()
+        for ids in self._pending_of_before():
+            found = self._of_ids(ids)
+            here = {task.id for task in found}
+            self._run.ledger.fail({task: GONE for task in ids if task not in here})
+            unwanted = [task.id for task in found if not self._is_wanted(task)]
+            self._run.ledger.finish(SKIPPED, unwanted)
+            yield from self._to_be_done([task for task in found if self._is_wanted(task)])
+        while not self._is_listed:
+            yield from self._to_be_done(self._list_page())
+
+    def _of_ids(self, ids: Sequence[int]) -> list[ListedTask]:
+        return self._patience.call(lambda: tasks_of_ids(self._api, self._project, ids))
+
+    def _ids_of(self, page: int) -> tuple[list[int], int]:
+        return self._patience.call(lambda: ids_of_page(self._api, self._project, page, self._filter.view))
+
+    @property
+    def _is_listed(self) -> bool:
+        return bool(self._run.ledger.run()["is_listed"])
+
+    @property
+    def _is_fixed(self) -> bool:
+        return bool(self._filter.view or self._filter.ids or self._filter.sample)
+
+    def _list_all_ids(self) -> None:
+        """Note the ids of all tasks; begun anew where it was interrupted."""
+        wanted, ledger = self._filter, self._run.ledger
+        if wanted.ids:
+            ids = wanted.ids if wanted.sample is None else evenly(wanted.ids, wanted.sample)
+            ledger.list_tasks(ids, is_listed=True)
+            return
+        page, total = 1, None
+        while total is None or (page - 1) * PAGE_SIZE < total:
+            first = (page - 1) * PAGE_SIZE
+            if total is None or wanted.sample is None or sampled_in(first, first + PAGE_SIZE, total, wanted.sample):
+                ids_here, total = self._ids_of(page)
+                if wanted.sample is not None:
+                    places = sampled_in(first, first + len(ids_here), total, wanted.sample)
+                    ids_here = [ids_here[place - first] for place in places]
+                ledger.list_tasks(ids_here, is_listed=False)
+            page += 1
+        ledger.list_tasks((), is_listed=True)
+
+    def _pending_of_before(self) -> Iterator[list[int]]:
+        after = 0
+        while ids := self._run.ledger.tasks_in(PENDING, after, PAGE_SIZE):
+            after = ids[-1]
+            yield ids
+
+    def _list_page(self) -> list[ListedTask]:
+        row = self._run.ledger.run()
+        after = int(row["last_listed"])
+        page = self._patience.call(
+            lambda: tasks_after(
+                self._api,
+                self._project,
+                after,
+                without_annotations=self._filter.without_annotations,
+                without_predictions=self._filter.without_predictions,
+            )
+        )
+        wanted = [task for task in page.tasks if self._is_wanted(task)]
+        behind = page.left - len(page.tasks)
+        self._run.ledger.list_tasks(
+            [task.id for task in wanted],
+            last_listed=page.tasks[-1].id if page.tasks else after,
+            is_listed=behind <= 0,
+            left=behind,
+        )
+        return wanted
+
+    def _is_wanted(self, task: ListedTask) -> bool:
+        wanted = self._filter
+        if wanted.state != "all" and task.is_labeled != (wanted.state == "labeled"):
+            return False
+        if wanted.without_annotations and task.has_annotations:
+            return False
+        return not (wanted.without_predictions and task.has_predictions)
+
+    def _to_be_done(self, tasks: list[ListedTask]) -> Iterator[BulkTask]:
+        """The tasks that the policy does not pass over, with what the detector needs of them."""
+        done = self._with_this_version(tasks) if self._run.configuration.policy == "skip" else set()
+        self._run.ledger.finish(SKIPPED, [task.id for task in tasks if task.id in done])
+        left = [task for task in tasks if task.id not in done]
+        boxes = self._boxes(left)
+        for task in left:
+            yield BulkTask(task.id, task.data, boxes.get(task.id, ()))
+
+    def _with_this_version(self, tasks: Sequence[ListedTask]) -> set[int]:
+        ids = [task.id for task in tasks if task.has_predictions]
+        if not ids:
+            return set()
+        found = self._patience.call(lambda: versions_of_predictions(self._api, self._project, ids))
+        return {task for task, versions in found.items() if self._version in versions}
+
+    def _boxes(self, tasks: Sequence[ListedTask]) -> dict[int, tuple[LabeledBox, ...]]:
+        if self._run.configuration.detector != "boxes" or not tasks:
+            return {}
+        ids = [task.id for task in tasks]
+        found = self._patience.call(lambda: regions_of_tasks(self._api, self._project, ids))
+        return {task: boxes_from_results(results) for task, results in found.items()}
+
+
+def boxes_from_results(results: list[Json]) -> tuple[LabeledBox, ...]:
+    """The rectangles among a task's results; whatever cannot be read is none."""
+    boxes = []
+    for region in _regions(results):
+        if isinstance(region.shape, RotatedRectangle):
+            shape = region.shape
+            boxes.append(
+                LabeledBox(
+                    region.to_name,
+                    region.labels,
+                    shape.x,
+                    shape.y,
+                    shape.width,
+                    shape.height,
+                    shape.rotation,
+                    region.item_index,
+                )
+            )
+    return tuple(boxes)
+
+
+def _regions(results: list[Json]) -> tuple[PromptRegion, ...]:
+    try:
+        return prompt_regions_from_json(results)
+    except BadRequestError:
+        return ()
+
+
+def evenly(ids: Sequence[int], number: int) -> tuple[int, ...]:
+    """`number` of the ids, spread evenly; all of them where there are no more."""
+    return tuple(ids[place] for place in sampled_in(0, len(ids), len(ids), number))
+
+
+def sampled_in(first: int, end: int, total: int, number: int) -> list[int]:
+    """Which places from `first` to before `end` are in a sample of `number` of `total` places, spread evenly."""
+    number = min(number, total)
+    places = (sample * total // number for sample in range(first * number // max(total, 1), number))
+    found = []
+    for place in places:
+        if place >= end:
+            break
+        if place >= first:
+            found.append(place)
+    return found

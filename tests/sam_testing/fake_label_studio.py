@@ -1,0 +1,224 @@
+"""A small Label Studio: the calls that a bulk run makes, over real HTTP, with troubles to order.
+
+It answers as label-studio 1.23.2 does: pages by filter, imports that drop what does not fit, a 400 for a task that is
+gone. As a program of its own (`python -m sam_testing.fake_label_studio TASKS`) it prints its address.
+"""
+
+import base64
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import cv2
+import numpy as np
+
+TOKEN = "0123456789abcdef0123456789abcdef01234567"
+CONFIG = (
+    '<View><Image name="image" value="$image"/><BrushLabels name="mask" toName="image">'
+    '<Label value="person"/><Label value="face"/></BrushLabels></View>'
+)
+
+
+def disc_picture() -> str:
+    """A white disc on black, 48 x 64, as a data URL."""
+    picture = np.zeros((48, 64, 3), np.uint8)
+    cv2.circle(picture, (32, 24), 12, (255, 255, 255), -1)
+    return "data:image/png;base64," + base64.b64encode(cv2.imencode(".png", picture)[1].tobytes()).decode()
+
+
+@dataclass
+class Store:
+    """What it holds; tests look and meddle."""
+
+    config: str = CONFIG
+    tasks: dict[int, dict[str, Any]] = field(default_factory=dict)
+    annotations: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    predictions: dict[int, list[dict[str, Any]]] = field(default_factory=dict)  # task -> predictions
+    model_version: str = ""
+    troubles: list[tuple[int, bool]] = field(default_factory=list)  # answers to imports: (status, stored all the same?)
+    dropped_tasks: set[int] = field(default_factory=set)  # their predictions are dropped as invalid
+    keeps_regions: bool = True
+    is_allowed: bool = True
+    imports: int = 0
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    next_id: int = 1
+
+    def add_tasks(self, number: int, image: str | None = None) -> list[int]:
+        image = disc_picture() if image is None else image
+        first = len(self.tasks) + 1
+        self.tasks.update({task: {"image": image} for task in range(first, first + number)})
+        return list(range(first, first + number))
+
+    def add_prediction(self, task: int, **prediction: Any) -> int:
+        with self.lock:
+            number, self.next_id = self.next_id, self.next_id + 1
+            self.predictions.setdefault(task, []).append({"id": number, "task": task, "score": None, **prediction})
+            return number
+
+    def versions(self, task: int) -> list[str]:
+        return [str(one["model_version"]) for one in self.predictions.get(task, [])]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    store: Store
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        with self.store.lock:
+            if self.headers.get("Authorization") != f"Token {TOKEN}" or not self.store.is_allowed:
+                self._answer(401, {"detail": "Invalid token."})
+            elif parts.path == "/api/projects/1/":
+                self._answer(200, self._project())
+            elif parts.path == "/api/tasks/":
+                self._answer(200, self._tasks(asked))
+            elif parts.path == "/api/predictions/":
+                self._answer(200, self.store.predictions.get(int(asked["task"]), []))
+            else:
+                self._answer(404, {"detail": "No Project matches the given query."})
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path != "/api/projects/1/import/predictions":
+            self._answer(404, {"detail": "Not found."})
+            return
+        with self.store.lock:
+            self.store.imports += 1
+            status, is_stored = self.store.troubles.pop(0) if self.store.troubles else (201, True)
+            predictions = json.loads(body)
+            if any(one["task"] not in self.store.tasks for one in predictions):
+                self._answer(400, {"detail": "Validation error", "validation_errors": 'contains invalid "task" field'})
+                return
+            created = 0
+            for one in predictions if is_stored else []:
+                if one["task"] in self.store.dropped_tasks:
+                    continue
+                created += 1
+                result = [{"id": region["id"]} for region in one["result"]] if self.store.keeps_regions else []
+                self.store.add_prediction(
+                    one["task"], result=result, score=one["score"], model_version=one["model_version"]
+                )
+            if status == 0:  # the answer is lost
+                self.close_connection = True
+                self.connection.close()
+                return
+        self._answer(status, {"created": created} if status == 201 else {"detail": "trouble"})
+
+    def do_PATCH(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        self.store.model_version = body["model_version"]
+        self._answer(200, self._project())
+
+    def do_DELETE(self) -> None:
+        number = int(self.path.strip("/").rpartition("/")[2])
+        with self.store.lock:
+            for found in self.store.predictions.values():
+                for one in found:
+                    if one["id"] == number:
+                        found.remove(one)
+                        self._answer(204, None)
+                        return
+        self._answer(404, {"detail": "Not found."})
+
+    def _project(self) -> dict[str, Any]:
+        store = self.store
+        return {"id": 1, "title": "Fake", "label_config": store.config, "task_number": len(store.tasks)} | {
+            "model_version": store.model_version
+        }
+
+    def _tasks(self, asked: dict[str, str]) -> dict[str, Any]:
+        store, query = self.store, json.loads(asked.get("query", "{}"))
+        ids = self._selected(query)
+        page, size = int(asked.get("page", 1)), int(asked.get("page_size", 100))
+        return {
+            "total": len(ids) if isinstance(ids, list) else ids[1],
+            "tasks": [self._task(task, asked) for task in _page(ids, page, size) if task in store.tasks],
+        }
+
+    def _selected(self, query: dict[str, Any]) -> Any:
+        store = self.store
+        selected = query.get("selectedItems")
+        if selected:
+            return [task for task in sorted(selected["included"]) if task in store.tasks]
+        items = query.get("filters", {}).get("items", [])
+        after = next((item["value"] for item in items if item["filter"] == "filter:tasks:id"), 0)
+        if len(items) <= 1 and len(store.tasks) == max(store.tasks, default=0):  # ids without gaps: no need to look
+            return range(after + 1, len(store.tasks) + 1), len(store.tasks) - after
+        columns = {item["filter"].rpartition(":")[2] for item in items}
+        return [
+            task
+            for task in sorted(store.tasks)
+            if task > after
+            and not ("total_annotations" in columns and store.annotations.get(task))
+            and not ("total_predictions" in columns and store.predictions.get(task))
+        ]
+
+    def _task(self, task: int, asked: dict[str, str]) -> dict[str, Any]:
+        store = self.store
+        annotations, predictions = store.annotations.get(task, []), store.predictions.get(task, [])
+        found = {
+            "id": task,
+            "data": store.tasks[task],
+            "total_annotations": len(annotations),
+            "total_predictions": len(predictions),
+            "is_labeled": bool(annotations),
+        }
+        if asked.get("fields") == "all":
+            found |= {"annotations": annotations, "predictions": predictions}
+            found["predictions_model_versions"] = ",".join(store.versions(task))
+        return found
+
+    def _answer(self, status: int, body: object) -> None:
+        text = b"" if body is None else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+
+def _page(ids: Any, page: int, size: int) -> Any:
+    found = ids if isinstance(ids, list) else ids[0]
+    return found[(page - 1) * size : page * size]
+
+
+@contextmanager
+def fake_label_studio(store: Store, port: int = 0) -> Iterator[str]:
+    """Serve `store` and give the address."""
+    handler = type("Handler", (_Handler,), {"store": store})
+    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def main() -> None:
+    store = Store(keeps_regions=False)
+    store.add_tasks(int(sys.argv[1]), image="data:,")
+    with fake_label_studio(store) as url:
+        sys.stdout.write(url + "\n")
+        sys.stdout.flush()
+        while True:
+            time.sleep(60)
+
+
+if __name__ == "__main__":
+    main()
