@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sam_backend.commands import annotate, bench, predict, weights
+from sam_backend.commands import annotate, bench, preannotate, predict, runs, weights
 from sam_backend.logs import configure_logs
 from sam_backend.settings import Settings, SettingsError
 
@@ -38,6 +38,14 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="Label Studio, this backend and a few photos, ready to click")
     demo.add_argument("--exit", action="store_true", help="end after the check instead of staying up")
     demo.set_defaults(run=_demo)
+    preannotate_parser = commands.add_parser(
+        "preannotate", help="detector and segmenter over a project of Label Studio"
+    )
+    preannotate.add_arguments(preannotate_parser)
+    preannotate_parser.set_defaults(run=preannotate.run)
+    runs_parser = commands.add_parser("runs", help="list, watch, pause, resume, retry and undo such runs")
+    runs.add_arguments(runs_parser)
+    runs_parser.set_defaults(run=runs.run)
     predict_parser = commands.add_parser("predict", help="segment one picture, without Label Studio")
     predict.add_arguments(predict_parser)
     predict_parser.set_defaults(run=predict.run)

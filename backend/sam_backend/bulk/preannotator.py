@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from sam_backend.task_predictor import Credentials, Fetcher
 from sam_model.types import Image
 
 logger = logging.getLogger(__name__)
+OnFound = Callable[[int, Image, FoundObject], None]  # page, its image, an object on it
 MOST_PAGES_AHEAD = 4  # pages that are decoded before they are looked at
 
 
@@ -68,16 +69,16 @@ class Preannotator:
         except Exception:  # noqa: BLE001  # the edge of a worker: one task's trouble must not end the run
             return _unforeseen(task)
 
-    def annotate(self, fetched: FetchedTask) -> Outcome:
-        """The prediction for a task whose pictures are here."""
+    def annotate(self, fetched: FetchedTask, on_found: OnFound | None = None) -> Outcome:
+        """The prediction for a task whose pictures are here; `on_found` sees each object as it is found."""
         try:
-            return self._prediction(fetched)
+            return self._prediction(fetched, on_found)
         except BackendError as error:
             return Outcome(fetched.task.id, error=str(error))
         except Exception:  # noqa: BLE001  # as above
             return _unforeseen(fetched.task)
 
-    def found(self, fetched: FetchedTask) -> Iterator[tuple[int, Image, FoundObject]]:
+    def _found(self, fetched: FetchedTask) -> Iterator[tuple[int, Image, FoundObject]]:
         """The objects of all pages, as (page, image, object)."""
         for page, picture in enumerate(fetched.pages):
             image = self._decoded(picture)
@@ -92,13 +93,15 @@ class Preannotator:
     def _decoded(self, picture: Image | bytes) -> Image:
         return decode_image(picture, self._max_pixels) if isinstance(picture, bytes) else picture
 
-    def _prediction(self, fetched: FetchedTask) -> Outcome:
+    def _prediction(self, fetched: FetchedTask, on_found: OnFound | None) -> Outcome:
         task_id = fetched.task.id
         results: list[ResultJson] = []
         scores: list[float] = []
         labels: Counter[str] = Counter()
         number = 0
-        for page, image, one in self.found(fetched):
+        for page, image, one in self._found(fetched):
+            if on_found is not None:
+                on_found(page, image, one)
             size = (image.shape[0], image.shape[1])
             for value in region_values(one.mask, one.target.shape):
                 results += region_results(

@@ -1,0 +1,171 @@
+"""What a run would do: a few tasks as pictures, with counts and an estimate; nothing is written anywhere."""
+
+import base64
+import math
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from sam_backend.bulk.configuration import RunConfiguration
+from sam_backend.bulk.finders import FoundObject
+from sam_backend.bulk.label_mapping import MappingReport
+from sam_backend.bulk.outcome import BulkTask, Outcome
+from sam_backend.bulk.preannotator import Preannotator
+from sam_backend.bulk.preannotator_loading import load_preannotator
+from sam_backend.bulk.run_mark import DIRECT
+from sam_backend.bulk.run_store import RunStore
+from sam_backend.bulk.task_source import TaskSource
+from sam_backend.images.fetch import ImageFetcher, fetch_limits
+from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.api import LabelStudioApi
+from sam_backend.label_studio.patience import Patience
+from sam_backend.label_studio.projects import project_details
+from sam_backend.settings import Settings
+from sam_backend.task_predictor import Credentials
+from sam_model.interfaces import Segmenter
+from sam_model.overlay import draw_overlay
+from sam_model.run_lengths import RunLengths, run_lengths_from_mask
+from sam_model.types import Image
+from sam_model.weights.store import WeightStore
+
+LONGEST_SIDE = 720  # pixels of a picture
+GIVE_UP_AFTER_S = 10.0
+
+
+@dataclass(frozen=True)
+class TaskPicture:
+    """A task as the run would annotate it; `jpeg` is None where it failed."""
+
+    task_id: int
+    jpeg: bytes | None
+    labels: dict[str, int]
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """Some tasks and what they cost; `tasks` counts those that the run would look at."""
+
+    pictures: tuple[TaskPicture, ...]
+    report: MappingReport
+    tasks: int
+    seconds_per_task: float
+    bytes_per_task: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As POST /api/runs/preview answers."""
+        return {
+            "pictures": [
+                {
+                    "task": one.task_id,
+                    "picture": one.jpeg and "data:image/jpeg;base64," + base64.b64encode(one.jpeg).decode(),
+                    "labels": one.labels,
+                    "error": one.error,
+                }
+                for one in self.pictures
+            ],
+            "mapping": self.report.to_json(),
+            "estimate": {
+                "tasks": self.tasks,
+                "seconds": round(self.tasks * self.seconds_per_task, 1),
+                "bytes": math.ceil(self.tasks * self.bytes_per_task),
+            },
+        }
+
+
+def dry_run(
+    configuration: RunConfiguration,
+    number: int,
+    *,
+    settings: Settings,
+    access: LabelStudioAccess,
+    store: WeightStore,
+    segmenter: Segmenter[Any] | None = None,
+) -> DryRun:
+    """Annotate `number` tasks, spread over those that the run would take, and write nothing.
+
+    Raises:
+        BackendError: the configuration, or the project's labeling config, cannot be used.
+        WeightsError: weights are missing.
+        LabelStudioApiError: Label Studio refuses.
+    """
+    api = LabelStudioApi(access)
+    project = project_details(api, configuration.project)
+    preannotator = load_preannotator(
+        configuration,
+        project.labeling_config,
+        DIRECT,
+        settings,
+        store,
+        ImageFetcher(access, fetch_limits(settings)),
+        segmenter=segmenter,
+        credentials=Credentials(project.task_login, project.task_password),
+    )
+    wanted = configuration.filter
+    few = replace(wanted, sample=min(number, wanted.sample or number))
+    began, pictures, size = time.perf_counter(), [], 0
+    for task in islice(_tasks(api, replace(configuration, filter=few, policy="add")), number):
+        picture, outcome = _picture_of(preannotator, task)
+        pictures.append(picture)
+        size += len(outcome.prediction or b"")
+    per_task = 1 / max(1, len(pictures))
+    tasks = wanted.sample or len(wanted.ids) or project.tasks
+    seconds = (time.perf_counter() - began) * per_task
+    return DryRun(tuple(pictures), preannotator.report, tasks, seconds, size * per_task)
+
+
+def _tasks(api: LabelStudioApi, configuration: RunConfiguration) -> Iterator[BulkTask]:
+    """The first tasks of a run that is never kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunStore(Path(folder)).create(configuration)
+        yield from TaskSource(api, run, "", Patience(lambda: False, GIVE_UP_AFTER_S, lambda words: None))
+
+
+@dataclass
+class _Pages:
+    """Small copies of a task's pages, with the masks found on them."""
+
+    images: dict[int, Image] = field(default_factory=dict)
+    masks: dict[int, list[RunLengths]] = field(default_factory=dict)
+
+    def note(self, page: int, image: Image, found: FoundObject) -> None:
+        small, mask = _small(image, cv2.INTER_AREA), _small(found.mask.view(np.uint8), cv2.INTER_NEAREST_EXACT)
+        self.images.setdefault(page, small)
+        self.masks.setdefault(page, []).append(run_lengths_from_mask(mask.view(np.bool_)))
+
+
+def _picture_of(preannotator: Preannotator, task: BulkTask) -> tuple[TaskPicture, Outcome]:
+    fetched = preannotator.fetch(task)
+    if isinstance(fetched, Outcome):
+        return TaskPicture(task.id, None, {}, fetched.error), fetched
+    pages = _Pages()
+    outcome = preannotator.annotate(fetched, pages.note)
+    if outcome.error is not None:
+        return TaskPicture(task.id, None, {}, outcome.error), outcome
+    first = fetched.pages[0]
+    page = min(pages.images, default=0)
+    image = pages.images.get(page)
+    if image is None and not isinstance(first, bytes):
+        image = _small(first, cv2.INTER_AREA)
+    return TaskPicture(task.id, _jpeg(image, pages.masks.get(page, [])), dict(outcome.labels)), outcome
+
+
+def _small(image: Any, interpolation: int) -> Any:
+    height, width = image.shape[:2]
+    scale = min(1.0, LONGEST_SIDE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(image, size, interpolation=interpolation)
+
+
+def _jpeg(image: Image | None, masks: list[RunLengths]) -> bytes | None:
+    if image is None:
+        return None
+    drawn = draw_overlay(image, masks)
+    return cv2.imencode(".jpg", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
