@@ -19,7 +19,8 @@ BUSY_TIMEOUT_S = 20.0
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS run (
     id TEXT NOT NULL, configuration TEXT NOT NULL, project INTEGER NOT NULL, digest TEXT NOT NULL,
-    title TEXT NOT NULL, version TEXT NOT NULL, labeling_config TEXT NOT NULL DEFAULT '',
+    is_of_service INTEGER NOT NULL DEFAULT 0, title TEXT NOT NULL, version TEXT NOT NULL,
+    labeling_config TEXT NOT NULL DEFAULT '',
     created_at REAL NOT NULL, started_at REAL, ended_at REAL,
     state TEXT NOT NULL, wish TEXT NOT NULL DEFAULT 'go', message TEXT NOT NULL DEFAULT '',
     last_listed INTEGER NOT NULL DEFAULT 0, is_listed INTEGER NOT NULL DEFAULT 0,

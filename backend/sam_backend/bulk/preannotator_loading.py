@@ -44,10 +44,15 @@ def preannotation_version(configuration: RunConfiguration, settings: Settings, s
         BadRequestError: no such model, detector or file.
     """
     choice = segmenter_choice(configuration, settings, store)
-    return _version(configuration, choice.name, choice.version, store)
+    return version_with(configuration, choice.name, choice.version, store)
 
 
-def _version(configuration: RunConfiguration, model: str, model_fingerprint: str, store: WeightStore) -> str:
+def version_with(configuration: RunConfiguration, model: str, model_fingerprint: str, store: WeightStore) -> str:
+    """As `preannotation_version`, with a segmenter that was chosen already.
+
+    Raises:
+        BadRequestError: no such detector or file.
+    """
     detector, fingerprint = detector_identity(configuration.detector, store)
     asked = configuration.to_json()
     meaning = {
@@ -112,7 +117,7 @@ def load_preannotator(
     mapping = mapping_of(configuration, config, detector)
     if segmenter is None:
         segmenter = choice.load(lambda progress: None)
-    version = _version(configuration, choice.name, choice.version, store)
+    version = version_with(configuration, choice.name, choice.version, store)
     return Preannotator(
         fetcher,
         _finder(detector, segmenter, mapping),

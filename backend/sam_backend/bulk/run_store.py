@@ -55,6 +55,7 @@ class Run:
         self.id = str(row["id"])
         self.configuration = RunConfiguration.from_json(json.loads(row["configuration"]))
         self.created_at = float(row["created_at"])
+        self.is_of_service = bool(row["is_of_service"])
 
     @property
     def wish(self) -> str:
@@ -159,8 +160,10 @@ class RunStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def create(self, configuration: RunConfiguration, *, title: str = "", version: str = "") -> Run:
-        """A new run, queued.
+    def create(
+        self, configuration: RunConfiguration, *, title: str = "", version: str = "", is_of_service: bool = False
+    ) -> Run:
+        """A new run, queued; one of the service goes on by itself after a restart.
 
         Raises:
             RunStoreError: the folder cannot be written to.
@@ -180,6 +183,7 @@ class RunStore:
                     "version": version,
                     "created_at": now(),
                     "state": "queued",
+                    "is_of_service": int(is_of_service),
                 }
             )
             half_done.rename(path)

@@ -93,6 +93,10 @@ class LabelStudioAccess:
         with self._lock:
             return self._configured_url or self._learned_url
 
+    def url_and_token(self) -> tuple[str | None, str | None]:
+        """Address and token, to hand them to a process of our own."""
+        return self.url, self._token()
+
     def is_own_origin(self, url: str) -> bool:
         """Whether scheme, host and port of `url` are those of Label Studio."""
         base = self.url
