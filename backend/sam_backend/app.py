@@ -1,6 +1,5 @@
 """The Flask application: routes, limits, and errors turned into answers."""
 
-import hmac
 import logging
 
 from flask import Flask, Response, request
@@ -8,7 +7,9 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from sam_backend.assembly import Service
 from sam_backend.errors import BackendError
-from sam_backend.routes import json_response, routes
+from sam_backend.responses import json_response, refusal_without_password
+from sam_backend.routes import routes
+from sam_backend.run_routes import run_routes
 from sam_backend.settings import MIB
 
 logger = logging.getLogger(__name__)
@@ -20,6 +21,7 @@ def create_app(service: Service) -> Flask:
     app.extensions["service"] = service
     app.config["MAX_CONTENT_LENGTH"] = service.settings.max_body_mib * MIB
     app.register_blueprint(routes)
+    app.register_blueprint(run_routes)
     app.register_error_handler(BackendError, _backend_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unforeseen_error)
@@ -51,16 +53,5 @@ def _unforeseen_error(error: Exception) -> Response:
 
 
 def _check_basic_auth(service: Service) -> Response | None:
-    """Label Studio sends the password with every call but event webhooks, which change nothing here."""
-    user, password = service.settings.basic_auth_user, service.settings.basic_auth_password
-    if user is None or password is None or request.path == "/webhook":
-        return None
-    given = request.authorization
-    if given is not None and given.type == "basic":
-        same_user = hmac.compare_digest((given.username or "").encode(), user.encode())
-        same_password = hmac.compare_digest((given.password or "").encode(), password.encode())
-        if same_user and same_password:
-            return None
-    response = json_response({"error": "this backend asks for a user name and a password"}, 401)
-    response.headers["WWW-Authenticate"] = 'Basic realm="label-studio-sam"'
-    return response
+    """Label Studio sends the password with every call but event webhooks; /webhook looks for itself."""
+    return None if request.path == "/webhook" else refusal_without_password(service.settings)

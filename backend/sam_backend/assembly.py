@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+from sam_backend.bulk.bulk_service import BulkService
 from sam_backend.embedding_cache import EmbeddingCache
 from sam_backend.images.fetch import ImageFetcher, fetch_limits
 from sam_backend.label_studio.access import LabelStudioAccess
@@ -27,6 +28,8 @@ class Service:
     cache: EmbeddingCache[Any]
     predictor: TaskPredictor
     prefetcher: Prefetcher
+    bulk: BulkService
+    store: WeightStore
 
 
 def assemble(settings: Settings, store: WeightStore) -> Service:
@@ -38,9 +41,10 @@ def assemble(settings: Settings, store: WeightStore) -> Service:
     access = LabelStudioAccess(settings.label_studio_url, settings.label_studio_api_key)
     model = ModelLoading(choose_model(settings, store))
     cache: EmbeddingCache[Any] = EmbeddingCache(settings.cache_mib * MIB)
+    fetcher = ImageFetcher(access, fetch_limits(settings))
     predictor = TaskPredictor(
         model=model,
-        fetcher=ImageFetcher(access, fetch_limits(settings)),
+        fetcher=fetcher,
         cache=cache,
         max_pixels=settings.max_image_megapixels * 1_000_000,
         model_wait_s=settings.model_wait_s,
@@ -49,4 +53,5 @@ def assemble(settings: Settings, store: WeightStore) -> Service:
         logger.warning("no SAM: masks come from the classical segmenter (superpixels and GrabCut), %s", model.version)
     else:
         logger.info("masks come from %s", model.version)
-    return Service(settings, access, model, cache, predictor, Prefetcher())
+    bulk = BulkService(settings, access, model, fetcher, store)
+    return Service(settings, access, model, cache, predictor, Prefetcher(), bulk, store)

@@ -4,48 +4,23 @@ Source: label-studio 1.23.2, ml/api_connector.py and ml/models.py; see "How it w
 """
 
 import logging
-from typing import Any
 
-import orjson
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response
 
-from sam_backend.assembly import Service
 from sam_backend.errors import BackendError, BadRequestError
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.requests import (
     PredictRequest,
     SetupRequest,
     Task,
+    WebhookEvent,
     labeling_config_from_json,
-    webhook_action_from_json,
 )
+from sam_backend.responses import json_body, json_response, refusal_without_password, service
 from sam_backend.task_predictor import Credentials, image_source
 
 logger = logging.getLogger(__name__)
 routes = Blueprint("label_studio", __name__)
-
-
-def service() -> Service:
-    """The parts that this app was made of."""
-    found: Service = current_app.extensions["service"]
-    return found
-
-
-def json_response(value: object, status: int = 200) -> Response:
-    """`value` as JSON; numpy arrays become lists."""
-    return Response(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY), status, mimetype="application/json")
-
-
-def json_body() -> Any:
-    """The body of this request, read as JSON whatever its content type says.
-
-    Raises:
-        BadRequestError: it is no JSON.
-    """
-    try:
-        return orjson.loads(request.get_data(cache=False))
-    except orjson.JSONDecodeError as error:
-        raise BadRequestError(f"the body is not JSON: {error}") from None
 
 
 @routes.get("/")
@@ -82,11 +57,15 @@ def setup() -> Response:
     asked = SetupRequest.from_json(json_body())
     parts = service()
     parts.access.learn_from_setup(asked.hostname, asked.access_token)
+    if asked.project_id is not None:
+        parts.bulk.projects.learn(asked.project_id, asked.extra_params)
     try:
         LabelingConfig.from_xml(asked.labeling_config)
     except BackendError as error:  # the project may get its config later: connecting it must work
         logger.warning("setup of project %s: %s", asked.project, error)
-    return json_response({"model_version": parts.model.version})
+    if asked.project_id is None:
+        return json_response({"model_version": parts.model.version})
+    return json_response({"model_version": parts.bulk.projects.version_for_setup(asked.project_id)})
 
 
 @routes.get("/versions")
@@ -106,21 +85,35 @@ def validate() -> Response:
 
 @routes.post("/webhook")
 def webhook() -> Response:
-    """Events of Label Studio; none needs an action, so each is answered at once."""
-    action = webhook_action_from_json(json_body())
-    logger.info("webhook %s", action[:80])
-    return json_response({"status": "ok", "action": action[:80]}, 201)
+    """Events of Label Studio, answered at once: "Start Training" and imports may begin a run, the others nothing."""
+    event = WebhookEvent.from_json(json_body())
+    logger.info("webhook %s", event.action[:80])
+    if event.action == "START_TRAINING":
+        if (refusal := refusal_without_password(service().settings)) is not None:
+            return refusal
+        if event.project_id is None:
+            raise BadRequestError("project is missing: needed: the project that is to be pre-annotated")
+        service().bulk.start_training(event.project_id)
+    elif event.action == "TASKS_CREATED" and event.project_id is not None:
+        service().bulk.tasks_created(event.project_id, event.task_ids)
+    return json_response({"status": "ok", "action": event.action[:80]}, 201)
 
 
 @routes.post("/predict")
 def predict() -> Response:
-    """Masks for a person's prompts; for a task that was opened, a head start on its embedding and no prediction."""
+    """Masks for a person's prompts; for tasks without any, the pre-annotation that their project wants.
+
+    Where it wants none, opening a task gives a head start on its embedding, and no prediction.
+    """
     asked = PredictRequest.from_json(json_body())
     credentials = Credentials(asked.login, asked.password)
     if asked.context is None:
         for task in asked.tasks:
             _prefetch(task, asked.labeling_config, credentials)
-        return json_response({"results": [[] for _ in asked.tasks]})  # `[]` for a task: nothing is stored for it
+        answers = service().bulk.answer(asked.tasks, asked.labeling_config, credentials)
+        if answers is None:
+            answers = [[] for _ in asked.tasks]  # `[]` for a task: nothing is stored for it
+        return json_response({"results": answers})
     if not asked.tasks:
         raise BadRequestError("tasks is empty: there is nothing that params.context belongs to")
     config = LabelingConfig.from_xml(asked.labeling_config)

@@ -1,1 +1,140 @@
-"""Runs over HTTP: start, watch, pause, cancel, resume, retry, undo; see "Runs over HTTP" in the README."""
+"""Runs over HTTP: start, watch, pause, cancel, resume, retry, undo; see "Runs over HTTP" in the README.
+
+A POST needs the content type application/json, which no form of a foreign web page can send.
+"""
+
+from dataclasses import asdict
+
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import UnsupportedMediaType
+
+from sam_backend.bulk.configuration import LARGEST_ID, WITHOUT_DETECTOR, RunConfiguration
+from sam_backend.bulk.connected_projects import check_names
+from sam_backend.bulk.run_store import Run, RunStateError
+from sam_backend.protocol.fields import mapping, whole_number
+from sam_backend.responses import json_body, json_response, service
+from sam_model.registry import DETECTOR_NAMES, MODEL_NAMES
+
+run_routes = Blueprint("runs", __name__, url_prefix="/api")
+
+MOST_PICTURES = 8
+MOST_FAILURES = 100
+
+
+@run_routes.before_request
+def _needs_json() -> None:
+    if request.method == "POST" and request.mimetype != "application/json":
+        given = request.mimetype or "none"
+        raise UnsupportedMediaType(f"the content type is {given}; needed: application/json")
+
+
+@run_routes.get("/runs")
+def runs() -> Response:
+    """All runs, or those of one project, the newest first."""
+    found = service().bulk.runs.runs()
+    project = request.args.get("project")
+    if project is not None:
+        number = whole_number(int(project) if project.isdecimal() else project, "project", 1, LARGEST_ID)
+        found = [run for run in found if run.configuration.project == number]
+    return json_response({"runs": [run.progress().to_json() for run in found]})
+
+
+@run_routes.post("/runs")
+def start_run() -> Response:
+    """Start a run."""
+    return _accepted(service().bulk.start(_configuration(json_body())))
+
+
+@run_routes.get("/runs/<run_id>")
+def one_run(run_id: str) -> Response:
+    """One run, and the first of its failed tasks."""
+    run = service().bulk.runs.get(run_id)
+    failures = [{"task": task, "error": reason} for task, reason in run.failures(MOST_FAILURES)]
+    return json_response({"run": run.progress().to_json(), "failures": failures})
+
+
+@run_routes.post("/runs/<run_id>/<any(pause, cancel):wish>")
+def stop_run(run_id: str, wish: str) -> Response:
+    """Stop a run, for now or for good, wherever it is worked on."""
+    run = service().bulk.runs.get(run_id)
+    run.ask(wish)
+    return _accepted(run)
+
+
+@run_routes.post("/runs/<run_id>/<any(resume, undo):action>")
+def go_on_with_run(run_id: str, action: str) -> Response:
+    """Go on with a run, or remove what it wrote."""
+    run = service().bulk.runs.get(run_id)
+    run.ask("go" if action == "resume" else "undo")
+    service().bulk.supervisor.take(run)
+    return _accepted(run)
+
+
+@run_routes.post("/runs/<run_id>/retry")
+def retry_run(run_id: str) -> Response:
+    """Do the failed tasks of a run again."""
+    run = service().bulk.runs.get(run_id)
+    if not run.retry():
+        raise RunStateError(f"run {run.id} has no failed task")
+    service().bulk.supervisor.take(run)
+    return _accepted(run)
+
+
+@run_routes.post("/runs/preview")
+def preview() -> Response:
+    """A few tasks as pictures, with an estimate for all; writes nothing."""
+    body = dict(mapping(json_body(), "the body"))
+    tasks = whole_number(body.pop("tasks", 4), "tasks", 1, MOST_PICTURES)
+    return json_response(service().bulk.preview(_configuration(body), tasks).to_json())
+
+
+@run_routes.post("/runs/mapping")
+def label_mapping() -> Response:
+    """What becomes of the detector's classes in a project."""
+    report, tasks = service().bulk.mapping(_configuration(json_body()))
+    return json_response({"mapping": report.to_json(), "tasks": tasks})
+
+
+@run_routes.get("/projects")
+def projects() -> Response:
+    """The projects of Label Studio, and whether this backend is connected with them."""
+    bulk = service().bulk
+    lines = bulk.asked(bulk.view.project_lines, "the list of projects")
+    return json_response({"projects": [asdict(line) for line in lines]})
+
+
+@run_routes.get("/status")
+def status() -> Response:
+    """The model, the cache, Label Studio, and what can be chosen."""
+    parts = service()
+    problem = parts.bulk.view.problem()
+    weights = [
+        {"model": each.weights.model, "file": each.weights.file, "presence": each.presence.value}
+        for each in parts.store.statuses()
+    ]
+    return json_response(
+        {
+            "model": {
+                "name": parts.model.name,
+                "version": parts.model.version,
+                "state": parts.model.state,
+                "progress": parts.model.progress,
+                "problem": parts.model.problem,
+            },
+            "cache": asdict(parts.cache.statistics()),
+            "label_studio": {"url": parts.access.url, "is_reachable": problem is None, "problem": problem},
+            "detectors": [*WITHOUT_DETECTOR, *DETECTOR_NAMES],
+            "models": ["auto", *MODEL_NAMES],
+            "weights": weights,
+        }
+    )
+
+
+def _configuration(body: object) -> RunConfiguration:
+    configuration = RunConfiguration.from_json(body)
+    check_names(configuration)
+    return configuration
+
+
+def _accepted(run: Run) -> Response:
+    return json_response({"run": run.progress().to_json()}, 202)

@@ -37,15 +37,21 @@ class SamServer(BaseApplication):  # type: ignore[misc]  # gunicorn ships no typ
             "control_socket_disable": True,
             "loglevel": "warning",
             "logger_class": "gunicorn.glogging.Logger",
-            "post_worker_init": self._start_model,
+            "post_worker_init": self._start,
+            "worker_exit": self._close,
         }
         for name, value in chosen.items():
             if name in self.cfg.settings:  # control_socket_disable came with gunicorn 25
                 self.cfg.set(name, value)
 
-    def _start_model(self, worker: object) -> None:
+    def _start(self, worker: object) -> None:
         """In the worker, after the fork: threads do not live through one."""
         self._service.model.start()
+        self._service.bulk.supervisor.start()
+
+    def _close(self, server: object, worker: object) -> None:
+        """In the worker, when its last request is answered."""
+        self._service.bulk.close()
 
     def load(self) -> Flask:
         """The WSGI application, made once before the worker is forked."""

@@ -37,6 +37,10 @@ class Settings:
     model_wait_s: float = 20.0  # how long a click waits for a model that is still loading
     basic_auth_user: str | None = None  # asked of every caller, but for event webhooks, which cannot send it
     basic_auth_password: str | None = None
+    detector: str | None = None  # pre-annotate every project with it; None: those whose extra parameters name one
+    preannotate_on_import: bool = False  # start a run for imported tasks?
+    batch_deadline_s: float = 60.0  # for "Retrieve predictions"; Label Studio waits 100 s
+    open_deadline_s: float = 5.0  # for one task, which a person may be opening
     runs_dir: Path | None = None  # where bulk runs keep their state; None: in the user's state folder
     threads: int = 16  # requests served at the same time
     log_level: str = "INFO"
@@ -138,6 +142,10 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "model_wait_s": ("SAM_MODEL_WAIT_S", _number(float, 0, 90)),
     "basic_auth_user": ("SAM_BASIC_AUTH_USER", _text),
     "basic_auth_password": ("SAM_BASIC_AUTH_PASSWORD", _text),
+    "detector": ("SAM_DETECTOR", _text),
+    "preannotate_on_import": ("SAM_PREANNOTATE_ON_IMPORT", _yes_or_no),
+    "batch_deadline_s": ("SAM_BATCH_DEADLINE_S", _number(float, 0.1, 95)),
+    "open_deadline_s": ("SAM_OPEN_DEADLINE_S", _number(float, 0.1, 95)),
     "runs_dir": ("SAM_RUNS_DIR", _folder),
     "threads": ("SAM_THREADS", _number(int, 1, 256)),
     "log_level": ("SAM_LOG_LEVEL", _one_of("DEBUG", "INFO", "WARNING", "ERROR")),

@@ -4,8 +4,8 @@ from sam_backend.errors import BadRequestError
 from sam_backend.protocol.requests import (
     PredictRequest,
     SetupRequest,
+    WebhookEvent,
     labeling_config_from_json,
-    webhook_action_from_json,
 )
 from sam_testing.label_studio import key_point, predict_request, setup_request
 
@@ -81,9 +81,10 @@ def test_setup_with_nulls_is_understood() -> None:
 
 
 def test_a_webhook_has_an_action() -> None:
-    assert webhook_action_from_json({"action": "START_TRAINING"}) == "START_TRAINING"
+    event = WebhookEvent.from_json({"action": "START_TRAINING", "project": {"id": 7}})
+    assert (event.action, event.project_id) == ("START_TRAINING", 7)
     with pytest.raises(BadRequestError, match="action must be a string, not None"):
-        webhook_action_from_json({})
+        WebhookEvent.from_json({})
 
 
 @pytest.mark.parametrize("name", ["config", "label_config", "schema"])

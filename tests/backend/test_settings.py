@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from sam_backend.settings import ENVIRONMENT, Settings, SettingsError
@@ -27,6 +29,11 @@ def test_every_variable_reaches_its_field() -> None:
         "SAM_MODEL_WAIT_S": "3",
         "SAM_BASIC_AUTH_USER": "u",
         "SAM_BASIC_AUTH_PASSWORD": "p",
+        "SAM_DETECTOR": "yolov8n",
+        "SAM_PREANNOTATE_ON_IMPORT": "true",
+        "SAM_BATCH_DEADLINE_S": "50",
+        "SAM_OPEN_DEADLINE_S": "1.5",
+        "SAM_RUNS_DIR": "/somewhere/runs",
         "SAM_THREADS": "4",
         "SAM_LOG_LEVEL": "debug",
     }
@@ -53,6 +60,11 @@ def test_every_variable_reaches_its_field() -> None:
         model_wait_s=3.0,
         basic_auth_user="u",
         basic_auth_password="p",
+        detector="yolov8n",
+        preannotate_on_import=True,
+        batch_deadline_s=50.0,
+        open_deadline_s=1.5,
+        runs_dir=Path("/somewhere/runs"),
         threads=4,
         log_level="DEBUG",
     )

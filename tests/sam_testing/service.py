@@ -1,7 +1,12 @@
 """The app around a segmenter of the test's choice and pictures that are made, not fetched."""
 
 import io
+import shutil
+import tempfile
+import weakref
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +16,7 @@ from PIL import Image
 
 from sam_backend.app import create_app
 from sam_backend.assembly import Service
+from sam_backend.bulk.bulk_service import BulkService
 from sam_backend.embedding_cache import EmbeddingCache
 from sam_backend.errors import ImageNotFoundError
 from sam_backend.label_studio.access import LabelStudioAccess
@@ -20,6 +26,7 @@ from sam_backend.prefetch import Prefetcher
 from sam_backend.settings import MIB, Settings
 from sam_backend.task_predictor import TaskPredictor
 from sam_model.weights.download import OnProgress
+from sam_model.weights.store import store_from_env
 from sam_testing.disc_segmenter import DiscSegmenter
 
 
@@ -55,6 +62,10 @@ class SamService:
         load: Callable[[OnProgress], DiscSegmenter] | None = None,
     ) -> None:
         self.settings = settings or Settings()
+        if self.settings.runs_dir is None:  # never the user's own
+            folder = tempfile.mkdtemp()
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            self.settings = replace(self.settings, runs_dir=Path(folder))
         self.segmenter = segmenter or DiscSegmenter()
         self.shelf = PictureShelf({"/data/upload/1/picture.png": picture()})
         self.access = LabelStudioAccess(self.settings.label_studio_url, self.settings.label_studio_api_key)
@@ -63,8 +74,10 @@ class SamService:
         self.predictor = TaskPredictor(
             self.model, self.shelf, cache, max_pixels=1_000_000, model_wait_s=self.settings.model_wait_s
         )
+        store = store_from_env({"SAM_OFFLINE": "1"})
+        self.bulk = BulkService(self.settings, self.access, self.model, self.shelf, store)
         self.app: Flask = create_app(
-            Service(self.settings, self.access, self.model, cache, self.predictor, Prefetcher())
+            Service(self.settings, self.access, self.model, cache, self.predictor, Prefetcher(), self.bulk, store)
         )
         self.client: FlaskClient = self.app.test_client()
 

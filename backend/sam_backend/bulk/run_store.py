@@ -83,6 +83,11 @@ class Run:
         else:
             self.ledger.set_run(state="queued" if wish == "go" else "undoing", message="", ended_at=None)
 
+    def hand_to_service(self) -> None:
+        """Let the service work on it from now on, whoever began it."""
+        self.ledger.set_run(is_of_service=1)
+        self.is_of_service = True
+
     def end(self, state: str, message: str = "") -> None:
         """Note that nobody works on it any more, and why."""
         self.ledger.set_run(state=state, message=message, ended_at=now() if state in ENDED else None, rate=0.0)

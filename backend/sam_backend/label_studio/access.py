@@ -93,9 +93,15 @@ class LabelStudioAccess:
         with self._lock:
             return self._configured_url or self._learned_url
 
-    def url_and_token(self) -> tuple[str | None, str | None]:
-        """Address and token, to hand them to a process of our own."""
-        return self.url, self._token()
+    @property
+    def is_known(self) -> bool:
+        """Whether there are an address and a token."""
+        return self.url is not None and self._token() is not None
+
+    def child_environment(self) -> dict[str, str]:
+        """The variables by which another process of this program is let in as we are."""
+        known = {"LABEL_STUDIO_URL": self.url, "LABEL_STUDIO_API_KEY": self._token()}
+        return {variable: value for variable, value in known.items() if value}
 
     def is_own_origin(self, url: str) -> bool:
         """Whether scheme, host and port of `url` are those of Label Studio."""

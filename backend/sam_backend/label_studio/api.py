@@ -75,9 +75,9 @@ class Annotation:
 class LabelStudioApi:
     """Label Studio's API as one user may call it."""
 
-    def __init__(self, access: LabelStudioAccess) -> None:
+    def __init__(self, access: LabelStudioAccess, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
         self._access = access
-        self._http = urllib3.PoolManager(maxsize=8, retries=False, timeout=urllib3.Timeout(REQUEST_TIMEOUT_S))
+        self._http = urllib3.PoolManager(maxsize=8, retries=False, timeout=urllib3.Timeout(timeout_s))
 
     def projects(self) -> list[Project]:
         """All projects of the organization."""

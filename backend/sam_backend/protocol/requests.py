@@ -20,6 +20,7 @@ class Task:
     id: int | None
     project_id: int | None
     data: dict[str, Any] = field(default_factory=dict)
+    versions: frozenset[str] = frozenset()  # of the predictions that it has already
 
     @property
     def name(self) -> str:
@@ -67,6 +68,8 @@ class SetupRequest:
     labeling_config: str
     hostname: str
     access_token: str
+    project_id: int | None = None
+    extra_params: object = None  # whatever JSON was typed with the connected model
 
     @classmethod
     def from_json(cls, body: object) -> "SetupRequest":
@@ -81,16 +84,34 @@ class SetupRequest:
             labeling_config=optional_text(request.get("schema"), "schema") or "",
             hostname=optional_text(request.get("hostname"), "hostname") or "",
             access_token=optional_text(request.get("access_token"), "access_token") or "",
+            project_id=_project_id(request.get("project")),
+            extra_params=request.get("extra_params"),
         )
 
 
-def webhook_action_from_json(body: object) -> str:
-    """The `action` of a POST /webhook, such as START_TRAINING or ANNOTATION_CREATED.
+@dataclass(frozen=True)
+class WebhookEvent:
+    """POST /webhook: what happened, such as START_TRAINING or TASKS_CREATED, where, and to which tasks."""
 
-    Raises:
-        BadRequestError: not a JSON object with an action.
-    """
-    return text(mapping(body, "the body").get("action"), "action")
+    action: str
+    project_id: int | None
+    task_ids: tuple[int, ...] = ()
+
+    @classmethod
+    def from_json(cls, body: object) -> "WebhookEvent":
+        """Parse the body of POST /webhook; of events that mean nothing to us only the action has to be there.
+
+        Raises:
+            BadRequestError: not a JSON object with an action.
+        """
+        request = mapping(body, "the body")
+        project, tasks = request.get("project"), request.get("tasks")
+        ids = [task.get("id") for task in tasks if isinstance(task, dict)] if isinstance(tasks, list) else []
+        return cls(
+            action=text(request.get("action"), "action"),
+            project_id=_project_id(project.get("id") if isinstance(project, dict) else project),
+            task_ids=tuple(number for number in ids if type(number) is int and 0 < number <= LARGEST_ID),
+        )
 
 
 def labeling_config_from_json(body: object) -> str:
@@ -116,7 +137,14 @@ def _task(task: object, position: int, project_id: int | None) -> Task:
     task_id = fields.get("id")
     if task_id is not None and not (type(task_id) is int and 0 <= task_id <= LARGEST_ID):
         raise BadRequestError(f"tasks[{position}].id={shown(task_id)} is not a task's number")
-    return Task(task_id, project_id, mapping(fields.get("data"), f"tasks[{position}].data"))
+    stored = fields.get("predictions")
+    versions = (one.get("model_version") for one in stored if isinstance(one, dict)) if isinstance(stored, list) else ()
+    return Task(
+        task_id,
+        project_id,
+        mapping(fields.get("data"), f"tasks[{position}].data"),
+        frozenset(version for version in versions if isinstance(version, str)),
+    )
 
 
 def _context(context: object) -> tuple[PromptRegion, ...]:

@@ -1,0 +1,152 @@
+"""The projects that introduced themselves with POST /setup, and the pre-annotation that each wants.
+
+What a project wants stands in the extra parameters of its connected model, such as {"detector": "yolov8x",
+"score_threshold": 0.4}: the fields of a run. Without any, the settings' detector counts.
+"""
+
+import json
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from sam_backend.bulk.configuration import WITHOUT_DETECTOR, RunConfiguration
+from sam_backend.bulk.preannotator_loading import preannotation_version, version_with
+from sam_backend.errors import BackendError, BadRequestError
+from sam_backend.model_loading import ModelLoading
+from sam_backend.protocol.fields import mapping, shown
+from sam_backend.settings import Settings
+from sam_model.registry import DETECTOR_NAMES, MODEL_NAMES
+from sam_model.weights.store import WeightStore
+
+logger = logging.getLogger(__name__)
+
+REMEMBERED_AT_MOST = 10_000  # projects
+VERSION_WAIT_S = 1.5  # Label Studio gives POST /setup 3 s
+
+
+class ConnectedProjects:
+    """Remembers projects since the start; Label Studio introduces one again each time a page of it is opened."""
+
+    def __init__(self, settings: Settings, model: ModelLoading, store: WeightStore) -> None:
+        self._settings, self._model, self._store = settings, model, store
+        self._extra: OrderedDict[int, Any] = OrderedDict()
+        self._versions: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def learn(self, project: int, extra_params: object) -> None:
+        """Note what a project's model was connected with."""
+        with self._lock:
+            self._extra[project] = extra_params
+            self._extra.move_to_end(project)
+            while len(self._extra) > REMEMBERED_AT_MOST:
+                self._extra.popitem(last=False)
+
+    def __contains__(self, project: int) -> bool:
+        with self._lock:
+            return project in self._extra
+
+    def configuration(self, project: int) -> RunConfiguration | None:
+        """The pre-annotation that a project wants; None where nobody said.
+
+        Raises:
+            BadRequestError: the extra parameters are no fields of a run; names the first that is wrong.
+        """
+        with self._lock:
+            given = self._extra.get(project)
+        if isinstance(given, str) and given.strip():
+            try:
+                given = json.loads(given)
+            except ValueError:
+                raise BadRequestError(f"the model's extra parameters {shown(given)} are not JSON") from None
+        if not given:
+            detector = self._settings.detector
+            return None if detector is None else self.resolved(RunConfiguration(project, detector=detector))
+        try:
+            asked = mapping(given, "the object")
+            configuration = RunConfiguration.from_json({**asked, "project": project})
+            check_names(configuration)
+        except BackendError as error:
+            raise BadRequestError(f"the model's extra parameters cannot be used: {error}") from None
+        if "detector" not in asked and self._settings.detector is not None:
+            configuration = replace(configuration, detector=self._settings.detector)
+        return self.resolved(configuration)
+
+    def resolved(self, configuration: RunConfiguration) -> RunConfiguration:
+        """The same with the service's own model in place of `auto`, so that a run takes the model that answers clicks.
+
+        Where the settings name a file, `auto` stays: the run's process has the same settings.
+        """
+        is_open = configuration.model == "auto" and self._settings.model == "auto"
+        return configuration.with_model(self._model.name) if is_open else configuration
+
+    def takes_own_model(self, configuration: RunConfiguration) -> bool:
+        """Whether the service's own segmenter is the one that a configuration names."""
+        return configuration.model in ("auto", self._model.name)
+
+    def version(self, configuration: RunConfiguration) -> str:
+        """The model_version of predictions of a configuration; a hash or an import may have to be made for it.
+
+        Raises:
+            BadRequestError: no such model, detector or file.
+        """
+        key = json.dumps([configuration.to_json() | {"project": 0, "filter": None}, self._model.version])
+        with self._lock:
+            known = self._versions.get(key)
+        if known is None:
+            if self.takes_own_model(configuration):
+                known = version_with(configuration, self._model.name, self._model.version, self._store)
+            else:
+                known = preannotation_version(configuration, self._settings, self._store)
+            with self._lock:
+                if len(self._versions) > REMEMBERED_AT_MOST:
+                    self._versions.clear()
+                self._versions[key] = known
+        return known
+
+    def version_for_setup(self, project: int) -> str:
+        """What POST /setup answers, within `VERSION_WAIT_S`: the pre-annotation's version, else the model's own."""
+        try:
+            configuration = self.configuration(project)
+        except BackendError as error:
+            logger.warning("project %d: %s", project, error)
+            return self._model.version
+        if configuration is None:
+            return self._model.version
+        found = _soon(lambda: self.version(configuration), VERSION_WAIT_S)
+        return found or self._model.version
+
+
+def check_names(configuration: RunConfiguration) -> None:
+    """Refuse what may not come over the network: paths of files, and where a Ray cluster is.
+
+    Raises:
+        BadRequestError: names the field and what is known.
+    """
+    detectors, models = (*WITHOUT_DETECTOR, *DETECTOR_NAMES), ("auto", *MODEL_NAMES)
+    for field, value, known in (
+        ("detector", configuration.detector, detectors),
+        ("model", configuration.model, models),
+    ):
+        if value not in known:
+            raise BadRequestError(f"{field}={shown(value)} is not one of {', '.join(known)}")
+    if configuration.ray_address is not None:
+        raise BadRequestError("ray_address is for the command line only")
+
+
+def _soon(compute: Callable[[], str], timeout_s: float) -> str | None:
+    """The result, or None where it fails or takes longer; it is remembered for the next time then."""
+    found: list[str] = []
+
+    def run() -> None:
+        try:
+            found.append(compute())
+        except BackendError as error:
+            logger.warning("%s", error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    return found[0] if found else None

@@ -1,0 +1,107 @@
+"""Label Studio as the web page shows it: whether it answers, which projects it has, which of them know this backend."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from sam_backend.bulk.connected_projects import ConnectedProjects
+from sam_backend.errors import LabelingConfigError
+from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.api import PAGE_SIZE, LabelStudioApi, LabelStudioApiError
+from sam_backend.protocol.labeling_config import LabelingConfig
+
+LOOK_TIMEOUT_S = 3.0
+LOOK_AGAIN_S = 5.0
+ASK_AGAIN_S = 60.0  # whether a project that did not know this backend knows it now
+ASKED_AT_ONCE, ASKED_AT_MOST = 4, 40  # projects
+
+
+@dataclass(frozen=True)
+class ProjectLine:
+    """A project in a list."""
+
+    id: int
+    title: str
+    tasks: int
+    labels: tuple[str, ...]
+    has_this_backend: bool
+
+
+class LabelStudioView:
+    """What is asked is remembered for a few seconds; threads may share it."""
+
+    def __init__(self, access: LabelStudioAccess, projects: ConnectedProjects) -> None:
+        self._access, self._projects = access, projects
+        self._api = LabelStudioApi(access)
+        self._quick = LabelStudioApi(access, timeout_s=LOOK_TIMEOUT_S)
+        self._seen: tuple[float, str | None] = (float("-inf"), None)
+        self._asked: dict[int, float] = {}
+        self._lock = threading.Lock()
+
+    def problem(self) -> str | None:
+        """Why Label Studio cannot be used at this moment; None where it can."""
+        with self._lock:
+            seen_at, problem = self._seen
+            if time.monotonic() - seen_at > LOOK_AGAIN_S:
+                problem = self._look()
+                self._seen = time.monotonic(), problem
+            return problem
+
+    def _look(self) -> str | None:
+        if not self._access.is_known:
+            return "LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY are not set, and no project has connected yet"
+        try:
+            self._quick.call("GET", "/api/current-user/whoami")
+        except LabelStudioApiError as error:
+            return self._access.explain_refusal() if error.status in (401, 403) else str(error)
+        return None
+
+    def project_lines(self) -> list[ProjectLine]:
+        """All projects that the token's user sees.
+
+        Raises:
+            LabelStudioApiError: Label Studio refuses or does not answer.
+        """
+        items: list[dict[str, Any]] = []
+        for page in range(1, 1000):
+            answer = self._api.call("GET", "/api/projects/", query={"page": page, "page_size": PAGE_SIZE})
+            items += answer["results"]
+            if len(items) >= answer["count"] or not answer["results"]:
+                break
+        self._find_connected([int(item["id"]) for item in items])
+        return [
+            ProjectLine(
+                id=int(item["id"]),
+                title=str(item["title"]),
+                tasks=int(item.get("task_number") or 0),
+                labels=_labels_of(str(item.get("label_config") or "")),
+                has_this_backend=int(item["id"]) in self._projects,
+            )
+            for item in items
+        ]
+
+    def _find_connected(self, projects: list[int]) -> None:
+        """Label Studio posts /setup to every model of a project while it lists them: this one gets to know it so."""
+        now = time.monotonic()
+        with self._lock:
+            unknown = [one for one in projects if one not in self._projects and self._asked.get(one, 0) < now]
+            unknown = unknown[:ASKED_AT_MOST]
+            self._asked |= dict.fromkeys(unknown, now + ASK_AGAIN_S)
+
+        def ask(project: int) -> None:
+            with suppress(LabelStudioApiError):
+                self._quick.backends(project)
+
+        with ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="find-connected") as pool:
+            list(pool.map(ask, unknown))
+
+
+def _labels_of(xml: str) -> tuple[str, ...]:
+    try:
+        controls = LabelingConfig.from_xml(xml).controls
+    except LabelingConfigError:
+        return ()
+    return tuple(dict.fromkeys(label for tag in controls for label in tag.labels))

@@ -1,0 +1,56 @@
+"""The process that works on one run of the server: `python -m sam_backend.bulk.run_worker FOLDER RUN`.
+
+It gives way to everything else on the machine, and ends when its standard input does, that is when the server ends. A
+worker that is killed leaves its run to be gone on with.
+"""
+
+import logging
+import os
+import sys
+import threading
+from pathlib import Path
+
+import cv2
+
+from sam_backend.bulk.run_store import RunStore
+from sam_backend.bulk.run_work import work_on
+from sam_backend.errors import BackendError
+from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.logs import configure_logs
+from sam_backend.settings import Settings
+from sam_model.weights.store import store_from_env
+
+logger = logging.getLogger(__name__)
+
+NICENESS = 19  # the lowest priority
+
+
+def main(folder: str, run_id: str) -> int:
+    """Work on the run until it ends, is paused or is cancelled."""
+    threading.Thread(target=_end_with_the_server, daemon=True).start()
+    os.nice(NICENESS)
+    cv2.setNumThreads(1)  # pictures go side by side already
+    settings = Settings.from_env()
+    configure_logs(settings.log_level)
+    try:
+        work_on(
+            RunStore(Path(folder)).get(run_id),
+            settings=settings,
+            access=LabelStudioAccess(settings.label_studio_url, settings.label_studio_api_key),
+            store=store_from_env(os.environ),
+        )
+    except BackendError as error:
+        logger.warning("run %s: %s", run_id, error)
+        return 1
+    return 0
+
+
+def _end_with_the_server() -> None:
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    code = main(*sys.argv[1:])
+    sys.stderr.flush()
+    os._exit(code)  # a stage that is still busy is not waited for

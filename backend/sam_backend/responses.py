@@ -1,0 +1,50 @@
+"""What all routes share: the parts of the service, JSON in and out, and the password."""
+
+import hmac
+from typing import Any
+
+import orjson
+from flask import Response, current_app, request
+
+from sam_backend.assembly import Service
+from sam_backend.errors import BadRequestError
+from sam_backend.settings import Settings
+
+
+def service() -> Service:
+    """The parts that this app was made of."""
+    found: Service = current_app.extensions["service"]
+    return found
+
+
+def json_response(value: object, status: int = 200) -> Response:
+    """`value` as JSON; numpy arrays become lists."""
+    return Response(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY), status, mimetype="application/json")
+
+
+def json_body() -> Any:
+    """The body of this request, read as JSON whatever its content type says.
+
+    Raises:
+        BadRequestError: it is no JSON.
+    """
+    try:
+        return orjson.loads(request.get_data(cache=False))
+    except orjson.JSONDecodeError as error:
+        raise BadRequestError(f"the body is not JSON: {error}") from None
+
+
+def refusal_without_password(settings: Settings) -> Response | None:
+    """401 for a caller without the password of the settings; None for one who has it, and where there is none."""
+    user, password = settings.basic_auth_user, settings.basic_auth_password
+    if user is None or password is None:
+        return None
+    given = request.authorization
+    if given is not None and given.type == "basic":
+        same_user = hmac.compare_digest((given.username or "").encode(), user.encode())
+        same_password = hmac.compare_digest((given.password or "").encode(), password.encode())
+        if same_user and same_password:
+            return None
+    response = json_response({"error": "this backend asks for a user name and a password"}, 401)
+    response.headers["WWW-Authenticate"] = 'Basic realm="label-studio-sam"'
+    return response
