@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sam_backend.demo.child_process import ChildProcess
 
+ACTION = Path(__file__).parents[2] / "label_studio_action"  # a Django app, beside our package
 FIRST_START_TIMEOUT_S = 600.0  # it makes its database first; 20 s here, minutes on a slow disk
 
 # What Label Studio reads from the environment (core/settings/base.py of 1.23.2), any name with or without LABEL_STUDIO_
@@ -51,6 +52,8 @@ def start_label_studio(program: Path, directory: Path, port: int, email: str, pa
     directory.mkdir(parents=True, exist_ok=True)
     environment = _without_foreign_settings(os.environ) | SETTINGS
     environment |= {
+        "PYTHONPATH": str(_folder_with_action(directory.absolute())),  # "Pre-annotate with SAM…" in the Data Manager
+        "DJANGO_SETTINGS_MODULE": "label_studio_action.settings",
         "LABEL_STUDIO_HOST": label_studio_url(port),
         "LABEL_STUDIO_BASE_DATA_DIR": str(directory.absolute()),
         "LABEL_STUDIO_DATABASE_NAME": str(directory.absolute() / "label_studio.sqlite3"),
@@ -59,6 +62,17 @@ def start_label_studio(program: Path, directory: Path, port: int, email: str, pa
     }
     command = [str(program), "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(port)]
     return ChildProcess("Label Studio", command, environment, log)
+
+
+def _folder_with_action(directory: Path) -> Path:
+    """A folder with nothing but the app in it: Label Studio must not see our own packages beside its own."""
+    folder = directory / "apps"
+    folder.mkdir(exist_ok=True)
+    link = folder / ACTION.name
+    if not link.is_symlink() or link.readlink() != ACTION:
+        link.unlink(missing_ok=True)
+        link.symlink_to(ACTION, target_is_directory=True)
+    return folder
 
 
 def label_studio_url(port: int) -> str:

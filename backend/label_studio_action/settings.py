@@ -1,0 +1,6 @@
+"""Label Studio's own settings with one app more. Source: label-studio 1.23.2, server.py and core/settings."""
+
+from label_studio.core.settings.base import *  # first: the second module builds on it
+from label_studio.core.settings.label_studio import *
+
+INSTALLED_APPS += ["label_studio_action"]
