@@ -7,6 +7,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from sam_backend.assembly import Service
 from sam_backend.errors import BackendError
+from sam_backend.pages.pages import pages
 from sam_backend.responses import json_response, refusal_without_password
 from sam_backend.routes import routes
 from sam_backend.run_routes import run_routes
@@ -22,6 +23,7 @@ def create_app(service: Service) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = service.settings.max_body_mib * MIB
     app.register_blueprint(routes)
     app.register_blueprint(run_routes)
+    app.register_blueprint(pages)
     app.register_error_handler(BackendError, _backend_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unforeseen_error)

@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 routes = Blueprint("label_studio", __name__)
 
 
-@routes.get("/")
 @routes.get("/health")
 def health() -> Response:
     """Alive, and which model answers: at once, whatever the model does."""

@@ -134,3 +134,10 @@ def test_the_same_question_finds_its_unfinished_run_and_another_does_not(store: 
     assert found.id == run.id
     assert store.unfinished(RunConfiguration(1)) is None
     assert store.unfinished_of_project(2) is None
+
+
+def test_a_file_that_is_no_run_hides_no_run(store: RunStore, tmp_path: Path) -> None:
+    run = store.create(RunConfiguration(1))
+    (tmp_path / "runs" / "261124-000000.sqlite3").write_bytes(b"no database")
+
+    assert [one.id for one in store.runs()] == [run.id]

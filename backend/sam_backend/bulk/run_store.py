@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ from sam_backend.bulk.run_mark import new_run_id
 from sam_backend.bulk.run_progress import ENDED, RunCounts, RunProgress
 from sam_backend.errors import BackendError
 
-WISHES = ("go", "pause", "cancel", "undo")
+logger = logging.getLogger(__name__)
 
 
 class UnknownRunError(BackendError):
@@ -200,7 +201,7 @@ class RunStore:
 
     def runs(self) -> list[Run]:
         """All runs, the newest first."""
-        found = [Run(path) for path in self._paths()]
+        found = [run for path in self._paths() if (run := _readable(path)) is not None]
         return sorted(found, key=lambda run: -run.created_at)
 
     def get(self, run_id: str) -> Run:
@@ -228,6 +229,15 @@ class RunStore:
             return [path for path in self._folder.glob("*.sqlite3") if os.access(path, os.R_OK | os.W_OK)]
         except OSError as error:
             raise RunStoreError(f"runs cannot be read: {_reason(error)}; SAM_RUNS_DIR names another folder") from error
+
+
+def _readable(path: Path) -> Run | None:
+    """The run in a file; None where it is none, which must not hide the others."""
+    try:
+        return Run(path)
+    except (sqlite3.Error, IndexError, TypeError, ValueError, BackendError) as error:
+        logger.debug("%s is no run of this version: %s", path.name, error)
+        return None
 
 
 def _is_unfinished(run: Run) -> bool:

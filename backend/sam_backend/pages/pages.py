@@ -5,10 +5,10 @@ addresses in it are relative, so that it works behind a path prefix; nothing is 
 content security policy says so.
 """
 
-from flask import Blueprint, Response, current_app, make_response, render_template, request
+from flask import Blueprint, Response, make_response, render_template, request
 
-from sam_backend.assembly import Service
-from sam_backend.bulk.configuration import POLICIES, SHAPES
+from sam_backend.bulk.configuration import SHAPES
+from sam_backend.responses import service
 from sam_backend.routes import health
 
 SECURITY_POLICY = (
@@ -24,13 +24,12 @@ def page() -> Response:
     """The page for browsers; what /health says for programs."""
     if request.accept_mimetypes.best_match(["application/json", "text/html"]) != "text/html":
         return health()
-    service: Service = current_app.extensions["service"]
+    parts = service()
     response = make_response(
         render_template(
             "page.html",
-            model=service.model,
-            label_studio_url=service.access.url,
-            policies=POLICIES,
+            model=parts.model,
+            label_studio_url=parts.access.url,
             shapes=SHAPES,
         )
     )

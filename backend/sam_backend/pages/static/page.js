@@ -204,7 +204,7 @@ async function fillForm() {
   const order = names => [...names].sort((a, b) => present(b) - present(a));
   const words = name => (DETECTOR_WORDS[name] || name) + (present(name) ? "" : " (to be downloaded)");
   options(form.detector, order(status.detectors).map(name => [name, words(name)]), "classical");
-  options(form.model, [["auto", `as for clicks (${status.model.name})`], ...status.models.map(name => [name, name])], "auto");
+  options(form.model, [["auto", `as for clicks (${status.model.name})`], ...status.models.filter(name => name !== "auto").map(name => [name, words(name)])], "auto");
   try {
     const {projects} = await ask("api/projects");
     const pairs = projects.map(one => [String(one.id), `${one.title} (${count(one.tasks, "task")})`]);
