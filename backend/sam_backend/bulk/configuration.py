@@ -71,6 +71,7 @@ class RunConfiguration:
     filter: TaskFilter = TaskFilter()
     engine: str = "local"  # one of ENGINES
     ray_address: str | None = None  # None: a Ray of our own on this machine
+    ray_workers: int | None = None  # None: one a GPU, or one a CPU but for one that stays free
     show: bool = False  # make the run's predictions the ones that people see (project.model_version)
 
     @classmethod
@@ -110,6 +111,8 @@ class RunConfiguration:
             taken["filter"] = TaskFilter.from_json(given["filter"])
         if given.get("ray_address") is not None:
             taken["ray_address"] = optional_text(given["ray_address"], "ray_address")
+        if given.get("ray_workers") is not None:
+            taken["ray_workers"] = whole_number(given["ray_workers"], "ray_workers", 1, 10_000)
         if given.get("show") is not None:
             taken["show"] = _yes_or_no(given["show"], "show")
         return cls(**taken)

@@ -50,7 +50,7 @@ class Preannotator:
         self.version, self.run_id = version, run_id
         self.mapping, self.report = mapping, mapping.report
         self._fetcher, self._finder = fetcher, finder
-        self._max_pixels, self._credentials = max_pixels, credentials or Credentials()
+        self._max_pixels, self.credentials = max_pixels, credentials or Credentials()
 
     def preannotate(self, task: BulkTask) -> Outcome:
         """The task's prediction, or what is wrong with it: a task that fails stops no other."""
@@ -87,7 +87,7 @@ class Preannotator:
                 yield page, image, one
 
     def _fetch(self, task: BulkTask, address: str) -> bytes:
-        given = self._credentials
+        given = self.credentials
         return self._fetcher.fetch(address, task.id, self.mapping.configuration.project, given.login, given.password)
 
     def _decoded(self, picture: Image | bytes) -> Image:

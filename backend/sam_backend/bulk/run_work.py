@@ -15,7 +15,7 @@ from sam_backend.bulk.run_progress import RunProgress
 from sam_backend.bulk.run_store import Run
 from sam_backend.bulk.task_source import TaskSource
 from sam_backend.bulk.undo import undo_run
-from sam_backend.errors import BackendError
+from sam_backend.errors import BackendError, BadRequestError
 from sam_backend.images.fetch import ImageFetcher, fetch_limits
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.label_studio.api import LabelStudioApi, LabelStudioApiError
@@ -178,6 +178,25 @@ class _Work:
             self.patience.call(lambda: show_predictions_of(self.api, configuration.project, preannotator.version))
 
     def _executor(self, preannotator: Preannotator) -> Executor:
+        if self.run.configuration.engine == "ray":
+            return self._ray_executor(preannotator)
         segmenter = preannotator.version.rpartition("+")[2]  # PyTorch works with all cores by itself
         is_classical = segmenter.startswith("classical")
         return LocalExecutor(preannotator, compute_threads=(os.cpu_count() or 1) if is_classical else 1)
+
+    def _ray_executor(self, preannotator: Preannotator) -> Executor:
+        try:
+            from sam_backend.bulk.ray_executor import RayExecutor, WorkerOrder  # takes a moment to import
+        except ImportError:
+            raise BadRequestError("engine='ray' needs the package ray: pip install 'label-studio-sam[ray]'") from None
+        told = self.access.child_environment()
+        order = WorkerOrder(
+            self.run.configuration,
+            str(self.run.ledger.run()["labeling_config"]),
+            self.run.id,
+            self.settings,
+            told.get("LABEL_STUDIO_URL"),
+            told.get("LABEL_STUDIO_API_KEY"),
+            preannotator.credentials,
+        )
+        return RayExecutor(order)

@@ -65,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--out", type=Path, default=Path("dry-run"), metavar="DIR", help="(default %(default)s)")
     run.add_argument("--engine", metavar="ENGINE", help="local or ray (default local)")
     run.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster (default: one on this machine)")
+    run.add_argument("--workers", type=int, metavar="N", help="of Ray (default: one a GPU, or the CPUs but one)")
     run.add_argument(
         "--json", action="store_true", help="the result as JSON on standard output, and nothing else there"
     )
@@ -236,6 +237,7 @@ def _configuration(args: argparse.Namespace) -> "RunConfiguration":
         "filter": {name: value for name, value in wanted.items() if value is not None},
         "engine": args.engine,
         "ray_address": args.address,
+        "ray_workers": args.workers,
         "show": args.show,
     }
     return RunConfiguration.from_json({name: value for name, value in given.items() if value is not None})

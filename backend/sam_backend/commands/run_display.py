@@ -93,5 +93,5 @@ def print_table(runs: "Sequence[Run]") -> None:
 
 
 def _models(run: "Run") -> str:
-    asked = run.configuration
-    return f"{asked.detector} + {asked.model}"
+    asked, named = run.configuration, run.progress().model_version.split(" ")[1:-1]
+    return " ".join(named).replace("+", " + ") or f"{asked.detector} + {asked.model}"

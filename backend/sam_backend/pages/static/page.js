@@ -109,8 +109,7 @@ function newItem(id) {
 function fillItem(item, run) {
   const {counts} = run;
   const done = counts.written + counts.skipped + counts.failed;
-  const asked = run.configuration;
-  $(".title", item).textContent = `${run.project_title || "Project " + run.project}: ${asked.detector} + ${asked.model}`;
+  $(".title", item).textContent = `${run.project_title || "Project " + run.project}: ${models(run)}`;
   $(".badge", item).textContent = run.state;
   $(".badge", item).dataset.state = run.state;
   $(".id", item).textContent = run.id;
@@ -131,6 +130,11 @@ function fillItem(item, run) {
     buttons.dataset.actions = actions.join();
     buttons.replaceChildren(...actions.map(action => actionButton(run, action)));
   }
+}
+
+function models(run) {
+  const named = run.model_version.split(" ").slice(1, -1).join(" ");  // "label-studio-sam yolov8n+sam_b 1a2b3c4d"
+  return named.replace("+", " + ") || `${run.configuration.detector} + ${run.configuration.model}`;
 }
 
 function numbers(run, done) {
