@@ -46,6 +46,7 @@ class Store:
     dropped_tasks: set[int] = field(default_factory=set)  # their predictions are dropped as invalid
     keeps_regions: bool = True
     is_allowed: bool = True
+    extra_params: Any = None  # of the connected model
     imports: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
     next_id: int = 1
@@ -80,6 +81,12 @@ class _Handler(BaseHTTPRequestHandler):
         with self.store.lock:
             if self.headers.get("Authorization") != f"Token {TOKEN}" or not self.store.is_allowed:
                 self._answer(401, {"detail": "Invalid token."})
+            elif parts.path == "/api/projects/":
+                self._answer(200, {"count": 1, "results": [self._project()]})
+            elif parts.path == "/api/current-user/whoami":
+                self._answer(200, {"id": 1})
+            elif parts.path == "/api/ml/":
+                self._answer(200, [{"id": 1, "title": "", "url": "", "extra_params": self.store.extra_params}])
             elif parts.path == "/api/projects/1/":
                 self._answer(200, self._project())
             elif parts.path == "/api/tasks/":

@@ -1,0 +1,359 @@
+"""Runs over HTTP: the real service and its worker processes, beside a fake Label Studio."""
+
+import base64
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sam_testing.backend_program import BackendProgram
+from sam_testing.fake_label_studio import CONFIG, TOKEN, Store, disc_picture, fake_label_studio
+from sam_testing.label_studio import predict_request
+from sam_testing.service import SamService
+
+EVERYTHING = {"project": 1, "detector": "everything", "label_map": {"object": "face"}}
+PLAN = {name: value for name, value in EVERYTHING.items() if name != "project"}
+
+
+@dataclass
+class House:
+    """A fake Label Studio and the service beside it."""
+
+    store: Store
+    backend: BackendProgram
+
+    def start(self, **asked: Any) -> str:
+        status, answer = self.backend.ask("/api/runs", {**EVERYTHING, **asked})
+        assert status == 202, answer
+        run_id: str = answer["run"]["id"]
+        return run_id
+
+    def runs(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.backend.ask("/api/runs")[1]["runs"]
+        return found
+
+    def setup(self, extra_params: object) -> str:
+        body = {"project": "1.5", "schema": CONFIG, "hostname": "", "access_token": "", "extra_params": extra_params}
+        version: str = self.backend.ask("/setup", body)[1]["model_version"]
+        return version
+
+    def predict(self, *ids: int, predictions: Any = ()) -> list[Any]:
+        tasks = [{"id": one, "data": {"image": disc_picture()}, "predictions": list(predictions)} for one in ids]
+        results: list[Any] = self.backend.ask("/predict", predict_request(None, CONFIG, tasks=tasks))[1]["results"]
+        return results
+
+    def predictions(self) -> dict[int, int]:
+        return {task: len(found) for task, found in self.store.predictions.items() if found}
+
+
+@pytest.fixture
+def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
+    """`indirect` parameters are settings."""
+    store = Store()
+    settings = getattr(request, "param", {})
+    with fake_label_studio(store) as url:
+        known = {"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": TOKEN, "SAM_RUNS_DIR": str(tmp_path / "runs")}
+        backend = BackendProgram(tmp_path / "backend.log", **{**known, **settings})
+        try:
+            yield House(store, backend)
+        finally:
+            backend.stop()
+
+
+def test_a_run_writes_a_prediction_for_every_task_and_undo_removes_them(house: House) -> None:
+    house.store.add_tasks(5)
+
+    run_id = house.start()
+    run = house.backend.wait_for(run_id, "finished", "failed")
+
+    assert (run["state"], run["message"]) == ("finished", "")
+    assert run["counts"] | {"objects": 0} == {
+        "total": 5, "written": 5, "skipped": 0, "failed": 0, "empty": 0, "objects": 0, "undone": 0
+    }  # fmt: skip
+    assert run["labels"].keys() == {"face"}
+    assert run["model_version"].startswith("label-studio-sam everything+classical ")
+    assert run["project_title"] == "Fake"
+    assert house.predictions() == dict.fromkeys(range(1, 6), 1)
+
+    assert house.backend.ask(f"/api/runs/{run_id}/undo", {})[0] == 202
+    assert house.backend.wait_for(run_id, "undone", "failed")["counts"]["undone"] == 5
+    assert house.predictions() == {}
+
+
+def test_a_run_is_cancelled_within_two_seconds_and_its_project_is_free_again(house: House) -> None:
+    house.store.add_tasks(3000)
+    run_id = house.start()
+    house.backend.wait_until(lambda: house.runs()[0]["counts"]["written"] > 0)
+
+    refused, answer = house.backend.ask("/api/runs", EVERYTHING)
+    asked_at = time.monotonic()
+    house.backend.ask(f"/api/runs/{run_id}/cancel", {})
+    house.backend.wait_for(run_id, "cancelled", timeout_s=10)
+    took_s = time.monotonic() - asked_at
+
+    assert refused == 409
+    assert f"run {run_id} of project 1 is running" in answer["error"]
+    assert took_s < 2
+    second = house.start()
+    house.backend.ask(f"/api/runs/{second}/cancel", {})
+    house.backend.wait_for(second, "cancelled", timeout_s=10)
+
+
+def test_a_run_that_is_paused_while_its_worker_starts_stays_paused(house: House) -> None:
+    house.store.add_tasks(60)
+    run_id = house.start()
+
+    house.backend.ask(f"/api/runs/{run_id}/pause", {})
+    time.sleep(4)  # more than a worker takes to start
+
+    assert house.backend.ask(f"/api/runs/{run_id}")[1]["run"]["state"] == "paused"
+    assert house.backend.ask(f"/api/runs/{run_id}/resume", {})[0] == 202
+    assert house.backend.wait_for(run_id, "finished", "failed")["counts"]["written"] == 60
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_goes_on_by_itself_after_the_service_was_ended(house: House, number: signal.Signals) -> None:
+    house.store.add_tasks(120)
+    run_id = house.start()
+    house.backend.wait_until(lambda: 0 < house.runs()[0]["counts"]["written"] < 120)
+
+    worker = _only_child(house.backend.process.pid)  # gunicorn's, the one that holds the run's process
+    house.backend.stop(number)
+    if number == signal.SIGKILL:
+        os.kill(worker, number)
+    time.sleep(1)
+    written = len(house.predictions())
+    time.sleep(1)
+    still_written = len(house.predictions())
+    house.backend.start()
+    run = house.backend.wait_for(run_id, "finished", "failed")
+
+    assert still_written == written < 120  # nobody works on it meanwhile
+    assert run["counts"]["written"] == 120
+    assert house.predictions() == dict.fromkeys(range(1, 121), 1)
+
+
+def _only_child(pid: int) -> int:
+    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(child)
+
+
+def test_failed_tasks_are_listed_and_only_they_are_tried_again(house: House) -> None:
+    house.store.add_tasks(3)
+    house.store.tasks[2] = {"image": "data:image/png;base64,AAAA"}
+    run_id = house.start()
+    assert house.backend.wait_for(run_id, "finished", "failed")["counts"]["failed"] == 1
+
+    (failure,) = house.backend.ask(f"/api/runs/{run_id}")[1]["failures"]
+    house.store.tasks[2] = house.store.tasks[1]
+    house.backend.ask(f"/api/runs/{run_id}/retry", {})
+    house.backend.wait_until(lambda: house.runs()[0]["counts"]["written"] == 3)
+
+    assert failure["task"] == 2
+    assert "picture" in failure["error"] or "image" in failure["error"]
+    house.backend.wait_for(run_id, "finished")
+    assert house.backend.ask(f"/api/runs/{run_id}/retry", {}) == (409, {"error": f"run {run_id} has no failed task"})
+    assert house.predictions() == {1: 1, 2: 1, 3: 1}
+
+
+def test_a_preview_shows_pictures_and_writes_nothing(house: House) -> None:
+    house.store.add_tasks(6)
+
+    status, answer = house.backend.ask("/api/runs/preview", {**EVERYTHING, "tasks": 2})
+
+    assert status == 200
+    assert [one["task"] for one in answer["pictures"]] == [1, 4]
+    assert answer["pictures"][0]["picture"].startswith("data:image/")
+    assert answer["estimate"]["tasks"] == 6
+    assert house.predictions() == {}
+    assert house.runs() == []
+
+
+def test_the_mapping_tells_which_classes_become_what(house: House) -> None:
+    house.store.add_tasks(2)
+
+    status, answer = house.backend.ask("/api/runs/mapping", {"project": 1, "detector": "classical"})
+
+    assert (status, answer["tasks"]) == (200, 2)
+    assert answer["mapping"]["mapped"] == {"person": "person", "face": "face"}
+
+
+def test_projects_and_status_are_told(house: House) -> None:
+    house.store.add_tasks(2)
+    unknown = house.backend.ask("/api/projects")[1]["projects"]
+    house.setup(None)
+
+    assert unknown == [{"id": 1, "title": "Fake", "tasks": 2, "labels": ["person", "face"], "has_this_backend": False}]
+    assert house.backend.ask("/api/projects")[1]["projects"][0]["has_this_backend"]
+    status = house.backend.ask("/api/status")[1]
+    assert status["model"]["name"] == "classical"
+    assert status["label_studio"]["is_reachable"]
+    assert {"everything", "boxes", "classical", "yolov8x"} <= set(status["detectors"])
+    assert TOKEN not in str(status)
+
+
+def test_start_training_runs_what_the_models_extra_parameters_describe(house: House) -> None:
+    house.store.add_tasks(3)
+    house.store.extra_params = PLAN  # the service has not seen POST /setup since its start
+
+    began = time.monotonic()
+    status, _ = house.backend.ask("/webhook", {"action": "START_TRAINING", "project": {"id": 1}})
+    took_s = time.monotonic() - began
+    house.backend.wait_until(lambda: bool(house.runs()) and house.runs()[0]["state"] == "finished")
+
+    assert status == 201
+    assert took_s < 1
+    assert house.predictions() == {1: 1, 2: 1, 3: 1}
+    assert house.runs()[0]["configuration"]["detector"] == "everything"
+
+
+def test_wrong_extra_parameters_are_told_by_the_list_of_runs(house: House) -> None:
+    house.setup({"detektor": "yolov8x"})
+
+    house.backend.ask("/webhook", {"action": "START_TRAINING", "project": {"id": 1}})
+    house.backend.wait_until(lambda: bool(house.runs()))
+    house.backend.wait_until(lambda: house.runs()[0]["state"] == "failed")
+
+    assert "unknown field 'detektor'" in house.runs()[0]["message"]
+
+
+@pytest.mark.parametrize("house", [{"SAM_BASIC_AUTH_USER": "u", "SAM_BASIC_AUTH_PASSWORD": "p"}], indirect=True)
+def test_with_a_password_training_and_runs_need_it_and_events_do_not(house: House) -> None:
+    password = {"Authorization": "Basic " + base64.b64encode(b"u:p").decode()}
+    training = {"action": "START_TRAINING", "project": {"id": 1}}
+
+    assert house.backend.ask("/webhook", training)[0] == 401
+    assert house.backend.ask("/webhook", training, **password)[0] == 201
+    assert house.backend.ask("/webhook", {"action": "ANNOTATION_CREATED"})[0] == 201
+    for path in ("/api/runs", "/api/status", "/api/projects"):
+        assert house.backend.ask(path)[0] == 401, path
+    assert house.backend.ask("/api/runs", EVERYTHING)[0] == 401
+
+
+@pytest.mark.parametrize("house", [{"SAM_PREANNOTATE_ON_IMPORT": "true"}], indirect=True)
+def test_imports_in_a_row_become_one_run_of_the_imported_tasks(house: House) -> None:
+    house.store.add_tasks(9)
+    house.setup(PLAN)
+
+    for ids in ([2, 3], [5], [7, 3]):
+        event = {"action": "TASKS_CREATED", "project": {"id": 1}, "tasks": [{"id": one} for one in ids]}
+        assert house.backend.ask("/webhook", event)[0] == 201
+    house.backend.wait_until(lambda: bool(house.runs()) and house.runs()[0]["state"] == "finished")
+
+    assert house.predictions() == {2: 1, 3: 1, 5: 1, 7: 1}
+    assert len(house.runs()) == 1
+
+
+def test_imports_start_nothing_unless_that_was_asked_for(house: House) -> None:
+    house.setup(PLAN)
+
+    house.backend.ask("/webhook", {"action": "TASKS_CREATED", "project": {"id": 1}, "tasks": [{"id": 1}]})
+    time.sleep(4)
+
+    assert house.runs() == []
+
+
+def test_tasks_are_predicted_with_the_version_that_setup_told(house: House) -> None:
+    without = house.setup(None)
+    assert house.predict(1, 2) == [[], []]
+
+    version = house.setup(PLAN)
+    results = house.predict(1, 2)
+
+    assert version != without
+    assert [one["model_version"] for one in results] == [version, version]
+    assert all(one["result"] for one in results)
+    assert [one["task"] for one in results] == [1, 2]
+    assert house.predict(3, predictions=[{"model_version": version}]) == [[]]
+    assert house.runs() == []
+
+
+def test_the_second_of_two_equal_requests_for_an_opened_task_gets_nothing(house: House) -> None:
+    house.setup(PLAN)
+
+    first, second = house.predict(1), house.predict(1)
+
+    assert first[0]["result"]
+    assert second == [[]]
+
+
+@pytest.mark.parametrize("house", [{"SAM_BATCH_DEADLINE_S": "0.1"}], indirect=True)
+def test_what_is_not_ready_in_time_is_written_by_a_run(house: House) -> None:
+    ids = house.store.add_tasks(40)
+    version = house.setup(PLAN)
+
+    results = house.predict(*ids)
+    late = [task for task, one in zip(ids, results, strict=True) if not one]
+    house.backend.wait_until(lambda: bool(house.runs()) and house.runs()[0]["state"] == "finished")
+
+    assert len(results) == 40
+    assert late
+    assert house.predictions() == dict.fromkeys(late, 1)
+    assert house.runs()[0]["model_version"] == version
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "complaint"),
+    [
+        ("/api/runs", {}, 400, "project must be a number, not None"),
+        ("/api/runs", {"project": 1, "detector": "best.pt"}, 400, "detector='best.pt' is not one of"),
+        ("/api/runs", {"project": 1, "model": "/etc/passwd"}, 400, "model='/etc/passwd' is not one of auto"),
+        ("/api/runs", {"project": 1, "ray_address": "evil:6379"}, 400, "ray_address is for the command line only"),
+        ("/api/runs", {"project": 1, "policy": "replace"}, 400, "policy='replace' is not one of skip"),
+        ("/api/runs", {"project": 1, "filter": {"ids": []}}, 400, "filter.ids is empty"),
+        ("/api/runs", [], 400, "the body must be a JSON object"),
+        ("/api/runs/preview", {"project": 1, "tasks": 9}, 400, "tasks=9 is not between 1 and 8"),
+        ("/api/runs/nowhere/cancel", {}, 404, "there is no run 'nowhere'"),
+    ],
+)
+def test_bad_input_gets_its_status_and_names_field_and_value(
+    path: str, body: object, status: int, complaint: str
+) -> None:
+    response = SamService().client.post(path, json=body)
+
+    assert response.status_code == status
+    assert complaint in response.get_json()["error"]
+
+
+def test_a_post_without_the_content_type_of_json_is_refused() -> None:
+    response = SamService().client.post("/api/runs", data='{"project": 1}', content_type="text/plain")
+
+    assert response.status_code == 415
+    assert "application/json" in response.get_json()["error"]
+
+
+def test_without_a_token_a_run_is_refused_with_the_way_out() -> None:
+    response = SamService().client.post("/api/runs", json={"project": 1, "model": "classical"})
+
+    assert response.status_code == 502
+    assert "create a personal access token" in response.get_json()["error"]
+
+
+@pytest.mark.parametrize("trouble", ["project", "token", "config"])
+def test_what_label_studio_refuses_is_told_as_it_is(house: House, trouble: str) -> None:
+    if trouble == "token":
+        house.store.is_allowed = False
+    if trouble == "config":
+        house.store.config = "<View><Text name='t' value='$t'/></View>"
+
+    status, answer = house.backend.ask("/api/runs", {**EVERYTHING, "project": 2 if trouble == "project" else 1})
+
+    expected = {"project": (404, "project 2 is not there"), "token": (502, "refused the legacy token")}
+    wanted, complaint = expected.get(trouble, (400, "no <Image>"))
+    assert status == wanted
+    assert complaint in answer["error"]
+
+
+@pytest.mark.parametrize("house", [{"SAM_RUNS_DIR": "/proc/nowhere"}], indirect=True)
+def test_a_folder_that_cannot_be_written_to_stops_runs_only(house: House) -> None:
+    status, answer = house.backend.ask("/api/runs", EVERYTHING)
+
+    assert status == 503
+    assert "SAM_RUNS_DIR" in answer["error"]
+    assert house.backend.ask("/health")[0] == 200
+    assert house.predict(1) == [[]]
