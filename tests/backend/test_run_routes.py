@@ -17,6 +17,7 @@ from sam_testing.label_studio import predict_request
 from sam_testing.service import SamService
 
 EVERYTHING = {"project": 1, "detector": "everything", "label_map": {"object": "face"}}
+QUICK = {"detector": "boxes", "label_map": {}}  # tasks without boxes: an empty prediction each, at no cost
 PLAN = {name: value for name, value in EVERYTHING.items() if name != "project"}
 
 
@@ -87,7 +88,7 @@ def test_a_run_writes_a_prediction_for_every_task_and_undo_removes_them(house: H
 
 def test_a_run_is_cancelled_within_two_seconds_and_its_project_is_free_again(house: House) -> None:
     house.store.add_tasks(3000)
-    run_id = house.start()
+    run_id = house.start(**QUICK)
     house.backend.wait_until(lambda: house.runs()[0]["counts"]["written"] > 0)
 
     refused, answer = house.backend.ask("/api/runs", EVERYTHING)
@@ -99,14 +100,14 @@ def test_a_run_is_cancelled_within_two_seconds_and_its_project_is_free_again(hou
     assert refused == 409
     assert f"run {run_id} of project 1 is running" in answer["error"]
     assert took_s < 2
-    second = house.start()
+    second = house.start(**QUICK)
     house.backend.ask(f"/api/runs/{second}/cancel", {})
     house.backend.wait_for(second, "cancelled", timeout_s=10)
 
 
 def test_a_run_that_is_paused_while_its_worker_starts_stays_paused(house: House) -> None:
     house.store.add_tasks(60)
-    run_id = house.start()
+    run_id = house.start(**QUICK)
 
     house.backend.ask(f"/api/runs/{run_id}/pause", {})
     time.sleep(4)  # more than a worker takes to start
@@ -118,9 +119,9 @@ def test_a_run_that_is_paused_while_its_worker_starts_stays_paused(house: House)
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_run_goes_on_by_itself_after_the_service_was_ended(house: House, number: signal.Signals) -> None:
-    house.store.add_tasks(120)
-    run_id = house.start()
-    house.backend.wait_until(lambda: 0 < house.runs()[0]["counts"]["written"] < 120)
+    house.store.add_tasks(2000)
+    run_id = house.start(**QUICK)
+    house.backend.wait_until(lambda: 0 < house.runs()[0]["counts"]["written"] < 2000)
 
     worker = _only_child(house.backend.process.pid)  # gunicorn's, the one that holds the run's process
     house.backend.stop(number)
@@ -133,9 +134,9 @@ def test_a_run_goes_on_by_itself_after_the_service_was_ended(house: House, numbe
     house.backend.start()
     run = house.backend.wait_for(run_id, "finished", "failed")
 
-    assert still_written == written < 120  # nobody works on it meanwhile
-    assert run["counts"]["written"] == 120
-    assert house.predictions() == dict.fromkeys(range(1, 121), 1)
+    assert still_written == written < 2000  # nobody works on it meanwhile
+    assert run["counts"]["written"] == 2000
+    assert house.predictions() == dict.fromkeys(range(1, 2001), 1)
 
 
 def _only_child(pid: int) -> int:
