@@ -199,7 +199,7 @@ def services(
         label_studio.wait_for(f"{url}/health", 180, lambda waited_s: None)
         token = create_personal_access_token(url, login.email, login.password)
         backend_port = free_port(0)
-        settings = {"SAM_MODEL": "classical"}
+        settings = {"SAM_MODEL": "classical", "SAM_RUNS_DIR": str(directory / "runs")}
         backend = programs.enter_context(start_backend(backend_port, url, token, logs[1], settings))
         backend.wait_for(f"{backend_url(backend_port)}/health", 60, lambda waited_s: None)
         yield Services(url, login, token, backend_url(backend_port), LabelStudioApi(LabelStudioAccess(url, token)))

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from sam_backend.demo.backend_process import START_TIMEOUT_S, backend_url, start_backend
+from sam_backend.demo.bulk_run import RunFailedError, preannotate
 from sam_backend.demo.child_process import ChildProcess, ProgramFailedError, free_port
 from sam_backend.demo.label_studio_process import (
     FIRST_START_TIMEOUT_S,
@@ -54,6 +55,7 @@ FAILURES = (
     LabelStudioApiError,
     BackendError,
     WrongMaskError,
+    RunFailedError,
     OSError,
 )
 
@@ -99,7 +101,8 @@ def _bring_up(
     url, login, label_studio = _label_studio(programs, directory, free_port(label_studio_port), say)
     port = free_port(backend_port)
     say(f"backend: starting at {backend_url(port)}")
-    backend = programs.enter_context(start_backend(port, url, login.api_key, directory / "backend.log"))
+    runs = {"SAM_RUNS_DIR": str((directory / "runs").absolute())}
+    backend = programs.enter_context(start_backend(port, url, login.api_key, directory / "backend.log", runs))
     programs.callback(_ignore_signals)  # the first to run at the end: stopping is not interrupted
     backend.wait_for(f"{backend_url(port)}/ready", START_TIMEOUT_S, _signs_of_life(say))
 
@@ -107,8 +110,9 @@ def _bring_up(
     project = _project(api, files, say)
     backend_id = _connect(api, project, backend_url(port), say)
     _check_one_click(api, project, backend_id, directory / "click.png", say)
+    preannotate(project.id, backend_url(port), say)
     if not exit_after_check:
-        for line in _welcome(f"{url}/projects/{project.id}/data", login):
+        for line in _welcome(f"{url}/projects/{project.id}/data", backend_url(port), login):
             say(line)
         _stay_up(label_studio, backend)
 
@@ -175,12 +179,13 @@ def _check_one_click(api: LabelStudioApi, project: Project, backend: int, drawin
     )
 
 
-def _welcome(url: str, login: Login) -> list[str]:
+def _welcome(url: str, page: str, login: Login) -> list[str]:
     return [
         "",
         f"  Label Studio  {url}",
         f"  login         {login.email}",
         f"  password      {login.password}",
+        f"  runs          {page}/",
         "",
         "  Open a photograph, switch Auto-Annotation on (below it), take the pink tool (on its right; it holds points",
         "  and rectangles), choose a label and click on something. Alt+click marks what does not belong to it;",
