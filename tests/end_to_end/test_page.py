@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
-
 from tests.end_to_end.conftest import Editor, Services
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(280)]
@@ -73,7 +72,6 @@ def test_the_data_managers_menu_starts_a_run(editor: Editor, services: Services)
     page.locator("input[type=checkbox]").first.check(force=True)
     page.get_by_text("1 Task", exact=True).first.click()
     page.get_by_text("Pre-annotate with SAM").click()
-    fields = page.locator("form")
     page.locator("input[name=label_map]").fill("face=Person")
     picture(page, "action.png")
     with page.expect_response(lambda response: "id=preannotate_with_sam" in response.url) as answered:

@@ -1,0 +1,77 @@
+import pytest
+
+from sam_backend.bulk.configuration import RunConfiguration
+from sam_backend.bulk.run_mark import (
+    is_of_run,
+    is_ours,
+    model_version,
+    new_run_id,
+    region_id,
+    score_without_regions,
+)
+from sam_backend.bulk.task_source import sampled_in
+from sam_backend.errors import BadRequestError
+
+
+def test_what_is_written_is_read_back_and_equal_questions_have_equal_digests() -> None:
+    asked = {
+        "project": 3,
+        "detector": "yolov8n",
+        "label_thresholds": {"Cat": 0.5},
+        "filter": {"ids": [4, 5], "state": "labeled", "sample": 1},
+        "policy": "add",
+        "show": True,
+    }
+
+    found = RunConfiguration.from_json(asked)
+
+    assert RunConfiguration.from_json(found.to_json()) == found
+    assert RunConfiguration.from_json(found.to_json()).digest == found.digest
+    assert RunConfiguration(3).digest != RunConfiguration(4).digest
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({}, "project"),
+        ({"project": "3"}, "project"),
+        ({"project": 3, "colour": 1}, "unknown field 'colour'"),
+        ({"project": 3, "score_threshold": 2}, "score_threshold"),
+        ({"project": 3, "policy": "replace"}, "policy='replace' is not one of skip, replace-own, add"),
+        ({"project": 3, "label_map": {"a": 1}}, "label_map.a"),
+        ({"project": 3, "filter": {"ids": []}}, "filter.ids is empty"),
+        ({"project": 3, "filter": {"ids": [0]}}, r"filter.ids\[0\]"),
+        ({"project": 3, "filter": {"state": "done"}}, "filter.state='done'"),
+        ({"project": 3, "show": 1}, "show=1 is neither true nor false"),
+    ],
+)
+def test_a_field_that_cannot_be_used_is_named_with_its_value(wrong: dict[str, object], words: str) -> None:
+    with pytest.raises(BadRequestError, match=words):
+        RunConfiguration.from_json(wrong)
+
+
+def test_a_prediction_is_known_as_its_runs_and_no_other() -> None:
+    one, other = "261124-4f3a9c", "261124-4f3a9d"
+    version = model_version("yolov8n", "sam_b", "0123456789abcdef")
+    full = {"model_version": version, "result": [{"id": region_id(one, 7, 0)}], "score": 0.5}
+    empty = {"model_version": version, "result": [], "score": score_without_regions(one)}
+
+    assert version == "label-studio-sam yolov8n+sam_b 01234567"
+    assert is_of_run(full, one)
+    assert not is_of_run(full, other)
+    assert is_of_run(empty, one)
+    assert not is_of_run(empty, other)
+    assert 0 <= score_without_regions("261124-ffffff") < 0.00002
+    assert is_ours(full)
+    assert not is_ours({**full, "model_version": "somebody else"})
+    assert not is_of_run({**full, "model_version": "somebody else"}, one)
+    assert new_run_id() != new_run_id()
+
+
+def test_a_sample_is_spread_evenly_and_pages_agree_on_it() -> None:
+    assert sampled_in(0, 10, 10, 3) == [0, 3, 6]
+    assert sampled_in(0, 4, 4, 9) == [0, 1, 2, 3]
+    whole = sampled_in(0, 1000, 1000, 37)
+    pages = [place for first in range(0, 1000, 100) for place in sampled_in(first, first + 100, 1000, 37)]
+    assert len(whole) == 37
+    assert pages == whole
