@@ -67,8 +67,8 @@ def main() -> None:
             sum(is_of_run(one, run.id) for one in predictions_of_task(api, task.id)) for task in api.tasks(project)
         )
         took_s = time.monotonic() - began
+        written = run.progress().counts.written
     lost, doubled = found[0], sum(number for times, number in found.items() if times > 1)
-    written = run.progress().counts.written
     print(f"{kills} kills in {took_s:.0f} s, {unfinished} of them before the run was done, at {done_at_kills}")
     print(f"{tasks} tasks: {found[1]} with one prediction, {lost} lost, {doubled} doubled; the ledger says {written}")
     result = {"tasks": tasks, "kills": kills, "kills_before_the_end": unfinished, "lost": lost, "doubled": doubled}

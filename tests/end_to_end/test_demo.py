@@ -26,8 +26,13 @@ def test_the_demo_clicks_remembers_and_leaves_nothing_running(tmp_path: Path, mo
     assert codes == [0, 0], "\n".join(said)
     assert [line for line in said if line.startswith("project")] == [
         "project: 'Click to mask' with 7 photographs",
+        "project: 'Pre-annotated' with 7 photographs",
         "project: 'Click to mask', from last time",
+        "project: 'Pre-annotated', from last time",
     ]
+    runs = [line for line in said if line.startswith("bulk run: ") and "photographs" in line]
+    assert runs[0].startswith("bulk run: 7 photographs, ")
+    assert runs[1].startswith("bulk run: nothing to do, 7 photographs from last time")
     assert sum(line.startswith("click: one point on flower.jpg gave a mask") for line in said) == 2
     with Image.open(tmp_path / "click.png") as drawing:
         assert drawing.size == (1280, 854)

@@ -11,7 +11,7 @@ from tests.end_to_end.conftest import Editor, Services
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(280)]
 
-COFFEE = Path("examples/photos/coffee.jpg")
+FLOWER = Path("examples/photos/flower.jpg")
 PALETTE = Path("examples/labeling_configs/labels_palette.xml").read_text()
 RUN_MS = 120_000  # a run has to start a process, load, look and write
 
@@ -32,19 +32,20 @@ def regions_shown(editor: Editor) -> int:
 def test_a_run_on_the_page_gives_masks_in_the_editor_and_undo_takes_them_away(
     editor: Editor, services: Services
 ) -> None:
-    project, task = services.new_task("Coffee cups", PALETTE, COFFEE)
+    project, task = services.new_task("Flowers", PALETTE, FLOWER)
     page = editor.page.context.new_page()
     page.goto(f"{services.backend_url}/")
 
     page.get_by_label("Project").select_option(str(project))
     page.get_by_label("Find objects with").select_option("everything")
-    page.get_by_label("Classes as labels").fill("object=Thing")
+    page.get_by_label("Least score").fill("0.7")
+    page.get_by_label("Classes as labels").fill("object=Plant")
     page.get_by_label("Classes as labels").press("Tab")
-    expect(page.locator("#mapping")).to_contain_text("object → Thing")
+    expect(page.locator("#mapping")).to_contain_text("object → Plant")
     page.get_by_role("button", name="Preview").click()
     expect(page.locator("#preview img")).to_have_count(1, timeout=RUN_MS)
     page.get_by_role("button", name="Start").click()
-    run = page.locator(".run", has_text="Coffee cups")
+    run = page.locator(".run", has_text="Flowers")
     expect(run.locator(".badge")).to_have_text("finished", timeout=RUN_MS)
     expect(run.locator(".numbers")).to_contain_text("1 of 1 tasks")
     picture(page, "page.png")
@@ -65,7 +66,7 @@ def test_a_run_on_the_page_gives_masks_in_the_editor_and_undo_takes_them_away(
 
 
 def test_the_data_managers_menu_starts_a_run(editor: Editor, services: Services) -> None:
-    project, task = services.new_task("From the menu", PALETTE, COFFEE)
+    project, task = services.new_task("From the menu", PALETTE, FLOWER)
     page = editor.page
     page.goto(f"{services.url}/projects/{project}/data")
 

@@ -8,7 +8,7 @@ import urllib3
 
 DETECTOR = "everything"  # what the photographs show is not what the classical detector knows: people and faces
 LABELS = {"object": "Thing"}
-MOST_OBJECTS = 40  # of a photograph
+SCORE_THRESHOLD = 0.7  # what the classical segmenter is sure of
 ENDED = ("finished", "failed", "cancelled")
 LOOK_EVERY_S, GIVE_UP_AFTER_S = 0.5, 900.0
 
@@ -24,10 +24,10 @@ def preannotate(project: int, backend_url: str, say: Callable[[str], None]) -> N
         RunFailedError: it was refused, failed, or a task of it did.
     """
     http = urllib3.PoolManager(retries=False, timeout=60.0)
-    asked = {"project": project, "detector": DETECTOR, "label_map": LABELS, "at_most": MOST_OBJECTS}
+    asked = {"project": project, "detector": DETECTOR, "label_map": LABELS, "score_threshold": SCORE_THRESHOLD}
     began = time.monotonic()
     run = _asked(http, "POST", f"{backend_url}/api/runs", asked)["run"]
-    say(f"bulk run: {run['id']} looks for everything in every photograph; see {backend_url}/")
+    say(f"bulk run: {run['id']} looks for everything in each picture; see {backend_url}/")
     while run["state"] not in ENDED:
         if time.monotonic() - began > GIVE_UP_AFTER_S:
             raise RunFailedError(f"run {run['id']} is still {run['state']} after {GIVE_UP_AFTER_S:.0f} s")
@@ -37,8 +37,8 @@ def preannotate(project: int, backend_url: str, say: Callable[[str], None]) -> N
     if run["state"] != "finished" or counts["failed"]:
         raise RunFailedError(f"run {run['id']} is {run['state']}, {counts['failed']} tasks failed: {run['message']}")
     done = f"{counts['written']} photographs, {counts['objects']} masks"
-    if counts["skipped"]:
-        done += f", {counts['skipped']} photographs from last time"
+    if not counts["written"]:
+        done = f"nothing to do, {counts['skipped']} photographs from last time"
     say(f"bulk run: {done} in {time.monotonic() - began:.1f} s; the Data Manager counts them under Predictions")
 
 

@@ -40,8 +40,11 @@ from sam_backend.label_studio.api import (
     create_personal_access_token,
 )
 
-PROJECT_TITLE = "Click to mask"
-PROJECT_DESCRIPTION = "Open a photograph, switch Auto-Annotation on, take the pink tool, choose a label, click."
+CLICK_PROJECT = (
+    "Click to mask",
+    "Open a photograph, switch Auto-Annotation on, take the pink tool, choose a label, click.",
+)
+BULK_PROJECT = ("Pre-annotated", "A bulk run made the predictions; the backend's page can undo it.")
 BACKEND_TITLE = "label-studio-sam"
 SIGN_OF_LIFE_S = 10.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -107,12 +110,15 @@ def _bring_up(
     backend.wait_for(f"{backend_url(port)}/ready", START_TIMEOUT_S, _signs_of_life(say))
 
     api = LabelStudioApi(LabelStudioAccess(url, login.api_key))
-    project = _project(api, files, say)
+    project = _project(api, *CLICK_PROJECT, files, say)
     backend_id = _connect(api, project, backend_url(port), say)
     _check_one_click(api, project, backend_id, directory / "click.png", say)
-    preannotate(project.id, backend_url(port), say)
+    many = _project(api, *BULK_PROJECT, files, say)  # not the first one: predictions would lie below the clicks
+    _connect(api, many, backend_url(port), say)
+    preannotate(many.id, backend_url(port), say)
     if not exit_after_check:
-        for line in _welcome(f"{url}/projects/{project.id}/data", backend_url(port), login):
+        addresses = [f"{url}/projects/{each.id}/data" for each in (project, many)]
+        for line in _welcome(*addresses, backend_url(port), login):
             say(line)
         _stay_up(label_studio, backend)
 
@@ -135,15 +141,15 @@ def _label_studio(programs: ExitStack, directory: Path, port: int, say: Say) -> 
     return url, login, label_studio
 
 
-def _project(api: LabelStudioApi, files: list[Path], say: Say) -> Project:
-    """The demo's project; made, with the photographs, where there is none yet."""
-    project = next((each for each in api.projects() if each.title == PROJECT_TITLE), None)
+def _project(api: LabelStudioApi, title: str, description: str, files: list[Path], say: Say) -> Project:
+    """A project of the demo; made, with the photographs, where there is none yet."""
+    project = next((each for each in api.projects() if each.title == title), None)
     if project is None:
-        project = api.create_project(PROJECT_TITLE, LABELING_CONFIG.read_text(), PROJECT_DESCRIPTION)
+        project = api.create_project(title, LABELING_CONFIG.read_text(), description)
         api.import_files(project.id, files)
-        say(f"project: {PROJECT_TITLE!r} with {len(files)} photographs")
+        say(f"project: {title!r} with {len(files)} photographs")
     else:
-        say(f"project: {PROJECT_TITLE!r}, from last time")
+        say(f"project: {title!r}, from last time")
     return project
 
 
@@ -179,13 +185,14 @@ def _check_one_click(api: LabelStudioApi, project: Project, backend: int, drawin
     )
 
 
-def _welcome(url: str, page: str, login: Login) -> list[str]:
+def _welcome(url: str, bulk_url: str, page: str, login: Login) -> list[str]:
     return [
         "",
         f"  Label Studio  {url}",
         f"  login         {login.email}",
         f"  password      {login.password}",
-        f"  runs          {page}/",
+        f"  bulk run      {bulk_url}",
+        f"  its page      {page}/",
         "",
         "  Open a photograph, switch Auto-Annotation on (below it), take the pink tool (on its right; it holds points",
         "  and rectangles), choose a label and click on something. Alt+click marks what does not belong to it;",
