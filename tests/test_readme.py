@@ -25,7 +25,7 @@ def files_of_the_tree() -> dict[str, str]:
 def test_the_tree_has_every_module_and_nothing_else() -> None:
     modules = {
         path.relative_to(ROOT).as_posix()
-        for package in ("backend/sam_backend", "model/sam_model")
+        for package in ("backend/label_studio_action", "backend/sam_backend", "model/sam_model")
         for path in (ROOT / package).rglob("*.py")
         if path.name != "__init__.py"
     }

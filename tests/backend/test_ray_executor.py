@@ -15,13 +15,15 @@ from sam_backend.bulk.local_executor import LocalExecutor
 from sam_backend.bulk.outcome import BulkTask, Outcome
 from sam_backend.bulk.preannotator_loading import load_preannotator
 from sam_backend.bulk.ray_executor import RayExecutor, WorkerOrder, worker_count
+from sam_backend.bulk.run_store import RunStore
+from sam_backend.bulk.run_work import work_on
 from sam_backend.errors import BadRequestError
 from sam_backend.images.fetch import ImageFetcher, fetch_limits
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.settings import Settings
 from sam_backend.task_predictor import Credentials
 from sam_model.weights.store import store_from_env
-from sam_testing.fake_label_studio import CONFIG, disc_picture
+from sam_testing.fake_label_studio import CONFIG, TOKEN, Store, disc_picture, fake_label_studio
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray's own warnings
 
@@ -116,3 +118,19 @@ def test_one_cpu_always_stays_free() -> None:
         worker_count(8, cpus=8, gpus=0)
     with pytest.raises(BadRequestError, match="2 or more are needed"):
         worker_count(None, cpus=1, gpus=0)
+
+
+def test_a_whole_run_on_ray_writes_every_task_once(cluster: Any, tmp_path: Path) -> None:
+    store = Store()
+    store.add_tasks(12)
+    with fake_label_studio(store) as url:
+        run = RunStore(tmp_path).create(replace(ORDER.configuration, engine="ray"))
+        progress = work_on(
+            run,
+            settings=SETTINGS,
+            access=LabelStudioAccess(url, TOKEN),
+            store=store_from_env({"SAM_OFFLINE": "1"}),
+        )
+
+    assert progress.state == "finished", progress.message
+    assert {task: len(found) for task, found in store.predictions.items()} == dict.fromkeys(range(1, 13), 1)

@@ -226,7 +226,7 @@ def _send(http: urllib3.PoolManager, method: str, url: str, **options: Any) -> u
 
 def _json(call: str, response: urllib3.BaseHTTPResponse) -> Json:
     text = response.data.decode("utf-8", "replace")
-    if response.status == 204:
+    if response.status in (200, 201, 204) and not text:
         return None
     if response.status not in (200, 201):
         words = "a web page" if text.lstrip().startswith("<") else _words(text)
