@@ -26,7 +26,7 @@ from sam_backend.label_studio.api import LabelStudioApi
 from sam_backend.label_studio.stored_predictions import predictions_of_task
 from sam_testing.real_label_studio import project_with_images, real_label_studio
 
-LONGEST_LIFE_S = 8.0  # from the moment on at which a process begins
+LONGEST_LIFE_S = 6.5  # from the moment on at which a process begins
 
 
 def photographs() -> list[str]:
@@ -58,9 +58,11 @@ def main() -> None:
             program.send_signal(signal.SIGKILL)
             program.wait()
             (run,) = RunStore(Path(folder)).runs()
+            if run.progress().state == "finished":
+                break
             done_at_kills.append(run.progress().counts.done)
-        unfinished = sum(done < tasks for done in done_at_kills)
-        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if run.progress().state != "finished":
+            subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         (run,) = RunStore(Path(folder)).runs()
         api = LabelStudioApi(LabelStudioAccess(url, token))
         found = Counter(
@@ -69,9 +71,9 @@ def main() -> None:
         took_s = time.monotonic() - began
         written = run.progress().counts.written
     lost, doubled = found[0], sum(number for times, number in found.items() if times > 1)
-    print(f"{kills} kills in {took_s:.0f} s, {unfinished} of them before the run was done, at {done_at_kills}")
+    print(f"{len(done_at_kills)} kills in {took_s:.0f} s, when so many tasks were done: {done_at_kills}")
     print(f"{tasks} tasks: {found[1]} with one prediction, {lost} lost, {doubled} doubled; the ledger says {written}")
-    result = {"tasks": tasks, "kills": kills, "kills_before_the_end": unfinished, "lost": lost, "doubled": doubled}
+    result = {"tasks": tasks, "kills": len(done_at_kills), "lost": lost, "doubled": doubled}
     print(json.dumps({**result, "meets_bar": lost == doubled == 0 and found[1] == written == tasks}))
 
 

@@ -117,8 +117,8 @@ def _bring_up(
     _connect(api, many, backend_url(port), say)
     preannotate(many.id, backend_url(port), say)
     if not exit_after_check:
-        addresses = [f"{url}/projects/{each.id}/data" for each in (project, many)]
-        for line in _welcome(*addresses, backend_url(port), login):
+        clicks, bulk = (f"{url}/projects/{each.id}/data" for each in (project, many))
+        for line in _welcome(clicks, bulk, backend_url(port), login):
             say(line)
         _stay_up(label_studio, backend)
 
