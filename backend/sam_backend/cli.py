@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sam_backend.commands import annotate, bench, preannotate, predict, runs, weights
+from sam_backend.commands import annotate, bench, connect, preannotate, predict, runs, weights
 from sam_backend.logs import configure_logs
 from sam_backend.settings import Settings, SettingsError
 
@@ -35,6 +35,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--port", type=_port, default=9090, help="port to listen on (default %(default)s)")
     serve.set_defaults(run=_serve)
+    connect_parser = commands.add_parser("connect", help="add the running backend to a project of Label Studio")
+    connect.add_arguments(connect_parser)
+    connect_parser.set_defaults(run=connect.run)
     demo = commands.add_parser("demo", help="Label Studio, this backend and a few photos, ready to click")
     demo.add_argument("--exit", action="store_true", help="end after the check instead of staying up")
     demo.set_defaults(run=_demo)

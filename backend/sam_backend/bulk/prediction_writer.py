@@ -24,10 +24,11 @@ from sam_backend.label_studio.task_pages import versions_of_predictions
 
 logger = logging.getLogger(__name__)
 
-BATCH_TASKS = 50
+BATCH_TASKS = 200  # each import costs Label Studio a look at all ids of the project: few and large is better
 BATCH_BYTES = 8_000_000
 BATCH_AGE_S = 1.0  # after which a batch is sent though it is not full
 MOST_WAITING = 2 * BATCH_TASKS  # outcomes that wait to be sent; then the stages wait
+MOST_WAITING_BYTES = 64_000_000
 SETTLE_S = 5.0  # Label Studio may still be storing what a killed process sent it
 RATE_OVER_S = 30.0
 
@@ -43,6 +44,8 @@ class PredictionWriter:
         self._api, self._run, self._patience, self._is_stopping = api, run, patience, is_stopping
         self._project = run.configuration.project
         self._waiting: queue.Queue[Outcome | None] = queue.Queue(MOST_WAITING)
+        self._waiting_bytes = 0
+        self._counting = threading.Lock()
         self._error: BaseException | None = None
         self._finished: deque[tuple[float, int]] = deque()
         self._thread = threading.Thread(target=self._run_thread, name="write-predictions", daemon=True)
@@ -62,11 +65,19 @@ class PredictionWriter:
             self._raise_error()
             if self._is_stopping():
                 raise StoppedError
+            if self._waiting_bytes > MOST_WAITING_BYTES:
+                time.sleep(0.05)
+                continue
             try:
                 self._waiting.put(outcome, timeout=0.1)
             except queue.Full:
                 continue
+            self._count(len(outcome.prediction or b""))
             return
+
+    def _count(self, size: int) -> None:
+        with self._counting:
+            self._waiting_bytes += size
 
     def finish(self) -> None:
         """Wait until everything is stored.
@@ -116,6 +127,7 @@ class PredictionWriter:
             if outcome is None:
                 break
             size += len(outcome.prediction or b"")
+            self._count(-len(outcome.prediction or b""))
             deadline = deadline or time.monotonic() + BATCH_AGE_S
         return batch
 

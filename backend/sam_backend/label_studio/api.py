@@ -248,7 +248,16 @@ def _words(text: str) -> str:
     if not isinstance(answer, dict):
         return text[:500]
     errors = answer.get("validation_errors")
-    return " ".join(str(part) for part in (answer.get("detail"), errors) if part)[:500] or text[:500]
+    return ": ".join(part for part in (str(answer.get("detail") or ""), _flat(errors)) if part)[:500] or text[:500]
+
+
+def _flat(errors: Json) -> str:
+    """The texts of Django's nested lists and objects of errors."""
+    if isinstance(errors, dict):
+        return "; ".join(_flat(each) for each in errors.values())
+    if isinstance(errors, list):
+        return "; ".join(_flat(each) for each in errors)
+    return str(errors or "")
 
 
 def _cookies(response: urllib3.BaseHTTPResponse) -> dict[str, str]:

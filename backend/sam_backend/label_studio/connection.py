@@ -1,0 +1,105 @@
+"""Connects this backend with a project, as a person does under Settings > Model, and explains Label Studio's answers.
+
+Source: label-studio 1.23.2, ml/serializers.py and ml/api.py (what is checked), webhooks/serializers.py (the webhook
+that comes with each backend has a check of its own, so that a refused backend may be there all the same).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sam_backend.label_studio.api import Json, LabelStudioApi, LabelStudioApiError
+
+OLDEST = (1, 20, 0)  # of Label Studio, that was tried
+PRIVATE_ADDRESS = (
+    "Label Studio refuses backends on private addresses: start Label Studio with ML_BLOCK_LOCAL_IP=false and "
+    "SSRF_PROTECTION_ENABLED=false (the first alone is not enough: the webhook is checked by the second)"
+)
+NOT_REACHED = (
+    "Label Studio does not reach the backend there: --url must be the address that Label Studio's own machine sees "
+    "(with Docker the container's name, such as http://sam:9090, not localhost)"
+)
+
+
+class NotConnectedError(Exception):
+    """Label Studio refused; the message says what it answered and what helps."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """The project's entry for this backend."""
+
+    id: int
+    url: str
+    is_new: bool
+    is_interactive: bool
+    model_version: str
+
+
+def check_version(api: LabelStudioApi) -> str:
+    """Label Studio's version.
+
+    Raises:
+        NotConnectedError: it is older than what this backend was tried with, or is no Label Studio.
+        LabelStudioApiError: no answer.
+    """
+    release = str((api.call("GET", "/api/version") or {}).get("release") or "")
+    numbers = tuple(int(part) for part in release.split(".")[:3] if part.isdecimal())
+    if not numbers:
+        raise NotConnectedError("LABEL_STUDIO_URL is not the address of a Label Studio: /api/version names no release")
+    if numbers < OLDEST:
+        needed = ".".join(map(str, OLDEST))
+        raise NotConnectedError(f"Label Studio {release} is too old; needed: {needed} or newer")
+    return release
+
+
+def connect(
+    api: LabelStudioApi, project: int, url: str, title: str, extra_params: dict[str, Any] | None = None
+) -> Connection:
+    """Add the backend to a project, or bring the entry that it has up to date; never a second one.
+
+    Raises:
+        NotConnectedError: Label Studio refuses, or does not reach the backend.
+        LabelStudioApiError: Label Studio does not answer, or does not know project or token.
+    """
+    known = _entry(api, project, url)
+    wanted: dict[str, Any] = {"project": project, "url": url, "title": title, "is_interactive": True}
+    if extra_params is not None:
+        wanted["extra_params"] = extra_params
+    try:
+        if known is None:
+            api.call("POST", "/api/ml/", wanted)
+        else:
+            api.call("PATCH", f"/api/ml/{known['id']}", wanted)
+    except LabelStudioApiError as error:
+        raise _explained(error, is_there=_entry(api, project, url) is not None, url=url) from error
+    entry = _entry(api, project, url)
+    if entry is None or entry.get("state") != "CO":
+        said = (entry or {}).get("error_message") or "it is not connected"
+        raise NotConnectedError(f"Label Studio says of {url}: {said}. {NOT_REACHED}")
+    if not _has_webhook(api, project, url):
+        raise NotConnectedError(f"Label Studio made no webhook for {url}. {PRIVATE_ADDRESS}")
+    return Connection(
+        int(entry["id"]), url, known is None, bool(entry.get("is_interactive")), str(entry.get("model_version") or "")
+    )
+
+
+def _entry(api: LabelStudioApi, project: int, url: str) -> Json | None:
+    entries = api.call("GET", "/api/ml/", query={"project": project})
+    return next((entry for entry in entries if str(entry["url"]).rstrip("/") == url.rstrip("/")), None)
+
+
+def _has_webhook(api: LabelStudioApi, project: int, url: str) -> bool:
+    hooks = api.call("GET", "/api/webhooks/", query={"project": project})
+    return any(str(hook.get("url", "")).startswith(url.rstrip("/")) for hook in hooks)
+
+
+def _explained(error: LabelStudioApiError, *, is_there: bool, url: str) -> Exception:
+    words = str(error)
+    if "reserved network" in words or "URL resolves" in words:
+        more = " The backend is in the list now, but without its webhook." if is_there else ""
+        return NotConnectedError(f"{words}.{more} {PRIVATE_ADDRESS}")
+    if "Can't connect" in words or "valid ML backend" in words or "not connect" in words.lower():
+        return NotConnectedError(f"{words}. {NOT_REACHED}")
+    if error.status in (401, 403):
+        return NotConnectedError(f"{words}. This token's user may not change the project at {url}")
+    return error

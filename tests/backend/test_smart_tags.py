@@ -1,0 +1,38 @@
+import pytest
+
+from sam_backend.errors import LabelingConfigError
+from sam_backend.protocol.labeling_config import LabelingConfig
+from sam_backend.protocol.smart_tags import missing_tags, with_smart_tags
+
+RECTANGLES = """<View>
+  <Image name="photo" value="$image"/>
+  <RectangleLabels name="box" toName="photo"><Label value="Cat &amp; dog"/><Label value="Car"/></RectangleLabels>
+</View>"""
+PALETTE = '<View><Image name="i" value="$image"/><Labels name="l" toName="i"><Label value="A"/></Labels></View>'
+
+
+def test_what_is_missing_is_added_for_the_labels_that_are_there_and_nothing_is_lost() -> None:
+    fixed = with_smart_tags(RECTANGLES)
+
+    assert missing_tags(RECTANGLES) == ("Brush", "KeyPoint")
+    assert missing_tags(fixed) == ()
+    assert RECTANGLES.removesuffix("\n</View>") in fixed
+    config = LabelingConfig.from_xml(fixed)
+    assert config.mask_tags("photo", ("Cat & dog",), None).mask.labels == ("Cat & dog", "Car")
+
+
+def test_a_palette_is_shared_by_plain_tags() -> None:
+    config = LabelingConfig.from_xml(with_smart_tags(PALETTE))
+
+    assert [tag.kind for tag in config.controls] == ["labels", "brush", "keypoint", "rectangle"]
+
+
+def test_a_config_that_has_all_stays_as_it_is() -> None:
+    fixed = with_smart_tags(PALETTE)
+
+    assert with_smart_tags(fixed) == fixed
+
+
+def test_a_config_without_an_image_is_refused() -> None:
+    with pytest.raises(LabelingConfigError, match="has no <Image>"):
+        with_smart_tags("<View></View>")

@@ -1,0 +1,88 @@
+"""`label-studio-sam connect` and the real Label Studio: one that allows private addresses, and one that does not."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.end_to_end.conftest import Services
+
+from sam_backend.demo import label_studio_process
+from sam_backend.demo.child_process import free_port
+from sam_backend.demo.label_studio_process import label_studio_url, start_label_studio
+from sam_backend.demo.login import load_or_make_login
+from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.api import LabelStudioApi, create_personal_access_token
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(280)]
+
+RECTANGLES = """<View>
+  <Image name="image" value="$image"/>
+  <RectangleLabels name="box" toName="image"><Label value="Cat"/></RectangleLabels>
+</View>"""
+
+
+def connect(url: str, token: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    settings = {"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": token}
+    command = [sys.executable, "-m", "sam_backend.cli", "connect", *arguments]
+    return subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_a_project_is_connected_once_and_its_config_completed(services: Services) -> None:
+    project = services.api.create_project("To be connected", RECTANGLES).id
+    asked = ["--project", str(project), "--url", services.backend_url]
+
+    first = connect(services.url, services.token, *asked)
+    second = connect(services.url, services.token, *asked, "--fix-config", "--extra-params", '{"detector": "boxes"}')
+    third = connect(services.url, services.token, *asked, "--json")
+
+    assert first.returncode == 0, first.stderr
+    assert "connected: project" in first.stdout
+    assert "lacks <Brush>, <KeyPoint>" in first.stdout
+    assert "<Brush>, <KeyPoint> added" in second.stdout
+    answer = json.loads(third.stdout)
+    assert (answer["is_new"], answer["missing_tags"]) == (False, [])
+    (entry,) = services.api.call("GET", "/api/ml/", query={"project": project})
+    assert entry["is_interactive"] is True
+    assert entry["extra_params"] == {"detector": "boxes"}
+
+
+def test_what_is_wrong_is_said_with_the_way_out(services: Services) -> None:
+    project = str(services.api.create_project("Not to be connected", RECTANGLES).id)
+
+    nobody = connect(services.url, services.token, "--project", project, "--url", f"http://127.0.0.1:{free_port(0)}")
+    no_project = connect(services.url, services.token, "--project", "99999", "--url", services.backend_url)
+    wrong_token = connect(services.url, "f" * 40, "--project", project, "--url", services.backend_url)
+    no_address = connect(services.url, services.token, "--project", project, "--url", "sam")
+    no_json = connect(services.url, services.token, "--project", project, "--extra-params", "{")
+
+    assert (nobody.returncode, no_project.returncode, wrong_token.returncode) == (1, 1, 1)
+    assert "the address that Label Studio's own machine sees" in nobody.stderr
+    assert "/api/projects/99999/ answered 404" in no_project.stderr
+    assert "401" in wrong_token.stderr
+    assert (no_address.returncode, no_json.returncode) == (2, 2)
+    for said in (nobody, no_project, wrong_token, no_address, no_json):
+        assert "Traceback" not in said.stderr
+        assert said.stderr.count("\n") == 1
+
+
+def test_a_label_studio_that_refuses_private_addresses_is_explained(
+    services: Services, label_studio_program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(label_studio_process.SETTINGS, "LABEL_STUDIO_USE_DEFAULT_BANNED_SUBNETS")
+    login, port = load_or_make_login(tmp_path / "login.json"), free_port(0)
+    url = label_studio_url(port)
+    strict = start_label_studio(
+        label_studio_program, tmp_path / "data", port, login.email, login.password, tmp_path / "log"
+    )
+    with strict:
+        strict.wait_for(f"{url}/health", 180, lambda waited_s: None)
+        token = create_personal_access_token(url, login.email, login.password)
+        project = LabelStudioApi(LabelStudioAccess(url, token)).create_project("Strict", RECTANGLES).id
+
+        refused = connect(url, token, "--project", str(project), "--url", services.backend_url)
+
+    assert refused.returncode == 1
+    assert "ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false" in refused.stderr
