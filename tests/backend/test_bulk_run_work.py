@@ -290,7 +290,7 @@ def test_a_paused_run_goes_on_where_it_was(house: House) -> None:
 
         def run_and_pause(*arguments: Any) -> Iterator[Outcome]:
             for number, outcome in enumerate(tasks(*arguments)):
-                if number == 150:
+                if number == 250:
                     run.ask("pause")
                     time.sleep(1)
                 yield outcome
