@@ -124,12 +124,6 @@ class Ledger:
             ).fetchall()
         return [int(row["id"]) for row in rows]
 
-    def count(self, state: int) -> int:
-        """How many tasks are in a state; looks at them all."""
-        with self._reading() as database:
-            found = database.execute("SELECT COUNT(*) FROM task WHERE state = ?", (state,)).fetchone()
-        return int(found[0])
-
     def failures(self, limit: int) -> list[tuple[int, str]]:
         """The first failed tasks and why."""
         with self._reading() as database:
