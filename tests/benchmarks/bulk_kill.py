@@ -26,7 +26,7 @@ from sam_backend.label_studio.api import LabelStudioApi
 from sam_backend.label_studio.stored_predictions import predictions_of_task
 from sam_testing.real_label_studio import project_with_images, real_label_studio
 
-LONGEST_LIFE_S = 4.6  # from the moment on at which a process begins
+LONGEST_LIFE_S = 3.2  # from the moment on at which a process begins
 
 
 def photographs() -> list[str]:
