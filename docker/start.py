@@ -38,8 +38,8 @@ def _gpu_problem() -> str | None:
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:] or ["serve", "--host", "0.0.0.0", "--port", "9090"]
-    if arguments[0] == "serve" and (found := problem()):
+    arguments = sys.argv[1:]  # the Dockerfile's CMD, or what was asked for in its place
+    if arguments[:1] == ["serve"] and (found := problem()):
         print(f"label-studio-sam: {found}", file=sys.stderr)
         sys.exit(1)
     os.execvp("label-studio-sam", ["label-studio-sam", *arguments])

@@ -1,0 +1,124 @@
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sam_backend.settings import ENVIRONMENT
+
+ROOT = Path(__file__).parents[2]
+DOCKER = ROOT / "docker"
+STORE = {"SAM_WEIGHTS_DIR", "SAM_WEIGHTS_MIRROR", "SAM_OFFLINE"}
+SECRETS = {"LABEL_STUDIO_USERNAME", "LABEL_STUDIO_PASSWORD", "LABEL_STUDIO_API_KEY"}
+
+
+@pytest.fixture
+def compose() -> dict[str, Any]:
+    yaml = pytest.importorskip("yaml")
+    found: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yaml").read_text())
+    return found
+
+
+@pytest.fixture
+def compose_text() -> str:
+    return (DOCKER / "compose.yaml").read_text()
+
+
+@pytest.fixture
+def dockerfile() -> str:
+    return (DOCKER / "Dockerfile").read_text()
+
+
+@pytest.mark.parametrize("service", ["sam-cpu", "sam-gpu"])
+def test_every_variable_of_the_backend_in_the_compose_file_is_one_that_it_reads(
+    compose: dict[str, Any], service: str
+) -> None:
+    known = {variable for variable, _ in ENVIRONMENT.values()} | STORE
+    assert set(compose["services"][service]["environment"]) <= known
+
+
+def test_a_missing_secret_stops_the_start_with_its_name(compose_text: str) -> None:
+    for secret in SECRETS:
+        uses = re.findall(r"\$\{" + secret + r"(.*?)\}", compose_text)
+        assert uses, secret
+        assert all(use.startswith(":?") for use in uses), secret
+
+
+def test_the_example_has_no_default_secret() -> None:
+    lines = (DOCKER / ".env.example").read_text().splitlines()
+    for secret in SECRETS:
+        assert f"{secret}=" in lines
+
+
+def test_every_variable_of_the_example_is_one_that_the_compose_file_reads(compose_text: str) -> None:
+    named = re.findall(r"^#?([A-Z_]+)=", (DOCKER / ".env.example").read_text(), re.M)
+    assert set(named) - {"COMPOSE_PROFILES"} <= set(re.findall(r"\$\{([A-Z_]+)", compose_text))
+
+
+def test_the_backend_runs_with_a_read_only_root_and_no_rights(compose: dict[str, Any]) -> None:
+    for service in ("sam-cpu", "sam-gpu"):
+        found = compose["services"][service]
+        assert found["read_only"] is True
+        assert found["cap_drop"] == ["ALL"]
+        assert found["depends_on"]["label-studio"]["condition"] == "service_healthy"
+
+
+def test_label_studio_may_call_a_backend_on_a_private_network_and_has_the_action(compose: dict[str, Any]) -> None:
+    found = compose["services"]["label-studio"]["environment"]
+    assert found["LABEL_STUDIO_ML_BLOCK_LOCAL_IP"] == found["LABEL_STUDIO_SSRF_PROTECTION_ENABLED"] == "false"
+    assert found["DJANGO_SETTINGS_MODULE"] == "label_studio_action.settings"
+
+
+def test_both_targets_are_there_and_run_as_a_user_without_rights(dockerfile: str) -> None:
+    assert set(re.findall(r"^FROM runtime AS (\w+)", dockerfile, re.M)) == {"cpu", "gpu"}
+    assert re.findall(r"^USER (.*)", dockerfile, re.M) == ["10001:10001"]
+    assert "HEALTHCHECK" in dockerfile
+
+
+def test_what_comes_from_the_network_is_pinned_by_its_hash(dockerfile: str) -> None:
+    steps = re.findall(r"pip[^&]*? install (?:[^&]|&(?!&))*", dockerfile.replace("\\\n", " "))
+    assert len(steps) == 6
+    assert all("--require-hashes" in step or "--no-index" in step for step in steps)
+
+
+@pytest.mark.parametrize("build", ["cpu", "gpu"])
+def test_the_lock_covers_what_the_package_needs(build: str) -> None:
+    names = ["torch-cpu.lock", "requirements-cpu.lock"] if build == "cpu" else ["requirements-gpu.lock"]
+    locked = "".join((DOCKER / name).read_text() for name in names)
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    for dependency in wanted:
+        name = re.split(r"[<>=\[]", dependency)[0]
+        entries = re.findall(rf"^{name}==.*(?:\n    .*)*", locked, re.M)
+        assert entries, name
+        assert all("--hash=sha256:" in entry for entry in entries), name
+
+
+def test_the_cpu_lock_has_no_cuda_packages() -> None:
+    assert "nvidia" not in (DOCKER / "requirements-cpu.lock").read_text()
+
+
+def started(tmp_path: Path, **changes: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": str(tmp_path), "SAM_RUNS_DIR": str(tmp_path), "SAM_WEIGHTS_DIR": str(tmp_path)} | changes
+    command = [sys.executable, str(DOCKER / "start.py"), "serve"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_a_runs_folder_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
+    ended = started(tmp_path, SAM_RUNS_DIR=str(tmp_path / "nowhere"))
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1
+    assert "SAM_RUNS_DIR" in ended.stderr
+
+
+def test_a_gpu_image_without_a_gpu_is_told_in_one_line(tmp_path: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    ended = started(tmp_path, SAM_DEVICE="cuda")
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1
+    assert "COMPOSE_PROFILES=cpu" in ended.stderr
