@@ -1,6 +1,7 @@
 """A click through the real Label Studio, started with the compose file's environment, on a backend that runs already.
 
-    docker/check_click.py BACKEND_URL LABEL_STUDIO_PORT TOKEN
+    docker/check_click.py environment LABEL_STUDIO_PORT TOKEN         the backend's variables, one a line
+    docker/check_click.py click LABEL_STUDIO_PORT TOKEN BACKEND_URL
 
 docker/check calls it with the environments' own Python (`make setup labelstudio`).
 """
@@ -81,11 +82,21 @@ def click(backend: str, port: int, token: str) -> int:
             regions = (answer.get("data") or {}).get("result") or []
             if not regions:
                 raise SystemExit(f"a click gave no region: {str(answer)[:500]}")
-            print(
-                f"a click through Label Studio gave {len(regions)} region, {regions[0]['type']}; state {connected['state']}"
-            )
+            found = f"{len(regions)} region, {regions[0]['type']}"
+            print(f"a click through Label Studio gave {found}; state {connected['state']}")
             return len(regions)
 
 
+def backend_environment(port: int, token: str) -> list[str]:
+    """The backend's variables in the compose file, for a Label Studio on this machine and without weights."""
+    given = {"LABEL_STUDIO_API_KEY": token, "SAM_MODEL": "classical", "SAM_OFFLINE": "1"}
+    found = compose_environment("sam-cpu", given) | {"LABEL_STUDIO_URL": label_studio_url(port)}
+    return [f"{name}={value}" for name, value in found.items()]
+
+
 if __name__ == "__main__":
-    click(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    what, port, token, *rest = sys.argv[1:]
+    if what == "environment":
+        print("\n".join(backend_environment(int(port), token)))
+    else:
+        click(rest[0], int(port), token)
