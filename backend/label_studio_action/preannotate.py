@@ -8,12 +8,14 @@ import json
 import os
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 from rest_framework.exceptions import ValidationError
 
 TITLE = "Pre-annotate with SAM…"
-TIMEOUT_S = 15.0
+TIMEOUT_S, HEALTH_TIMEOUT_S = 15.0, 3.0
+MODEL_CLASS = "label-studio-sam"  # what our /health says
 DETECTORS = ("classical", "everything", "boxes", "yolov8n", "yolov8s", "yolov8m", "yolov8l", "yolov8x", "fastsam_s")
 POLICIES = {
     "Skip tasks that the same models have predicted": "skip",
@@ -81,6 +83,7 @@ def _filter(asked: Any, queryset: Any) -> dict[str, Any]:
     if condition:
         found[condition] = True
     selected = asked.get("selectedItems") or {}
+    selected = json.loads(selected) if isinstance(selected, str) else selected
     is_filtered = bool((asked.get("filters") or {}).get("items"))
     if not (selected.get("all") and not selected.get("excluded") and not is_filtered):
         found["ids"] = list(queryset.values_list("id", flat=True))
@@ -89,11 +92,21 @@ def _filter(asked: Any, queryset: Any) -> dict[str, Any]:
     return found
 
 
+class _NoRedirects(HTTPRedirectHandler):
+    """A password must not follow where somebody points."""
+
+    def redirect_request(self, *arguments: Any) -> None:
+        return None
+
+
+OPENER = build_opener(ProxyHandler({}), _NoRedirects)
+
+
 def _post(project: Any, path: str, body: dict[str, Any]) -> Any:
     url, headers = _backend(project)
     headers |= {"Content-Type": "application/json", "Accept": "application/json"}
     try:
-        with urlopen(Request(url + path, json.dumps(body).encode(), headers), timeout=TIMEOUT_S) as answer:
+        with OPENER.open(Request(url + path, json.dumps(body).encode(), headers), timeout=TIMEOUT_S) as answer:
             return json.load(answer)
     except HTTPError as error:
         raise ValidationError(f"The SAM backend at {url} refused: {_words(error)}") from None
@@ -102,16 +115,40 @@ def _post(project: Any, path: str, body: dict[str, Any]) -> Any:
 
 
 def _backend(project: Any) -> tuple[str, dict[str, str]]:
-    """The backend's address and how to be let in: of the environment, else of the project's connected model."""
-    url = os.environ.get("SAM_BACKEND_URL", "").rstrip("/")
-    connected = project.ml_backends.order_by("id").first()
-    if not url and connected is None:
-        raise ValidationError("This project has no model: connect the SAM backend under Settings > Model")
-    user = connected.basic_auth_user if connected is not None else None
-    if connected is None or connected.auth_method != "BASIC_AUTH" or (url and url != connected.url.rstrip("/")):
-        return url or connected.url.rstrip("/"), {}
-    credentials = base64.b64encode(f"{user}:{connected.basic_auth_pass}".encode()).decode()
-    return connected.url.rstrip("/"), {"Authorization": f"Basic {credentials}"}
+    """The backend's address and how to be let in: SAM_BACKEND_URL, else the project's connected model that is ours."""
+    connected = list(project.ml_backends.order_by("id"))
+    chosen = os.environ.get("SAM_BACKEND_URL", "").rstrip("/")
+    if chosen:
+        parts = urlsplit(chosen)
+        url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        same = next((_headers(model) for model in connected if model.url.rstrip("/") == url), {})
+        return url, _credentials(parts.username, parts.password) or same
+    for model in connected:
+        if _is_ours(model.url.rstrip("/"), _headers(model)):
+            return model.url.rstrip("/"), _headers(model)
+    if connected:
+        urls = ", ".join(model.url for model in connected)
+        raise ValidationError(f"No model of this project is a SAM backend that answers ({urls})")
+    raise ValidationError("This project has no model: connect the SAM backend under Settings > Model")
+
+
+def _headers(model: Any) -> dict[str, str]:
+    """The password that a connected model has in Label Studio."""
+    return _credentials(model.basic_auth_user, model.basic_auth_pass) if model.auth_method == "BASIC_AUTH" else {}
+
+
+def _credentials(user: str | None, password: str | None) -> dict[str, str]:
+    if not user:
+        return {}
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password or ''}".encode()).decode()}
+
+
+def _is_ours(url: str, headers: dict[str, str]) -> bool:
+    try:
+        with OPENER.open(Request(f"{url}/health", headers=headers), timeout=HEALTH_TIMEOUT_S) as answer:
+            return bool(json.load(answer).get("model_class") == MODEL_CLASS)
+    except (URLError, TimeoutError, ValueError, AttributeError):
+        return False
 
 
 def _words(error: HTTPError) -> str:

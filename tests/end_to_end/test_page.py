@@ -74,6 +74,8 @@ def test_the_data_managers_menu_starts_a_run(editor: Editor, services: Services)
     page.get_by_text("1 Task", exact=True).first.click()
     page.get_by_text("Pre-annotate with SAM").click()
     page.locator("input[name=label_map]").fill("face=Person")
+    if os.environ.get("SCREENSHOTS"):
+        page.wait_for_timeout(1000)  # the dialog fades in
     picture(page, "action.png")
     with page.expect_response(lambda response: "id=preannotate_with_sam" in response.url) as answered:
         page.locator(".lsf-modal-ls__footer button", has_text="OK").click()
@@ -96,7 +98,7 @@ def test_the_page_works_by_keyboard_and_keeps_to_itself(editor: Editor, services
     foreign: list[str] = []
     page.on("request", lambda request: foreign.append(request.url) if services.backend_url not in request.url else None)
     page.goto(f"{services.backend_url}/")
-    page.wait_for_function("document.querySelector('[name=detector]').options.length > 3")
+    page.locator("[name=detector] option").nth(3).wait_for(state="attached")
 
     reached = []
     page.locator("[name=project]").focus()

@@ -187,7 +187,12 @@ function actionButton(run, action) {
 
 async function showFailures(item, id) {
   if (!$("details", item).open) return;
-  const {failures: failed} = await ask(`api/runs/${id}`);
+  let failed = [];
+  try {
+    ({failures: failed} = await ask(`api/runs/${id}`));
+  } catch (error) {
+    announce(error.message);
+  }
   $("details ul", item).replaceChildren(...failed.map(one => element("li", `task ${one.task}: ${one.error}`)));
 }
 
@@ -215,6 +220,8 @@ async function fillForm() {
     options(form.project, pairs.length ? pairs : [["", "no projects yet"]]);
     const own = projects.find(one => one.has_this_backend);
     if (own) form.project.value = String(own.id);
+    isFormFilled = true;
+    $("#form-error").textContent = "";
     showMapping();
   } catch (error) {
     options(form.project, [["", "Label Studio is not reachable"]]);
@@ -301,18 +308,23 @@ function figure(one) {
 
 let timer = null;
 
+let polls = 0;
+let isFormFilled = false;
+
 async function poll() {
   clearTimeout(timer);
   if (document.hidden) return;
+  const number = polls += 1;
   try {
     await showRuns();
     if (!status || status.model.state === "loading" || !runs.some(run => AT_WORK.includes(run.state))) await showStatus();
-    document.body.classList.remove("lost");
+    if (!isFormFilled && status) await fillForm();
   } catch (error) {
     $("#problems").hidden = false;
     $("#problems ul").replaceChildren(element("li", error.message));
   }
   const isBusy = runs.some(run => AT_WORK.includes(run.state)) || status?.model.state === "loading";
+  if (number !== polls) return;  // a younger one keeps the rhythm
   timer = setTimeout(poll, isBusy ? FAST_MS : SLOW_MS);
 }
 
@@ -331,5 +343,4 @@ document.addEventListener("DOMContentLoaded", async () => {
     });
   });
   await poll();
-  if (status) fillForm();
 });
