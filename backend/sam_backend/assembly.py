@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from sam_backend.bulk.bulk_service import BulkService
+from sam_backend.bulk.run_store import runs_folder
 from sam_backend.embedding_cache import EmbeddingCache
+from sam_backend.first_run import FirstRun
 from sam_backend.images.fetch import ImageFetcher, fetch_limits
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.model_choice import choose_model
 from sam_backend.model_loading import ModelLoading
 from sam_backend.prefetch import Prefetcher
 from sam_backend.settings import MIB, Settings
+from sam_backend.start_checks import check_device, check_runs_folder
 from sam_backend.task_predictor import TaskPredictor
 from sam_model.weights.store import WeightStore
 
@@ -29,6 +32,7 @@ class Service:
     predictor: TaskPredictor
     prefetcher: Prefetcher
     bulk: BulkService
+    first_run: FirstRun
     store: WeightStore
 
 
@@ -36,8 +40,10 @@ def assemble(settings: Settings, store: WeightStore) -> Service:
     """Build the service; nothing is loaded and no thread runs before `service.model.start()`.
 
     Raises:
-        SettingsError: a model that is not there.
+        SettingsError: a model or a device that is not there, or a folder that cannot be written.
     """
+    check_device(settings.device)
+    check_runs_folder(runs_folder(settings.runs_dir))
     access = LabelStudioAccess(settings.label_studio_url, settings.label_studio_api_key)
     model = ModelLoading(choose_model(settings, store))
     cache: EmbeddingCache[Any] = EmbeddingCache(settings.cache_mib * MIB)
@@ -54,4 +60,5 @@ def assemble(settings: Settings, store: WeightStore) -> Service:
     else:
         logger.info("masks come from %s", model.version)
     bulk = BulkService(settings, access, model, fetcher, store)
-    return Service(settings, access, model, cache, predictor, Prefetcher(), bulk, store)
+    first_run = FirstRun(settings, access, model, store, lambda: len(bulk.projects) > 0)
+    return Service(settings, access, model, cache, predictor, Prefetcher(), bulk, first_run, store)

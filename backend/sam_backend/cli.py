@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sam_backend.commands import annotate, bench, connect, preannotate, predict, runs, weights
+from sam_backend.commands import annotate, bench, connect, doctor, preannotate, predict, runs, weights
 from sam_backend.logs import configure_logs
 from sam_backend.settings import Settings, SettingsError
 
@@ -38,6 +38,9 @@ def _parser() -> argparse.ArgumentParser:
     connect_parser = commands.add_parser("connect", help="add the running backend to a project of Label Studio")
     connect.add_arguments(connect_parser)
     connect_parser.set_defaults(run=connect.run)
+    doctor_parser = commands.add_parser("doctor", help="what is missing until an annotator gets a mask, and what to do")
+    doctor.add_arguments(doctor_parser)
+    doctor_parser.set_defaults(run=doctor.run)
     demo = commands.add_parser("demo", help="Label Studio, this backend and a few photos, ready to click")
     demo.add_argument("--exit", action="store_true", help="end after the check instead of staying up")
     demo.set_defaults(run=_demo)
@@ -85,11 +88,11 @@ def _serve(args: argparse.Namespace) -> int:
     except OSError as error:
         print(f"label-studio-sam: cannot listen on {args.host}:{args.port}: {error}", file=sys.stderr)
         return 1
-    logger.info("listening on http://%s:%d", args.host, args.port)
     try:
         service = assemble(settings, store_from_env(os.environ))
     except ValueError as error:  # SAM_OFFLINE is the store's own
         raise SettingsError(str(error)) from None
+    logger.info("listening on http://%s:%d", args.host, args.port)
     SamServer(service, args.host, args.port).run()
     return 0
 

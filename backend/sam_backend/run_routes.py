@@ -127,6 +127,7 @@ def status() -> Response:
             "detectors": [*WITHOUT_DETECTOR, *DETECTOR_NAMES],
             "models": ["auto", *MODEL_NAMES],
             "weights": weights,
+            "checks": [asdict(check) for check in parts.first_run.checks()],
         }
     )
 

@@ -48,6 +48,7 @@ class SamServer(BaseApplication):  # type: ignore[misc]  # gunicorn ships no typ
         """In the worker, after the fork: threads do not live through one."""
         self._service.model.start()
         self._service.bulk.supervisor.start()
+        self._service.first_run.start()
 
     def _close(self, server: object, worker: object) -> None:
         """In the worker, when its last request is answered."""

@@ -77,5 +77,6 @@ def test_a_server_that_does_not_say_how_large_the_file_is_is_named(answer: Answe
 def test_how_to_bring_a_file_tells_only_what_is_known() -> None:
     words = WeightStore(Path("/weights")).how_to_get(unrecorded("http://127.0.0.1:9"))
 
-    assert "fetch http://127.0.0.1:9/tiny.pt and put it at" in words
+    assert "fetch http://127.0.0.1:9/tiny.pt and put it into the folder that SAM_WEIGHTS_DIR names" in words
+    assert "/weights" not in words, "the words go to callers, too"
     assert "--detector classical" in words

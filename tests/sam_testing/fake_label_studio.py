@@ -47,6 +47,8 @@ class Store:
     keeps_regions: bool = True
     is_allowed: bool = True
     extra_params: Any = None  # of the connected model
+    models: list[dict[str, Any]] | None = None  # connected with the project; None: one without address
+    release: str = "1.23.2"
     imports: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
     next_id: int = 1
@@ -79,14 +81,17 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
         with self.store.lock:
-            if self.headers.get("Authorization") != f"Token {TOKEN}" or not self.store.is_allowed:
+            if parts.path == "/api/version":
+                self._answer(200, {"release": self.store.release})
+            elif self.headers.get("Authorization") != f"Token {TOKEN}" or not self.store.is_allowed:
                 self._answer(401, {"detail": "Invalid token."})
             elif parts.path == "/api/projects/":
                 self._answer(200, {"count": 1, "results": [self._project()]})
             elif parts.path == "/api/current-user/whoami":
                 self._answer(200, {"id": 1})
             elif parts.path == "/api/ml/":
-                self._answer(200, [{"id": 1, "title": "", "url": "", "extra_params": self.store.extra_params}])
+                only = [{"id": 1, "title": "", "url": "", "extra_params": self.store.extra_params}]
+                self._answer(200, only if self.store.models is None else self.store.models)
             elif parts.path == "/api/projects/1/":
                 self._answer(200, self._project())
             elif parts.path == "/api/tasks/":

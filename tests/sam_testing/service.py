@@ -19,6 +19,7 @@ from sam_backend.assembly import Service
 from sam_backend.bulk.bulk_service import BulkService
 from sam_backend.embedding_cache import EmbeddingCache
 from sam_backend.errors import ImageNotFoundError
+from sam_backend.first_run import FirstRun
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.model_choice import ModelChoice
 from sam_backend.model_loading import ModelLoading
@@ -76,8 +77,12 @@ class SamService:
         )
         store = store_from_env({"SAM_OFFLINE": "1"})
         self.bulk = BulkService(self.settings, self.access, self.model, self.shelf, store)
+        first_run = FirstRun(self.settings, self.access, self.model, store, lambda: len(self.bulk.projects) > 0)
+        prefetcher = Prefetcher()
         self.app: Flask = create_app(
-            Service(self.settings, self.access, self.model, cache, self.predictor, Prefetcher(), self.bulk, store)
+            Service(
+                self.settings, self.access, self.model, cache, self.predictor, prefetcher, self.bulk, first_run, store
+            )
         )
         self.client: FlaskClient = self.app.test_client()
 

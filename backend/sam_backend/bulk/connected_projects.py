@@ -44,6 +44,10 @@ class ConnectedProjects:
             while len(self._extra) > REMEMBERED_AT_MOST:
                 self._extra.popitem(last=False)
 
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._extra)
+
     def __contains__(self, project: int) -> bool:
         with self._lock:
             return project in self._extra

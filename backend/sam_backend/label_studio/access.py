@@ -6,11 +6,13 @@ organizations refuse; and the personal access token, a JWT that is exchanged at 
 token of five minutes.
 """
 
+import base64
 import json
 import logging
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import urllib3
@@ -143,11 +145,20 @@ class LabelStudioAccess:
         token = self._token()
         if token is None:
             return f"no token is known; {WAY_OUT}"
-        kind = "personal access token" if _is_personal(token) else "legacy token"
-        source = "LABEL_STUDIO_API_KEY" if token == self._configured_key else "POST /setup"
-        explanation = f"Label Studio at {self.url} refused the {kind} from {source}; {WAY_OUT}"
+        explanation = f"Label Studio at {self.url} refused {self.describe_token()}; {WAY_OUT}"
         self._warn_once(explanation, subject=token)
         return explanation
+
+    def describe_token(self) -> str | None:
+        """Kind and source of the token, in words that do not show it; None where there is none."""
+        token = self._token()
+        if token is None:
+            return None
+        kind = "personal access token" if _is_personal(token) else "legacy token"
+        source = "LABEL_STUDIO_API_KEY" if token == self._configured_key else "POST /setup"
+        ended = _end_of(token)
+        over = f" (valid until {ended:%Y-%m-%d})" if ended and ended < datetime.now(UTC) else ""
+        return f"the {kind} from {source}{over}"
 
     def _token(self) -> str | None:
         with self._lock:
@@ -194,6 +205,18 @@ class LabelStudioAccess:
 
 def _is_personal(token: str) -> bool:
     return token.count(".") == 2  # a JWT; legacy tokens are 40 hex digits
+
+
+def _end_of(token: str) -> datetime | None:
+    """Until when a JWT says that it is valid; None where that cannot be read."""
+    if not _is_personal(token):
+        return None
+    payload = token.split(".")[1]
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return datetime.fromtimestamp(claims["exp"], UTC)
+    except (ValueError, KeyError, TypeError, OverflowError, OSError):
+        return None
 
 
 def _access_token(body: bytes) -> str | None:

@@ -221,7 +221,10 @@ def _send(http: urllib3.PoolManager, method: str, url: str, **options: Any) -> u
     try:
         return http.request(method, url, **options)
     except urllib3.exceptions.HTTPError as error:
-        raise LabelStudioApiError(f"{method} {urlsplit(url).path}: Label Studio cannot be reached ({error})") from error
+        reason = str(error).rpartition("] ")[2].rpartition(": ")[2]  # without urllib3's objects and numbers
+        raise LabelStudioApiError(
+            f"{method} {urlsplit(url).path}: Label Studio cannot be reached ({reason})"
+        ) from error
 
 
 def _json(call: str, response: urllib3.BaseHTTPResponse) -> Json:
@@ -229,6 +232,8 @@ def _json(call: str, response: urllib3.BaseHTTPResponse) -> Json:
     if response.status in (200, 201, 204) and not text:
         return None
     if response.status not in (200, 201):
+        if 300 <= response.status < 400:
+            text = f"go to {response.headers.get('Location', 'nowhere').partition('?')[0]}"
         words = "a web page" if text.lstrip().startswith("<") else _words(text)
         after = response.headers.get("Retry-After", "")
         wait_s = float(after) if after.isdecimal() else None

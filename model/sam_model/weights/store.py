@@ -137,9 +137,9 @@ class WeightStore:
         without = "--detector classical" if weights.role == "detector" else "SAM_MODEL=classical"
         return (
             f"To bring it: `label-studio-sam weights download {weights.model}` where there is a network, or fetch "
-            f"{self.url(weights)}{facts} and put it at "
-            f"{shown_path(self.path(weights))} (SAM_WEIGHTS_DIR names another folder, SAM_WEIGHTS_MIRROR another "
-            f"server). To work without weights: {without}"
+            f"{self.url(weights)}{facts} and put it into the "
+            f"folder that SAM_WEIGHTS_DIR names ({DEFAULT_DIRECTORY} where it names none; SAM_WEIGHTS_MIRROR names "
+            f"another server). To work without weights: {without}"
         )
 
     def _bring(self, weights: WeightFile, on_progress: OnProgress | None) -> None:
@@ -170,12 +170,13 @@ class WeightStore:
             free = shutil.disk_usage(directory).free
             if free < missing:
                 raise WeightsUnavailableError(
-                    f"{weights.file} needs {missing} more bytes in {shown_path(directory)}, where {free} are free. "
+                    f"{weights.file} needs {missing} more bytes in the folder of weights, where {free} are free. "
                     f"{self.how_to_get(weights)}"
                 )
         except OSError as error:
             raise WeightsUnavailableError(
-                f"{shown_path(directory)} cannot be made or read: {error.strerror}. {self.how_to_get(weights)}"
+                f"the folder of weights (SAM_WEIGHTS_DIR) cannot be made or read: {error.strerror}. "
+                f"{self.how_to_get(weights)}"
             ) from error
 
     def pinned_sha256(self, weights: WeightFile) -> str:

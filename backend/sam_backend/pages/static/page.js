@@ -57,11 +57,7 @@ async function showStatus() {
   $("#cache").textContent = cacheWords(cache);
   $("#label-studio").replaceChildren(labelStudio.url ?
     element("a", labelStudio.url, {href: labelStudio.url}) : "not connected yet");
-  const problems = status.checks ? status.checks.filter(check => !check.ok) : [];
-  if (!status.checks) {
-    if (model.problem) problems.push({problem: model.problem});
-    if (labelStudio.problem) problems.push({problem: labelStudio.problem});
-  }
+  const problems = status.checks.filter(check => !check.ok);
   $("#problems").hidden = !problems.length;
   $("#problems ul").replaceChildren(...problems.map(problem => {
     const item = element("li", problem.problem);

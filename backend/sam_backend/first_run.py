@@ -1,0 +1,99 @@
+"""A first run that explains itself: what is missing, in the log, on the page and for `label-studio-sam doctor`."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.diagnosis import Check, check_label_studio
+from sam_backend.model_choice import AUTOMATIC
+from sam_backend.model_loading import ModelLoading
+from sam_backend.settings import Settings
+from sam_model.weights.catalog import WeightFile, find_weights
+from sam_model.weights.store import Presence, WeightStore
+
+logger = logging.getLogger(__name__)
+
+LOOK_AGAIN_S = 10.0
+
+
+class FirstRun:
+    """Looks at model and Label Studio, in a thread of its own: no request of Label Studio waits for it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        access: LabelStudioAccess,
+        model: ModelLoading,
+        store: WeightStore,
+        is_connected: Callable[[], bool],
+    ) -> None:
+        self._settings, self._access, self._model, self._store = settings, access, model, store
+        self._is_connected = is_connected
+        self._seen: tuple[Check, ...] = ()
+        self._look_again_at = 0.0
+        self._looking: threading.Thread | None = None
+        self._told: set[str] = set()
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Begin to look, if nobody does and the last look is some seconds ago; a new problem goes to the log, once."""
+        with self._lock:
+            if time.monotonic() < self._look_again_at or (self._looking and self._looking.is_alive()):
+                return
+            self._looking = threading.Thread(target=self._look, name="first-run", daemon=True)
+            self._looking.start()
+
+    def _look(self) -> None:
+        try:
+            self._seen = self._look_at_label_studio()
+        except Exception:  # the edge of a thread
+            logger.exception("what a first run lacks could not be found out")
+        self._look_again_at = time.monotonic() + LOOK_AGAIN_S
+        for check in self._seen:
+            if not check.ok and check.problem not in self._told:
+                self._told.add(check.problem)
+                logger.warning("%s: %s. Next: %s", check.name, check.problem, check.next_step)
+
+    def _look_at_label_studio(self) -> tuple[Check, ...]:
+        return tuple(check_label_studio(self._access, self._model.version, self._is_connected()))
+
+    def checks(self) -> tuple[Check, ...]:
+        """At once: the model as it is, Label Studio as the last look found it; where that is old, another begins."""
+        self.start()
+        return (check_model(self._settings, self._model, self._store), *self._seen)
+
+    def look(self) -> tuple[Check, ...]:
+        """The same, looked at now; takes some seconds where Label Studio does not answer."""
+        return (check_model(self._settings, self._model, self._store), *self._look_at_label_studio())
+
+
+def check_model(settings: Settings, model: ModelLoading, store: WeightStore) -> Check:
+    """Whether the model answers that was asked for; one that is still being loaded counts."""
+    if model.state == "failed":
+        weights = _missing_weights(settings.model, store)
+        if weights is None:
+            way_out = "choose another model with SAM_MODEL, or SAM_DEVICE=auto; then start the backend again"
+            return Check("Model", False, problem=model.problem or "", next_step=way_out)
+        problem = f"{model.name} has no weights: {weights.file} is missing, and no click is answered"
+        return Check("Model", False, problem=problem, next_step=_how_to_bring(weights, store))
+    if model.name == "classical" and settings.model == "auto":
+        problem = f"no weights of {AUTOMATIC}: the classical segmenter answers, which is no Segment Anything model"
+        return Check("Model", False, problem=problem, next_step=_how_to_bring(find_weights(AUTOMATIC), store))
+    return Check("Model", True, found=f"{model.version}, {model.progress or model.state}")
+
+
+def _missing_weights(name: str, store: WeightStore) -> WeightFile | None:
+    try:
+        weights = find_weights(AUTOMATIC if name == "auto" else name)
+    except ValueError:
+        return None
+    return None if store.status(weights).presence is Presence.PRESENT else weights
+
+
+def _how_to_bring(weights: WeightFile, store: WeightStore) -> str:
+    return (
+        f"run `label-studio-sam weights download {weights.model}` where the backend runs, or fetch "
+        f"{store.url(weights)} and put it into the folder that SAM_WEIGHTS_DIR names; then start the backend again"
+    )

@@ -1,0 +1,120 @@
+"""What stands between this backend and Label Studio, looked at one step after the other, each with its way out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.api import Json, LabelStudioApi, LabelStudioApiError
+from sam_backend.label_studio.connection import NOT_REACHED, NotConnectedError, check_version
+
+TIMEOUT_S = 5.0
+PROJECTS_ASKED = 20  # for each of them Label Studio asks its backends how they are
+
+CONNECT = (
+    "run `label-studio-sam connect --project N --url URL`, or in Label Studio open the project's Settings > Model > "
+    "Connect Model, with interactive preannotations; URL is this backend's address as Label Studio's machine sees it"
+)
+NO_ADDRESS = (
+    "start the backend with LABEL_STUDIO_URL=<address of Label Studio> and LABEL_STUDIO_API_KEY=<personal access "
+    "token>; or connect a project in Label Studio, under its Settings > Model > Connect Model, which tells the address"
+)
+FIX_ADDRESS = (
+    "see that Label Studio runs, and set LABEL_STUDIO_URL to its address as the backend's machine sees it (with "
+    "Docker the container's name, such as http://label-studio:8080, not localhost)"
+)
+UPGRADE = "upgrade Label Studio (a newer image, or pip install --upgrade label-studio); its data stay"
+CREATE_ONE = (
+    "in Label Studio open Account & Settings (the picture in the upper right corner) > Personal Access Token, create "
+    "one, and start the backend with it as LABEL_STUDIO_API_KEY, beside LABEL_STUDIO_URL"
+)
+LEGACY = "; legacy tokens are refused unless Organization > API Tokens Settings allows them"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that has to be right: what was found, or what is missing and the next step."""
+
+    name: str
+    ok: bool
+    found: str = ""
+    problem: str = ""
+    next_step: str = ""
+
+
+def check_label_studio(access: LabelStudioAccess, model_version: str, is_connected: bool) -> list[Check]:
+    """Address, token and connected project; what cannot be right before an earlier step is, is left out.
+
+    Args:
+        access: the address and the token to look at.
+        model_version: of this backend, by which a project's entry is known to be this one.
+        is_connected: whether a project has introduced itself already.
+    """
+    address = _check_address(access)
+    if not address.ok:
+        return [address]
+    token = _check_token(access)
+    if not token.ok:
+        return [address, token]
+    return [address, token, _check_project(access, model_version, is_connected)]
+
+
+def _check_address(access: LabelStudioAccess) -> Check:
+    name = "Label Studio"
+    if access.url is None:
+        return Check(name, False, problem="Label Studio's address is not known", next_step=NO_ADDRESS)
+    try:
+        release = check_version(LabelStudioApi(LabelStudioAccess(access.url, None), TIMEOUT_S))
+    except NotConnectedError as error:
+        is_old = "too old" in str(error)
+        way_out = (
+            "upgrade Label Studio: pip install --upgrade label-studio, or a newer image" if is_old else FIX_ADDRESS
+        )
+        return Check(name, False, problem=f"{access.url}: {error}", next_step=way_out)
+    except LabelStudioApiError as error:
+        return Check(name, False, problem=f"{access.url} cannot be used: {error}", next_step=FIX_ADDRESS)
+    return Check(name, True, found=f"{release} at {access.url}")
+
+
+def _check_token(access: LabelStudioAccess) -> Check:
+    name, token = "Token", access.describe_token()
+    if token is None:
+        return Check(name, False, problem="no token of Label Studio is known", next_step=CREATE_ONE)
+    try:
+        user = LabelStudioApi(access, TIMEOUT_S).call("GET", "/api/current-user/whoami")
+    except LabelStudioApiError as error:
+        if error.status not in (401, 403):
+            return Check(name, False, problem=f"{token} could not be tried: {error}", next_step=FIX_ADDRESS)
+        why = LEGACY if "legacy" in token else ""
+        return Check(name, False, problem=f"Label Studio refuses {token}{why}", next_step=CREATE_ONE)
+    return Check(name, True, found=f"{token}, of {user.get('email') or 'a user'}")
+
+
+def _check_project(access: LabelStudioAccess, model_version: str, is_connected: bool) -> Check:
+    name = "Project"
+    if is_connected:
+        return Check(name, True, found="connected")
+    try:
+        entries = _entries(LabelStudioApi(access, TIMEOUT_S))
+    except LabelStudioApiError as error:
+        return Check(name, False, problem=f"Label Studio's models could not be listed: {error}", next_step=FIX_ADDRESS)
+    ours = [
+        entry for entry in entries if entry.get("state") == "CO" and model_version in str(entry.get("model_version"))
+    ]
+    if ours:
+        where = ", ".join(f"project {entry['project']} at {entry['url']}" for entry in ours[:3])
+        return Check(name, True, found=f"connected: {where}")
+    unreached = next((entry for entry in entries if entry.get("state") != "CO"), None)
+    if unreached is not None:
+        problem = f"project {unreached['project']}: Label Studio does not reach its model at {unreached['url']}"
+        return Check(name, False, problem=problem, next_step=f"if that is this backend: {NOT_REACHED}")
+    return Check(name, False, problem="no project of Label Studio is connected with this backend", next_step=CONNECT)
+
+
+def _entries(api: LabelStudioApi) -> Sequence[Json]:
+    """The models of the newest projects; Label Studio looks at each before it answers."""
+    projects = api.call("GET", "/api/projects/", query={"page_size": PROJECTS_ASKED, "ordering": "-created_at"})
+    return [
+        {**entry, "project": project["id"]}
+        for project in projects["results"]
+        for entry in api.call("GET", "/api/ml/", query={"project": project["id"]})
+    ]
