@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sam_backend.bulk.bulk_service import BulkService
-from sam_backend.bulk.run_store import runs_folder
 from sam_backend.embedding_cache import EmbeddingCache
 from sam_backend.first_run import FirstRun
 from sam_backend.images.fetch import ImageFetcher, fetch_limits
@@ -14,7 +13,7 @@ from sam_backend.model_choice import choose_model
 from sam_backend.model_loading import ModelLoading
 from sam_backend.prefetch import Prefetcher
 from sam_backend.settings import MIB, Settings
-from sam_backend.start_checks import check_device, check_runs_folder
+from sam_backend.start_checks import check_device, check_folder
 from sam_backend.task_predictor import TaskPredictor
 from sam_model.weights.store import WeightStore
 
@@ -35,15 +34,21 @@ class Service:
     first_run: FirstRun
     store: WeightStore
 
+    def start(self) -> None:
+        """Begin what goes on beside the requests; in the process that answers them, since threads survive no fork."""
+        self.model.start()
+        self.bulk.supervisor.start()
+        self.first_run.start()
+
 
 def assemble(settings: Settings, store: WeightStore) -> Service:
-    """Build the service; nothing is loaded and no thread runs before `service.model.start()`.
+    """Build the service; nothing is loaded and no thread runs before `service.start()`.
 
     Raises:
         SettingsError: a model or a device that is not there, or a folder that cannot be written.
     """
     check_device(settings.device)
-    check_runs_folder(runs_folder(settings.runs_dir))
+    check_folder("SAM_RUNS_DIR", settings.runs_dir)
     access = LabelStudioAccess(settings.label_studio_url, settings.label_studio_api_key)
     model = ModelLoading(choose_model(settings, store))
     cache: EmbeddingCache[Any] = EmbeddingCache(settings.cache_mib * MIB)

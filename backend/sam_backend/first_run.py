@@ -5,11 +5,13 @@ import threading
 import time
 from collections.abc import Callable
 
+from sam_backend.bulk.run_store import runs_folder
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.label_studio.diagnosis import Check, check_label_studio
 from sam_backend.model_choice import AUTOMATIC
 from sam_backend.model_loading import ModelLoading
 from sam_backend.settings import Settings
+from sam_backend.start_checks import is_writable
 from sam_model.weights.catalog import WeightFile, find_weights
 from sam_model.weights.store import Presence, WeightStore
 
@@ -62,11 +64,22 @@ class FirstRun:
     def checks(self) -> tuple[Check, ...]:
         """At once: the model as it is, Label Studio as the last look found it; where that is old, another begins."""
         self.start()
-        return (check_model(self._settings, self._model, self._store), *self._seen)
+        return (*self._own_checks(), *self._seen)
 
     def look(self) -> tuple[Check, ...]:
         """The same, looked at now; takes some seconds where Label Studio does not answer."""
-        return (check_model(self._settings, self._model, self._store), *self._look_at_label_studio())
+        return (*self._own_checks(), *self._look_at_label_studio())
+
+    def _own_checks(self) -> tuple[Check, Check]:
+        return check_model(self._settings, self._model, self._store), check_runs(self._settings)
+
+
+def check_runs(settings: Settings) -> Check:
+    """Whether bulk runs can keep their state; clicks are answered in any case."""
+    if is_writable(runs_folder(settings.runs_dir)):
+        return Check("Runs", True, found="their folder can be written")
+    way_out = "set SAM_RUNS_DIR to a folder that the backend's user may write; then start the backend again"
+    return Check("Runs", False, problem="the folder of bulk runs cannot be written: there are none", next_step=way_out)
 
 
 def check_model(settings: Settings, model: ModelLoading, store: WeightStore) -> Check:

@@ -7,17 +7,11 @@ import logging
 
 from flask import Blueprint, Response
 
-from sam_backend.errors import BackendError, BadRequestError
+from sam_backend import label_studio_calls
+from sam_backend.label_studio_calls import START_TRAINING
 from sam_backend.protocol.labeling_config import LabelingConfig
-from sam_backend.protocol.requests import (
-    PredictRequest,
-    SetupRequest,
-    Task,
-    WebhookEvent,
-    labeling_config_from_json,
-)
+from sam_backend.protocol.requests import PredictRequest, SetupRequest, WebhookEvent, labeling_config_from_json
 from sam_backend.responses import json_body, json_response, refusal_without_password, service
-from sam_backend.task_predictor import Credentials, image_source
 
 logger = logging.getLogger(__name__)
 routes = Blueprint("label_studio", __name__)
@@ -53,18 +47,8 @@ def ready() -> Response:
 @routes.post("/setup")
 def setup() -> Response:
     """A project introduces itself; the answer tells it our model version."""
-    asked = SetupRequest.from_json(json_body())
-    parts = service()
-    parts.access.learn_from_setup(asked.hostname, asked.access_token)
-    if asked.project_id is not None:
-        parts.bulk.projects.learn(asked.project_id, asked.extra_params)
-    try:
-        LabelingConfig.from_xml(asked.labeling_config)
-    except BackendError as error:  # the project may get its config later: connecting it must work
-        logger.warning("setup of project %s: %s", asked.project, error)
-    if asked.project_id is None:
-        return json_response({"model_version": parts.model.version})
-    return json_response({"model_version": parts.bulk.projects.version_for_setup(asked.project_id)})
+    version = label_studio_calls.setup(service(), SetupRequest.from_json(json_body()))
+    return json_response({"model_version": version})
 
 
 @routes.get("/versions")
@@ -87,53 +71,13 @@ def webhook() -> Response:
     """Events of Label Studio, answered at once: "Start Training" and imports may begin a run, the others nothing."""
     event = WebhookEvent.from_json(json_body())
     logger.info("webhook %s", event.action[:80])
-    if event.action == "START_TRAINING":
-        if (refusal := refusal_without_password(service().settings)) is not None:
-            return refusal
-        if event.project_id is None:
-            raise BadRequestError("project is missing: needed: the project that is to be pre-annotated")
-        service().bulk.start_training(event.project_id)
-    elif event.action == "TASKS_CREATED" and event.project_id is not None:
-        service().bulk.tasks_created(event.project_id, event.task_ids)
+    if event.action == START_TRAINING and (refusal := refusal_without_password(service().settings)) is not None:
+        return refusal
+    label_studio_calls.webhook(service(), event)
     return json_response({"status": "ok", "action": event.action[:80]}, 201)
 
 
 @routes.post("/predict")
 def predict() -> Response:
-    """Masks for a person's prompts; for tasks without any, the pre-annotation that their project wants.
-
-    Where it wants none, opening a task gives a head start on its embedding, and no prediction.
-    """
-    asked = PredictRequest.from_json(json_body())
-    credentials = Credentials(asked.login, asked.password)
-    if asked.context is None:
-        for task in asked.tasks:
-            _prefetch(task, asked.labeling_config, credentials)
-        answers = service().bulk.answer(asked.tasks, asked.labeling_config, credentials)
-        if answers is None:
-            answers = [[] for _ in asked.tasks]  # `[]` for a task: nothing is stored for it
-        return json_response({"results": answers})
-    if not asked.tasks:
-        raise BadRequestError("tasks is empty: there is nothing that params.context belongs to")
-    config = LabelingConfig.from_xml(asked.labeling_config)
-    results = []
-    for task in asked.tasks:
-        try:
-            results.append(service().predictor.predict(task, asked.context, config, credentials).to_json())
-        except BackendError as error:
-            raise type(error)(f"{task.name}: {error}") from error
-    return json_response({"results": results})
-
-
-def _prefetch(task: Task, labeling_config: str, credentials: Credentials) -> None:
-    parts = service()
-    if not parts.settings.prefetch:
-        return
-    try:
-        config = LabelingConfig.from_xml(labeling_config)
-        source = image_source(task, config)
-    except BackendError as error:
-        logger.warning("%s cannot be prefetched: %s", task.name, error)
-        return
-    if source.key not in parts.cache:
-        parts.prefetcher.submit(source.key, lambda: parts.predictor.embedding(task, source, credentials))
+    """Masks for a person's prompts; for tasks without any, the pre-annotation that their project wants."""
+    return json_response({"results": label_studio_calls.predict(service(), PredictRequest.from_json(json_body()))})

@@ -45,10 +45,8 @@ class SamServer(BaseApplication):  # type: ignore[misc]  # gunicorn ships no typ
                 self.cfg.set(name, value)
 
     def _start(self, worker: object) -> None:
-        """In the worker, after the fork: threads do not live through one."""
-        self._service.model.start()
-        self._service.bulk.supervisor.start()
-        self._service.first_run.start()
+        """In the worker, after the fork."""
+        self._service.start()
 
     def _close(self, server: object, worker: object) -> None:
         """In the worker, when its last request is answered."""

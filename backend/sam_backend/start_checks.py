@@ -25,19 +25,23 @@ def check_device(name: str) -> None:
         ) from None
 
 
-def check_runs_folder(folder: Path) -> None:
-    """See that the folder of the runs can be made and written.
+def check_folder(variable: str, folder: Path | None) -> None:
+    """See that a folder that a variable names can be made and written.
 
     Raises:
         SettingsError: it cannot; the message says for whom, and what helps.
     """
+    if folder is not None and not is_writable(folder):
+        raise SettingsError(
+            f"{variable}={folder} cannot be written by user {os.getuid()}: give it that folder "
+            f"(chown -R {os.getuid()} {folder}), or set {variable} to another one"
+        )
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether files can be made in `folder`, which is made where it is missing."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        is_writable = os.access(folder, os.W_OK | os.X_OK)
     except OSError:
-        is_writable = False
-    if not is_writable:
-        raise SettingsError(
-            f"SAM_RUNS_DIR={folder} cannot be written by user {os.getuid()}: give it that folder "
-            f"(chown -R {os.getuid()} {folder}), or set SAM_RUNS_DIR to another one"
-        )
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)

@@ -221,4 +221,4 @@ def test_the_doctor_ends_with_1_and_the_next_step(tmp_path: Path) -> None:
     assert "         next: run `label-studio-sam connect" in sick.stdout
     assert TOKEN not in sick.stdout + sick.stderr
     assert well.returncode == 0, well.stderr
-    assert [check["ok"] for check in json.loads(well.stdout)["checks"]] == [True] * 4
+    assert [check["ok"] for check in json.loads(well.stdout)["checks"]] == [True] * 5

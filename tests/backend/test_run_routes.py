@@ -350,7 +350,7 @@ def test_what_label_studio_refuses_is_told_as_it_is(house: House, trouble: str) 
     assert complaint in answer["error"]
 
 
-@pytest.mark.parametrize("house", [{"SAM_RUNS_DIR": "/proc/nowhere"}], indirect=True)
+@pytest.mark.parametrize("house", [{"SAM_RUNS_DIR": "", "XDG_STATE_HOME": "/proc/nowhere"}], indirect=True)
 def test_a_folder_that_cannot_be_written_to_stops_runs_only(house: House) -> None:
     status, answer = house.backend.ask("/api/runs", EVERYTHING)
 
@@ -358,3 +358,6 @@ def test_a_folder_that_cannot_be_written_to_stops_runs_only(house: House) -> Non
     assert "SAM_RUNS_DIR" in answer["error"]
     assert house.backend.ask("/health")[0] == 200
     assert house.predict(1) == [[]]
+    checks = {check["name"]: check for check in house.backend.ask("/api/status")[1]["checks"]}
+    assert "cannot be written" in checks["Runs"]["problem"]
+    assert checks["Model"]["ok"]

@@ -116,7 +116,7 @@ class BulkService:
             if error.status == 404:
                 raise UnknownProjectError(f"{what} is not there, or this token's user may not see it") from None
             more = f". {self._access.explain_refusal()}" if error.status in (401, 403) else ""
-            raise LabelStudioProblemError(f"{error}{more}") from None
+            raise LabelStudioProblemError(f"{str(error).rstrip('.')}{more}") from None
 
     def mapping(self, configuration: RunConfiguration) -> tuple[MappingReport, int]:
         """What becomes of the detector's classes in a project, and how many tasks it has.

@@ -1,0 +1,82 @@
+"""What a call of Label Studio does, whichever server it came in by: this package's own, or label-studio-ml's."""
+
+import logging
+from typing import Any
+
+from sam_backend.assembly import Service
+from sam_backend.errors import BackendError, BadRequestError
+from sam_backend.protocol.labeling_config import LabelingConfig
+from sam_backend.protocol.requests import PredictRequest, SetupRequest, Task, WebhookEvent
+from sam_backend.task_predictor import Credentials, image_source
+
+logger = logging.getLogger(__name__)
+
+START_TRAINING = "START_TRAINING"
+
+
+def setup(parts: Service, asked: SetupRequest) -> str:
+    """A project introduces itself; gives the model version that it is to show."""
+    parts.access.learn_from_setup(asked.hostname, asked.access_token)
+    if asked.project_id is not None:
+        parts.bulk.projects.learn(asked.project_id, asked.extra_params)
+    try:
+        LabelingConfig.from_xml(asked.labeling_config)
+    except BackendError as error:  # the project may get its config later: connecting it must work
+        logger.warning("setup of project %s: %s", asked.project, error)
+    if asked.project_id is None:
+        return parts.model.version
+    return parts.bulk.projects.version_for_setup(asked.project_id)
+
+
+def webhook(parts: Service, event: WebhookEvent) -> None:
+    """An event: "Start Training" and imports may begin a run, the others nothing.
+
+    Raises:
+        BackendError: a run is asked for and cannot begin.
+    """
+    if event.action == START_TRAINING:
+        if event.project_id is None:
+            raise BadRequestError("project is missing: needed: the project that is to be pre-annotated")
+        parts.bulk.start_training(event.project_id)
+    elif event.action == "TASKS_CREATED" and event.project_id is not None:
+        parts.bulk.tasks_created(event.project_id, event.task_ids)
+
+
+def predict(parts: Service, asked: PredictRequest) -> list[Any]:
+    """The item of `results` for each task: masks for a person's prompts, else the pre-annotation of the project.
+
+    Where a project wants no pre-annotation, opening a task gives a head start on its embedding, and no prediction.
+    RLE in an item may be a uint8 array.
+
+    Raises:
+        BackendError: no answer can be given; names the task.
+    """
+    credentials = Credentials(asked.login, asked.password)
+    if asked.context is None:
+        for task in asked.tasks:
+            _prefetch(parts, task, asked.labeling_config, credentials)
+        answers = parts.bulk.answer(asked.tasks, asked.labeling_config, credentials)
+        return [[] for _ in asked.tasks] if answers is None else list(answers)  # `[]`: nothing is stored for the task
+    if not asked.tasks:
+        raise BadRequestError("tasks is empty: there is nothing that params.context belongs to")
+    config = LabelingConfig.from_xml(asked.labeling_config)
+    results = []
+    for task in asked.tasks:
+        try:
+            results.append(parts.predictor.predict(task, asked.context, config, credentials).to_json())
+        except BackendError as error:
+            raise type(error)(f"{task.name}: {error}") from error
+    return results
+
+
+def _prefetch(parts: Service, task: Task, labeling_config: str, credentials: Credentials) -> None:
+    if not parts.settings.prefetch:
+        return
+    try:
+        config = LabelingConfig.from_xml(labeling_config)
+        source = image_source(task, config)
+    except BackendError as error:
+        logger.warning("%s cannot be prefetched: %s", task.name, error)
+        return
+    if source.key not in parts.cache:
+        parts.prefetcher.submit(source.key, lambda: parts.predictor.embedding(task, source, credentials))
