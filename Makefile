@@ -8,18 +8,21 @@
 VENV := .venv
 LABEL_STUDIO_VENV := .venv-labelstudio
 LABEL_STUDIO_VERSION := 1.23.2
+ML_BACKEND_VENV := .venv-ml-backend
+ML_BACKEND_VERSION := 1.0.9
 TORCH := torch==2.13.0
 PORT ?= 9090
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 LABEL_STUDIO_INSTALLED := $(LABEL_STUDIO_VENV)/.installed-$(LABEL_STUDIO_VERSION)
+ML_BACKEND_INSTALLED := $(ML_BACKEND_VENV)/.installed-$(ML_BACKEND_VERSION)
 PIP_QUIET := --disable-pip-version-check --no-input --progress-bar off
 DEMO_EXIT ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup labelstudio browser demo screenshot run test lint format bench parity clean clean-all
+.PHONY: help setup labelstudio mlbackend browser demo screenshot run test lint format bench parity clean clean-all
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -31,13 +34,16 @@ setup: $(INSTALLED) ## the environment .venv: the package, editable, and the too
 labelstudio: $(LABEL_STUDIO_INSTALLED) ## the environment .venv-labelstudio: Label Studio itself
 	@echo "$(LABEL_STUDIO_VENV) is ready"
 
+mlbackend: $(ML_BACKEND_INSTALLED) ## the environment .venv-ml-backend: .venv's packages and label-studio-ml, for its tests
+	@echo "$(ML_BACKEND_VENV) is ready"
+
 demo: $(INSTALLED) $(LABEL_STUDIO_INSTALLED) ## Label Studio and the backend, connected, with photographs; until Ctrl-C (DEMO_EXIT=1: only the check)
 	@exec $(BIN)/label-studio-sam demo $(if $(DEMO_EXIT),--exit)
 
 run: $(INSTALLED) ## only the backend, on port 9090 (PORT=...)
 	@exec $(BIN)/label-studio-sam serve --port $(PORT)
 
-test: $(INSTALLED) $(LABEL_STUDIO_INSTALLED) browser ## all tests, the ones in a real browser too (ARGS=... goes to pytest)
+test: $(INSTALLED) $(LABEL_STUDIO_INSTALLED) $(ML_BACKEND_INSTALLED) browser ## all tests, the ones in a real browser too (ARGS=... goes to pytest)
 	$(BIN)/pytest $(ARGS)
 
 lint: $(INSTALLED) ## ruff, mypy and the layers
@@ -72,7 +78,7 @@ clean: ## removes caches and build output
 	find backend model tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 clean-all: clean ## removes the environments and the demo with its annotations as well
-	rm -rf $(VENV) $(LABEL_STUDIO_VENV) .venv-parity demo
+	rm -rf $(VENV) $(LABEL_STUDIO_VENV) $(ML_BACKEND_VENV) .venv-parity demo
 
 # The environments. A stamp file says that one is complete, so that a second time takes no time.
 
@@ -114,6 +120,17 @@ $(INSTALLED): pyproject.toml | $(VENV)/.made
 $(LABEL_STUDIO_INSTALLED):
 	$(call make_venv,$(LABEL_STUDIO_VENV))
 	$(call pip_install,$(LABEL_STUDIO_VENV),Label Studio $(LABEL_STUDIO_VERSION) (takes a minute or two),label-studio==$(LABEL_STUDIO_VERSION))
+	@touch $@
+
+# it cannot be imported as it installs itself, beside a Flask of 2020: so without what it asks for
+$(ML_BACKEND_INSTALLED): | $(INSTALLED)
+	@echo "$(ML_BACKEND_VENV): beside $(VENV), whose packages it sees"; $(BIN)/python -m venv --clear $(ML_BACKEND_VENV)
+	@$(ML_BACKEND_VENV)/bin/python -c "import pathlib, sysconfig; \
+	  there = pathlib.Path(sysconfig.get_path('purelib')) / 'product.pth'; \
+	  site = '$(CURDIR)/' + str(next(pathlib.Path('$(VENV)').glob('lib/python*/site-packages'))); \
+	  there.write_text(f'import site; site.addsitedir({site!r})\n')"
+	$(call pip_install,$(ML_BACKEND_VENV),label-studio-ml $(ML_BACKEND_VERSION),--no-deps label-studio-ml==$(ML_BACKEND_VERSION))
+	$(call pip_install,$(ML_BACKEND_VENV),what it imports,redis rq colorama attrs label-studio-tools)
 	@touch $@
 
 browser: # Chromium for the tests: Debian's, installed where that can be done unasked

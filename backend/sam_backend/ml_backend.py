@@ -11,7 +11,7 @@ import atexit
 import functools
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -93,10 +93,9 @@ class SegmentAnything(LabelStudioMLBase):  # type: ignore[misc]  # label-studio-
         }
         results: list[Json] = []
 
-        def answer() -> Mapping[str, Json] | None:
+        def answer() -> None:
             found = label_studio_calls.predict(shared_service(), PredictRequest.from_json(body))
             results.extend(orjson.loads(orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY)))
-            return None
 
         _answered_in_our_words(answer)
         return results if ModelResponse is None else ModelResponse(predictions=results)
@@ -104,7 +103,8 @@ class SegmentAnything(LabelStudioMLBase):  # type: ignore[misc]  # label-studio-
     def fit(self, event: Json, data: Json = None, **kwargs: Any) -> dict[str, Json]:
         """2.x: "Start Training" begins a pre-annotation of the project. 1.0.9 calls from another process: nothing."""
         if ModelResponse is not None and isinstance(data, Mapping):
-            label_studio_calls.webhook(shared_service(), WebhookEvent.from_json({**data, "action": event}))
+            begun = WebhookEvent.from_json({**data, "action": event})
+            _answered_in_our_words(lambda: label_studio_calls.webhook(shared_service(), begun))
         return {}
 
 
@@ -126,8 +126,8 @@ def _body() -> Mapping[str, Json]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _answered_in_our_words(call: Any) -> None:
-    """Make the call; what it gives, or why it fails, replaces the answer of label-studio-ml's server.
+def _answered_in_our_words(call: Callable[[], Json]) -> None:
+    """Make the call; what it gives (unless None), or why it fails, replaces the answer of label-studio-ml's server.
 
     That server would answer every error with status 500 and its traceback.
     """
