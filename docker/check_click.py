@@ -1,23 +1,33 @@
-"""A click through the real Label Studio, started with the compose file's environment, on a backend that runs already.
+"""A click in the real Label Studio, started with the compose file's environment, in a real browser; the backend runs.
 
     docker/check_click.py environment LABEL_STUDIO_PORT TOKEN         the backend's variables, one a line
-    docker/check_click.py click LABEL_STUDIO_PORT TOKEN BACKEND_URL
+    docker/check_click.py click LABEL_STUDIO_PORT TOKEN BACKEND_URL CONNECT-COMMAND...
 
 docker/check calls it with the environments' own Python (`make setup labelstudio`).
 """
 
+import os
 import re
+import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from playwright.sync_api import expect, sync_playwright
+
 from sam_backend.demo.child_process import ChildProcess
 from sam_backend.demo.label_studio_process import find_label_studio, label_studio_url
+from sam_backend.demo.login import Login
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.label_studio.api import LabelStudioApi
+from sam_testing.editor import CHROMIUM_ARGUMENTS, WAIT_MS, Editor, find_chromium
 
 ROOT = Path(__file__).parents[1]
-CONFIG = (ROOT / "examples/labeling_configs/brush_keypoint_rectangle_labels.xml").read_text()
+PHOTO = ROOT / "examples/photos/astronaut.jpg"
+POSTGRES = ("LABEL_STUDIO_DATABASE", "POSTGRES_PASSWORD")
+CONFIG = (ROOT / "examples/labeling_configs/labels_palette.xml").read_text()
 
 
 def compose_environment(service: str, given: dict[str, str]) -> dict[str, str]:
@@ -38,53 +48,63 @@ def _filled_in(value: str, given: dict[str, str]) -> str:
     return re.sub(r"\$\{(\w+)(:[-?])([^}]*)\}", one, value)
 
 
-def click(backend: str, port: int, token: str) -> int:
-    """Start Label Studio, connect the backend, click once; the number of regions that came back."""
+@contextmanager
+def label_studio(port: int, token: str, backend: str) -> Iterator[Login]:
+    """Label Studio of .venv-labelstudio with the compose file's environment, and its first user."""
+    login = Login("check@example.org", "only-for-the-check", token)
     url = label_studio_url(port)
-    secrets = {"LABEL_STUDIO_USERNAME": "check@example.org", "LABEL_STUDIO_PASSWORD": "only-for-the-check"}
-    secrets |= {"LABEL_STUDIO_API_KEY": token, "LABEL_STUDIO_HOST": url}
+    given = {"LABEL_STUDIO_USERNAME": login.email, "LABEL_STUDIO_PASSWORD": login.password}
+    given |= {"LABEL_STUDIO_API_KEY": token, "LABEL_STUDIO_HOST": url}
+    given |= {name: os.environ[name] for name in POSTGRES if name in os.environ}
     with TemporaryDirectory() as folder:
-        environment = compose_environment("label-studio", secrets)
+        environment = compose_environment("label-studio", given)
         apps = Path(folder) / "apps"
         apps.mkdir()
         (apps / "label_studio_action").symlink_to(ROOT / "backend/label_studio_action", target_is_directory=True)
         environment |= {"LABEL_STUDIO_BASE_DATA_DIR": folder, "PYTHONPATH": str(apps), "SAM_BACKEND_URL": backend}
         environment |= {"PATH": "/usr/bin:/bin", "HOME": folder, "NO_PROXY": "localhost,127.0.0.1"}
-        command = [
-            str(find_label_studio()),
-            "start",
-            "--no-browser",
-            "--internal-host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-        ]
-        with ChildProcess("Label Studio", command, environment, Path(folder) / "log") as program:
-            program.wait_for(f"{url}/health", 300, lambda waited_s: None)
-            api = LabelStudioApi(LabelStudioAccess(url, token))
-            project = api.create_project("docker/check", CONFIG)
-            api.import_files(project.id, [ROOT / "examples/photos/astronaut.jpg"])
-            api.connect_backend(project.id, backend, "label-studio-sam")
-            task = api.tasks(project.id)[0].id
-            connected = api.call("GET", f"/api/ml?project={project.id}")[0]
-            actions = api.call("GET", f"/api/dm/actions?project={project.id}")
-            if not any("SAM" in action["title"] for action in actions):
-                raise SystemExit("the Data Manager does not offer the action")
-            point = {"id": "a", "from_name": "point", "to_name": "image", "type": "keypointlabels", "is_positive": True}
-            point |= {"original_width": 512, "original_height": 512, "image_rotation": 0, "origin": "manual"}
-            for name in re.findall(r'<KeyPointLabels[^>]*name="(\w+)"', CONFIG):
-                point["from_name"] = name
-            point["to_name"] = re.findall(r'<Image[^>]*name="(\w+)"', CONFIG)[0]
-            label = re.findall(r'<Label[^>]*value="([^"]+)"', CONFIG)[0]
-            point["value"] = {"x": 45.0, "y": 25.0, "width": 0.5, "labels": [label], "keypointlabels": [label]}
-            body = {"task": task, "context": {"result": [point]}}
-            answer = api.call("POST", f"/api/ml/{connected['id']}/interactive-annotating", body)
-            regions = (answer.get("data") or {}).get("result") or []
-            if not regions:
-                raise SystemExit(f"a click gave no region: {str(answer)[:500]}")
-            found = f"{len(regions)} region, {regions[0]['type']}"
-            print(f"a click through Label Studio gave {found}; state {connected['state']}")
-            return len(regions)
+        if "POSTGRES_HOST" in os.environ:
+            environment["POSTGRE_HOST"] = os.environ["POSTGRES_HOST"]
+        program = [str(find_label_studio()), "start", "--no-browser", "--internal-host", "127.0.0.1"]
+        log = Path(folder) / "log"
+        with ChildProcess("Label Studio", [*program, "--port", str(port)], environment, log) as running:
+            running.wait_for(f"{url}/health", 300, lambda waited_s: None)
+            yield login
+
+
+def click(port: int, token: str, backend: str, connect: Sequence[str]) -> None:
+    """A project, connected by `connect` (the container's own command), and a click in the browser."""
+    url = label_studio_url(port)
+    with label_studio(port, token, backend) as login:
+        api = LabelStudioApi(LabelStudioAccess(url, token))
+        project = api.create_project("docker/check", CONFIG).id
+        api.import_files(project, [PHOTO])
+        subprocess.run([*connect, "--project", str(project), "--url", backend], check=True)  # noqa: S603  # docker/check's own
+        actions = api.call("GET", f"/api/dm/actions?project={project}")
+        if not any("SAM" in action["title"] for action in actions):
+            raise SystemExit("the Data Manager does not offer the action")
+        chromium = find_chromium()
+        if chromium is None:
+            raise SystemExit("no Chromium: apt-get install chromium, or CHROMIUM=/path/to/it")
+        with sync_playwright() as playwright, ExitStack() as stack:
+            browser = stack.enter_context(playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS))
+            context = stack.enter_context(browser.new_context(viewport={"width": 1400, "height": 800}))
+            context.set_default_timeout(WAIT_MS)
+            editor = Editor(context.new_page(), url, login)
+            editor.log_in()
+            editor.open_task(project, api.tasks(project)[0].id)
+            editor.switch_on("auto-annotation")
+            editor.choose_tool("key-point-tool")
+            editor.choose_label("Person")
+            editor.click(45, 25)
+            expect(editor.suggestions).to_have_text("1 suggestions")
+            editor.accept()
+            editor.submit()
+        (annotation,) = api.annotations(api.tasks(project)[0].id)
+        kinds = sorted({str(region["type"]) for region in annotation.result})
+        if not any(kind.startswith("brush") for kind in kinds):
+            raise SystemExit(f"no mask was stored, only {kinds}")
+        print(f"a click in the browser became an annotation of {', '.join(kinds)}")
 
 
 def backend_environment(port: int, token: str) -> list[str]:
@@ -99,4 +119,4 @@ if __name__ == "__main__":
     if what == "environment":
         print("\n".join(backend_environment(int(port), token)))
     else:
-        click(rest[0], int(port), token)
+        click(int(port), token, rest[0], rest[1:])

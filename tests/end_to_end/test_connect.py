@@ -15,17 +15,19 @@ from sam_backend.demo.label_studio_process import label_studio_url, start_label_
 from sam_backend.demo.login import load_or_make_login
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.label_studio.api import LabelStudioApi, create_personal_access_token
+from sam_testing.backend_program import BackendProgram
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(280)]
 
+PALETTE = Path("examples/labeling_configs/labels_palette.xml").read_text()
 RECTANGLES = """<View>
   <Image name="image" value="$image"/>
   <RectangleLabels name="box" toName="image"><Label value="Cat"/></RectangleLabels>
 </View>"""
 
 
-def connect(url: str, token: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    settings = {"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": token}
+def connect(url: str, token: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    settings = {"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": token, **more}
     command = [sys.executable, "-m", "sam_backend.cli", "connect", *arguments]
     return subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, timeout=100, check=False)
 
@@ -47,6 +49,31 @@ def test_a_project_is_connected_once_and_its_config_completed(services: Services
     (entry,) = services.api.call("GET", "/api/ml/", query={"project": project})
     assert entry["is_interactive"] is True
     assert entry["extra_params"] == {"detector": "boxes"}
+
+
+def test_a_backend_behind_a_password_is_connected_with_it_and_answers(services: Services, tmp_path: Path) -> None:
+    secret = {"SAM_BASIC_AUTH_USER": "annotator", "SAM_BASIC_AUTH_PASSWORD": "not-for-strangers"}
+    access = {"LABEL_STUDIO_URL": services.url, "LABEL_STUDIO_API_KEY": services.token}
+    backend = BackendProgram(tmp_path / "log", SAM_RUNS_DIR=str(tmp_path / "runs"), **access, **secret)
+    url = f"http://127.0.0.1:{backend.port}"
+    project, task = services.new_task("Behind a password", PALETTE, Path("examples/photos/flower.jpg"))
+    asked = ["--project", str(project), "--url", url]
+    try:
+        without = connect(services.url, services.token, *asked)
+        with_it = connect(services.url, services.token, *asked, **secret)
+        (entry,) = [one for one in services.api.backends(project) if one.url == url]
+        point = {"from_name": "point", "to_name": "image", "type": "keypoint", "id": "a", "is_positive": True}
+        point |= {"original_width": 640, "original_height": 427, "image_rotation": 0}
+        context = {"result": [point | {"value": {"x": 40, "y": 35, "width": 1}}]}
+        answer = services.api.ask_backend(entry.id, task, context)
+    finally:
+        backend.stop()
+
+    assert without.returncode == 1
+    assert "password" in without.stderr
+    assert with_it.returncode == 0, with_it.stderr
+    assert "not-for-strangers" not in with_it.stdout + with_it.stderr
+    assert [region["type"] for region in answer["result"]] == ["brush"]
 
 
 def test_what_is_wrong_is_said_with_the_way_out(services: Services) -> None:

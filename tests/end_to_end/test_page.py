@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
-from tests.end_to_end.conftest import Editor, Services
+from tests.end_to_end.conftest import Services
+
+from sam_testing.editor import Editor
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(280)]
 

@@ -10,7 +10,8 @@ from sam_backend.errors import BackendError
 from sam_backend.settings import SettingsError
 
 DESCRIPTION = """Adds the running backend to a project of Label Studio, makes it interactive and looks whether the
-labeling config can take masks. LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY say where Label Studio is. Exit code 0:
+labeling config can take masks. LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY say where Label Studio is; where
+SAM_BASIC_AUTH_USER and SAM_BASIC_AUTH_PASSWORD are set, Label Studio is told to send them. Exit code 0:
 connected; 1: Label Studio refuses, and the message says what helps; 2: bad input."""
 
 
@@ -64,7 +65,9 @@ def _connect(args: argparse.Namespace) -> int:
     api = LabelStudioApi(LabelStudioAccess(settings.label_studio_url, settings.label_studio_api_key))
     release = check_version(api)
     project = project_details(api, args.project)
-    connection = connect(api, args.project, args.url.rstrip("/"), args.title, extra_params)
+    user, secret = settings.basic_auth_user, settings.basic_auth_password
+    password = (user, secret) if user and secret else None
+    connection = connect(api, args.project, args.url.rstrip("/"), args.title, extra_params, password)
     lacking = missing_tags(project.labeling_config)
     fitting = with_smart_tags(project.labeling_config)
     if lacking and args.fix_config:

@@ -19,6 +19,10 @@ NOT_REACHED = (
     "(with Docker the container's name, such as http://sam:9090, not localhost)"
 )
 
+ASKS_FOR_ONE = (
+    "The backend asks for a password: run this command with its SAM_BASIC_AUTH_USER and SAM_BASIC_AUTH_PASSWORD"
+)
+
 
 class NotConnectedError(Exception):
     """Label Studio refused; the message says what it answered and what helps."""
@@ -53,9 +57,22 @@ def check_version(api: LabelStudioApi) -> str:
 
 
 def connect(
-    api: LabelStudioApi, project: int, url: str, title: str, extra_params: dict[str, Any] | None = None
+    api: LabelStudioApi,
+    project: int,
+    url: str,
+    title: str,
+    extra_params: dict[str, Any] | None = None,
+    password: tuple[str, str] | None = None,
 ) -> Connection:
     """Add the backend to a project, or bring the entry that it has up to date; never a second one.
+
+    Args:
+        api: as whom.
+        project: its number.
+        url: of the backend, as Label Studio sees it.
+        title: what people see.
+        extra_params: the pre-annotation that the project wants; None leaves what is there.
+        password: user name and password that the backend asks for; None leaves what is there.
 
     Raises:
         NotConnectedError: Label Studio refuses, or does not reach the backend.
@@ -65,6 +82,9 @@ def connect(
     wanted: dict[str, Any] = {"project": project, "url": url, "title": title, "is_interactive": True}
     if extra_params is not None:
         wanted["extra_params"] = extra_params
+    if password is not None:
+        user, secret = password
+        wanted |= {"auth_method": "BASIC_AUTH", "basic_auth_user": user, "basic_auth_pass": secret}
     try:
         if known is None:
             api.call("POST", "/api/ml/", wanted)
@@ -98,6 +118,8 @@ def _explained(error: LabelStudioApiError, *, is_there: bool, url: str) -> Excep
     if "reserved network" in words or "URL resolves" in words:
         more = " The backend is in the list now, but without its webhook." if is_there else ""
         return NotConnectedError(f"{words}.{more} {PRIVATE_ADDRESS}")
+    if "authentication parameters" in words:
+        return NotConnectedError(f"{words} {ASKS_FOR_ONE}")
     if "Can't connect" in words or "valid ML backend" in words or "not connect" in words.lower():
         return NotConnectedError(f"{words}. {NOT_REACHED}")
     if error.status in (401, 403):
