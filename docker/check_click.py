@@ -6,76 +6,29 @@
 docker/check calls it with the environments' own Python (`make setup labelstudio`).
 """
 
-import os
-import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from playwright.sync_api import expect, sync_playwright
 
-from sam_backend.demo.child_process import ChildProcess
-from sam_backend.demo.label_studio_process import find_label_studio, label_studio_url
-from sam_backend.demo.login import Login
+from sam_backend.demo.label_studio_process import label_studio_url
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.label_studio.api import LabelStudioApi
+from sam_testing.composed_label_studio import compose_environment, composed_label_studio
 from sam_testing.editor import CHROMIUM_ARGUMENTS, WAIT_MS, Editor, find_chromium
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "examples/photos/astronaut.jpg"
-POSTGRES = ("LABEL_STUDIO_DATABASE", "POSTGRES_PASSWORD")
 CONFIG = (ROOT / "examples/labeling_configs/labels_palette.xml").read_text()
-
-
-def compose_environment(service: str, given: dict[str, str]) -> dict[str, str]:
-    """The variables that the compose file sets for a service, its ${...} filled in from `given`."""
-    import yaml
-
-    found = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())["services"][service]["environment"]
-    return {name: _filled_in(str(value), given) for name, value in found.items()}
-
-
-def _filled_in(value: str, given: dict[str, str]) -> str:
-    def one(match: re.Match[str]) -> str:
-        name, sign, rest = match.groups()
-        if sign == ":?" and not given.get(name):
-            raise SystemExit(f"{name}: {rest}")
-        return given.get(name) or rest
-
-    return re.sub(r"\$\{(\w+)(:[-?])([^}]*)\}", one, value)
-
-
-@contextmanager
-def label_studio(port: int, token: str, backend: str) -> Iterator[Login]:
-    """Label Studio of .venv-labelstudio with the compose file's environment, and its first user."""
-    login = Login("check@example.org", "only-for-the-check", token)
-    url = label_studio_url(port)
-    given = {"LABEL_STUDIO_USERNAME": login.email, "LABEL_STUDIO_PASSWORD": login.password}
-    given |= {"LABEL_STUDIO_API_KEY": token, "LABEL_STUDIO_HOST": url}
-    given |= {name: os.environ[name] for name in POSTGRES if name in os.environ}
-    with TemporaryDirectory() as folder:
-        environment = compose_environment("label-studio", given)
-        apps = Path(folder) / "apps"
-        apps.mkdir()
-        (apps / "label_studio_action").symlink_to(ROOT / "backend/label_studio_action", target_is_directory=True)
-        environment |= {"LABEL_STUDIO_BASE_DATA_DIR": folder, "PYTHONPATH": str(apps), "SAM_BACKEND_URL": backend}
-        environment |= {"PATH": "/usr/bin:/bin", "HOME": folder, "NO_PROXY": "localhost,127.0.0.1"}
-        if "POSTGRES_HOST" in os.environ:
-            environment["POSTGRE_HOST"] = os.environ["POSTGRES_HOST"]
-        program = [str(find_label_studio()), "start", "--no-browser", "--internal-host", "127.0.0.1"]
-        log = Path(folder) / "log"
-        with ChildProcess("Label Studio", [*program, "--port", str(port)], environment, log) as running:
-            running.wait_for(f"{url}/health", 300, lambda waited_s: None)
-            yield login
 
 
 def click(port: int, token: str, backend: str, connect: Sequence[str]) -> None:
     """A project, connected by `connect` (the container's own command), and a click in the browser."""
     url = label_studio_url(port)
-    with label_studio(port, token, backend) as login:
+    with composed_label_studio(port, token, backend) as login:
         api = LabelStudioApi(LabelStudioAccess(url, token))
         project = api.create_project("docker/check", CONFIG).id
         api.import_files(project, [PHOTO])

@@ -85,6 +85,15 @@ def test_a_value_that_holds_the_path_prefix_does_not_get_it_twice() -> None:
     assert server.authorizations == [f"Token {TOKEN}"] * 2
 
 
+def test_a_prefix_that_a_proxy_takes_away_is_taken_away_here_too() -> None:
+    """LABEL_STUDIO_HOST=https://example.org/a/ls, and LABEL_STUDIO_URL is where Label Studio itself listens."""
+    with serving(lambda asked: Answer(PICTURE)) as server:
+        fetcher(server).fetch("/a/ls/data/upload/7/a.png")
+        fetcher(server).fetch("/ls/data/local-files/?d=/data/b.png")
+
+    assert server.paths == ["/data/upload/7/a.png", "/data/local-files/?d=/data/b.png"]
+
+
 def test_a_cloud_uri_without_a_task_is_resolved_for_its_project() -> None:
     with serving(lambda asked: Answer(PICTURE)) as server:
         fetcher(server).fetch("s3://bkt/a.jpg", project_id=7)
@@ -106,6 +115,9 @@ def test_a_cloud_uri_without_task_and_project_cannot_be_resolved() -> None:
         "/etc/passwd",
         "/api/users",
         "/database/a.png",
+        "/ls/database/a.png",
+        "/api/users?next=/data/upload/a.png",
+        "/ls/../data/upload/a.png",
         "/data/../api/users",
         "/data/upload/%2e%2e/%2E%2E/api/users",
         "/tasks/x/resolve/?fileuri=a",

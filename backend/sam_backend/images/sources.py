@@ -50,7 +50,7 @@ def url_of(uri: str, base_url: str | None, task_id: int | None = None, project_i
     if scheme:
         path = _resolver_path(uri, task_id, project_id)
     else:
-        path = _quoted(_without_prefix(uri, base_url))
+        path = _quoted(_without_public_prefix(_without_prefix(uri, base_url)))
         if not _is_task_data_path(path):
             raise ImageForbiddenError(f"the image {shown(uri)!r} cannot be fetched: {EXPECTED}")
     if base_url is None:
@@ -125,6 +125,17 @@ def _without_prefix(path: str, base_url: str | None) -> str:
     """A path below Label Studio's address; data values may or may not hold the path prefix already."""
     prefix = urlsplit(base_url).path.rstrip("/") if base_url else ""
     return path.removeprefix(prefix) if prefix and path.startswith(f"{prefix}/") else path
+
+
+def _without_public_prefix(path: str) -> str:
+    """The same without a prefix that a reverse proxy takes away before Label Studio sees it.
+
+    Label Studio writes the path of its LABEL_STUDIO_HOST into the data of uploads: /prefix/data/upload/1/a.jpg.
+    """
+    if path.startswith("//") or ".." in unquote(path.partition("?")[0]).split("/"):
+        return path
+    found = _TASK_DATA_PATH.search(path.partition("?")[0])
+    return path[found.start() :] if found else path
 
 
 def _is_task_data_path(path: str) -> bool:
