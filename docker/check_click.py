@@ -1,14 +1,14 @@
 """A click in the real Label Studio, started with the compose file's environment, in a real browser; the backend runs.
 
     docker/check_click.py environment LABEL_STUDIO_PORT TOKEN         the backend's variables, one a line
-    docker/check_click.py click LABEL_STUDIO_PORT TOKEN BACKEND_URL CONNECT-COMMAND...
+    docker/check_click.py click LABEL_STUDIO_PORT TOKEN BACKEND_URL PROGRAM
 
 docker/check calls it with the environments' own Python (`make setup labelstudio`).
 """
 
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -25,14 +25,23 @@ PHOTO = ROOT / "examples/photos/astronaut.jpg"
 CONFIG = (ROOT / "examples/labeling_configs/labels_palette.xml").read_text()
 
 
-def click(port: int, token: str, backend: str, connect: Sequence[str]) -> None:
-    """A project, connected by `connect` (the container's own command), and a click in the browser."""
+def picture(editor: Editor, name: str) -> None:
+    """Take a picture of README's section Deploy anew, where that is asked for."""
+    folder = os.environ.get("SCREENSHOTS")
+    if folder:
+        editor.page.wait_for_timeout(1500)  # pictures and fonts of the page
+        editor.page.screenshot(path=Path(folder) / name, type="jpeg", quality=80)
+
+
+def click(port: int, token: str, backend: str, program: str) -> None:
+    """A project, connected by `program` (the container's label-studio-sam), and a click in the browser."""
     url = label_studio_url(port)
     with composed_label_studio(port, token, backend) as login:
         api = LabelStudioApi(LabelStudioAccess(url, token))
-        project = api.create_project("docker/check", CONFIG).id
+        project = api.create_project("Astronauts", CONFIG).id
         api.import_files(project, [PHOTO])
-        subprocess.run([*connect, "--project", str(project), "--url", backend], check=True)  # noqa: S603  # docker/check's own
+        for arguments in (["connect", "--project", str(project), "--url", backend, "--fix-config"], ["doctor"]):
+            subprocess.run([program, *arguments], check=True)  # noqa: S603  # docker/check's own
         actions = api.call("GET", f"/api/dm/actions?project={project}")
         if not any("SAM" in action["title"] for action in actions):
             raise SystemExit("the Data Manager does not offer the action")
@@ -41,16 +50,26 @@ def click(port: int, token: str, backend: str, connect: Sequence[str]) -> None:
             raise SystemExit("no Chromium: apt-get install chromium, or CHROMIUM=/path/to/it")
         with sync_playwright() as playwright, ExitStack() as stack:
             browser = stack.enter_context(playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS))
-            context = stack.enter_context(browser.new_context(viewport={"width": 1400, "height": 800}))
+            context = stack.enter_context(browser.new_context(viewport={"width": 1280, "height": 720}))
             context.set_default_timeout(WAIT_MS)
             editor = Editor(context.new_page(), url, login)
+            editor.page.goto(f"{url}/user/login/")
+            picture(editor, "deploy_1_login.jpg")
             editor.log_in()
+            for part, sign, name in (
+                ("labeling", "Code", "deploy_2_labeling.jpg"),
+                ("ml", backend, "deploy_3_model.jpg"),
+            ):
+                editor.page.goto(f"{url}/projects/{project}/settings/{part}")
+                editor.page.get_by_text(sign, exact=True).first.click()
+                picture(editor, name)
             editor.open_task(project, api.tasks(project)[0].id)
             editor.switch_on("auto-annotation")
             editor.choose_tool("key-point-tool")
             editor.choose_label("Person")
             editor.click(45, 25)
             expect(editor.suggestions).to_have_text("1 suggestions")
+            picture(editor, "deploy_4_click.jpg")
             editor.accept()
             editor.submit()
         (annotation,) = api.annotations(api.tasks(project)[0].id)
@@ -72,4 +91,4 @@ if __name__ == "__main__":
     if what == "environment":
         print("\n".join(backend_environment(int(port), token)))
     else:
-        click(int(port), token, rest[0], rest[1:])
+        click(int(port), token, *rest)
