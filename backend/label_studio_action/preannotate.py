@@ -16,7 +16,7 @@ from rest_framework.exceptions import ValidationError
 TITLE = "Pre-annotate with SAM…"
 TIMEOUT_S, HEALTH_TIMEOUT_S = 15.0, 3.0
 MODEL_CLASS = "label-studio-sam"  # what our /health says
-DETECTORS = ("classical", "everything", "boxes", "yolov8n", "yolov8s", "yolov8m", "yolov8l", "yolov8x", "fastsam_s")
+DETECTORS = ("classical", "everything", "boxes", "yolov8n")  # where the backend cannot be asked for all of them
 POLICIES = {
     "Skip tasks that the same models have predicted": "skip",
     "Replace predictions of this backend": "replace-own",
@@ -27,12 +27,16 @@ WHICH = {
     "Only those without annotations": "without_annotations",
     "Only those without predictions": "without_predictions",
 }
+REST = {
+    "without_annotations": "those of {} tasks that have no annotation",
+    "without_predictions": "those of {} tasks that have no prediction",
+}
 
 
 def form(user: Any, project: Any) -> list[dict[str, Any]]:
     """The fields of the dialog."""
     fields = [
-        _select("detector", "Find objects with", DETECTORS),
+        _select("detector", "Find objects with", _detectors(project)),
         {"type": "input", "name": "score_threshold", "label": "Least score, 0 to 1 (empty: the config's, else 0.25)"},
         _select("which", "Tasks", tuple(WHICH)),
         _select("policy", "Where there is a prediction already", tuple(POLICIES)),
@@ -50,7 +54,8 @@ def preannotate_with_sam(project: Any, queryset: Any, **kwargs: Any) -> dict[str
     asked = kwargs["request"].data
     run = _post(project, "/api/runs", configuration(project.id, asked, queryset))["run"]
     count = queryset.count()
-    return {"async": True, "processed_items": count, "detail": f"Run {run['id']} pre-annotates {count} tasks"}
+    which = REST.get(WHICH.get(asked.get("which") or ""), f"{count} tasks")
+    return {"async": True, "processed_items": count, "detail": f"Run {run['id']} pre-annotates {which.format(count)}"}
 
 
 def configuration(project: int, asked: Any, queryset: Any) -> dict[str, Any]:
@@ -100,6 +105,16 @@ class _NoRedirects(HTTPRedirectHandler):
 
 
 OPENER = build_opener(ProxyHandler({}), _NoRedirects)
+
+
+def _detectors(project: Any) -> tuple[str, ...]:
+    """What the backend can look for objects with; the few that need no weights where it does not say."""
+    try:
+        url, headers = _backend(project)
+        with OPENER.open(Request(f"{url}/api/status", headers=headers), timeout=HEALTH_TIMEOUT_S) as answer:
+            return tuple(str(name) for name in json.load(answer)["detectors"]) or DETECTORS
+    except (URLError, TimeoutError, ValueError, KeyError, TypeError, ValidationError):
+        return DETECTORS  # starting the run tells what is wrong
 
 
 def _post(project: Any, path: str, body: dict[str, Any]) -> Any:
