@@ -6,12 +6,9 @@ no registry: its interface is in `interface_of_2`.
 
 import base64
 import json
-import os
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,54 +27,12 @@ from sam_testing.label_studio import (
     setup_request,
     with_palette,
 )
+from sam_testing.ml_backend_server import Server, label_studio_ml_server
 from sam_testing.service import picture
 
-ROOT = Path(__file__).parents[2]
-PROGRAM = ROOT / ".venv-ml-backend" / "bin" / "label-studio-ml"
-EXAMPLE = ROOT / "examples" / "label-studio-ml" / "model.py"
 IMAGE = {"image": "data:image/png;base64," + base64.b64encode(picture()).decode()}
 
 Json = Any
-
-
-class Server:
-    """A server with the model in it, until `stop`."""
-
-    def __init__(self, command: list[str], port: int, log: Path, env: dict[str, str]) -> None:
-        self.port, self._log = port, log
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(command, env=env, stdout=output, stderr=output, start_new_session=True)
-        end = time.monotonic() + 60
-        while True:
-            try:
-                self.ask("/health")
-                return
-            except OSError:
-                if self._process.poll() is not None or time.monotonic() > end:
-                    self.stop()
-                    raise AssertionError(self.log) from None
-                time.sleep(0.1)
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text("utf-8", "replace")
-
-    def ask(self, path: str, body: Json = None) -> tuple[int, Json]:
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
-        asked = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, headers)
-        try:
-            with urllib.request.urlopen(asked, timeout=60) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.load(error)
-
-    def stop(self) -> None:
-        """With all that `label-studio-ml start` started: it runs Python through a shell."""
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, 15)
-        self._process.wait(20)
 
 
 @pytest.fixture(scope="module")
@@ -90,20 +45,14 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackendProgram]:
 
 @pytest.fixture(scope="module", params=["1.0.9", "2.x"])
 def theirs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder, port = tmp_path_factory.mktemp("theirs"), free_port(0)
+    folder = tmp_path_factory.mktemp("theirs")
     settings = environment(SAM_RUNS_DIR=str(folder / "runs"))
     if request.param == "2.x":
+        port = free_port(0)
         env = settings | {"PYTHONPATH": str(Path(__file__).parent / "interface_of_2")}
         server = Server([sys.executable, "-m", "label_studio_ml.api", str(port)], port, folder / "log", env)
     else:
-        if not PROGRAM.exists():
-            reason = "no .venv-ml-backend: make mlbackend"
-            pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-        env = settings | {"PATH": f"{PROGRAM.parent}:{os.environ['PATH']}"}  # `start` calls the `python` of the PATH
-        init = [str(PROGRAM), "init", "my_backend", "--root-dir", str(folder), "--script", f"{EXAMPLE}:SegmentAnything"]
-        subprocess.run(init, env=env, check=True, capture_output=True, timeout=60)
-        start = [str(PROGRAM), "start", "my_backend", "--root-dir", str(folder), "--host", "127.0.0.1"]
-        server = Server([*start, "--port", str(port)], port, folder / "log", env)
+        server = label_studio_ml_server(folder, settings)
     yield server
     server.stop()
 
