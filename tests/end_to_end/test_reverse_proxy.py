@@ -59,7 +59,8 @@ def proxy(nginx: str, folder: Path, port: int, label_studio_port: int, backend_p
         f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     http = f"access_log {folder}/access.log;\n{temporary}{server}"
-    (folder / "nginx.conf").write_text(f"daemon off;\npid {folder}/pid;\nevents {{}}\nhttp {{\n{http}}}\n")
+    user = "user root;\n" if os.getuid() == 0 else ""  # else its workers cannot enter the test's folder
+    (folder / "nginx.conf").write_text(f"{user}daemon off;\npid {folder}/pid;\nevents {{}}\nhttp {{\n{http}}}\n")
     command = [nginx, "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")]
     with ChildProcess("nginx", command, dict(os.environ), folder / "log"):
         yield
