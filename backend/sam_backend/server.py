@@ -1,7 +1,10 @@
 """The service on gunicorn: one process that owns model and cache, many threads."""
 
 import errno
+import logging
+import os
 import socket
+import sys
 from typing import Any
 
 from flask import Flask
@@ -48,9 +51,17 @@ class SamServer(BaseApplication):  # type: ignore[misc]  # gunicorn ships no typ
         """In the worker, after the fork."""
         self._service.start()
 
-    def _close(self, server: object, worker: object) -> None:
-        """In the worker, when its last request is answered."""
+    def _close(self, server: object, worker: Any) -> None:
+        """In the worker, when its last request is answered.
+
+        A thread may be inside PyTorch, embedding a picture that nobody waits for any more. Python's own way out would
+        end it there, which C++ answers with SIGABRT; so the process ends without it.
+        """
         self._service.bulk.close()
+        if worker.booted:
+            logging.shutdown()
+            sys.stderr.flush()
+            os._exit(0)
 
     def load(self) -> Flask:
         """The WSGI application, made once before the worker is forked."""

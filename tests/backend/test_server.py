@@ -11,11 +11,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sam_testing.backend_program import BackendProgram
 from sam_testing.label_studio import key_point, predict_request, setup_request
+from sam_testing.seeded_checkpoints import write_seeded_checkpoint
 from sam_testing.service import picture
 
 COMMAND = [sys.executable, "-m", "sam_backend.cli", "serve"]
@@ -133,3 +136,20 @@ def test_a_bad_setting_stops_the_start_in_one_line(changes: dict[str, str], comp
     assert done.returncode == 2
     assert complaint in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_a_stop_while_a_picture_is_being_embedded_ends_well(tmp_path: Path) -> None:
+    """PyTorch's threads must not turn the end into SIGABRT."""
+    weights = write_seeded_checkpoint(tmp_path / "seeded.pt")
+    program = BackendProgram(tmp_path / "log", SAM_RUNS_DIR=str(tmp_path / "runs"), SAM_MODEL=str(weights))
+    try:
+        program.wait_until(lambda: program.ask("/ready")[0] == 200)
+        assert program.ask("/predict", predict_request(data=inline_picture()))[1] == {"results": [[]]}
+        time.sleep(0.3)
+    finally:
+        program.stop()
+
+    assert program.process.returncode == 0
+    assert "embed" not in program.log, "it was embedding still"
+    assert "SIGABRT" not in program.log
+    assert "terminate called" not in program.log
