@@ -7,11 +7,10 @@ from pathlib import Path
 
 def problem() -> str | None:
     """What stands in the way, in one line; None: nothing."""
-    runs = Path(os.environ["SAM_RUNS_DIR"])
-    if not _is_writable(runs):
-        return (
-            f"{runs} (SAM_RUNS_DIR) is not writable for uid {os.getuid()}: chown -R {os.getuid()} its volume's folder"
-        )
+    for variable in ("SAM_RUNS_DIR", "SAM_EMBEDDINGS_DIR"):
+        folder, user = Path(os.environ[variable]), os.getuid()
+        if not _is_writable(folder):
+            return f"{folder} ({variable}) is not writable for uid {user}: chown -R {user} its volume's folder"
     weights = Path(os.environ["SAM_WEIGHTS_DIR"])
     if not os.access(weights, os.R_OK | os.X_OK):
         return f"{weights} (SAM_WEIGHTS_DIR) is not readable for uid {os.getuid()}: mount a folder that is"

@@ -6,6 +6,7 @@ from typing import Any
 
 from sam_backend.bulk.bulk_service import BulkService
 from sam_backend.embedding_cache import EmbeddingCache
+from sam_backend.embedding_files import EmbeddingFiles
 from sam_backend.first_run import FirstRun
 from sam_backend.images.fetch import ImageFetcher, fetch_limits
 from sam_backend.label_studio.access import LabelStudioAccess
@@ -49,16 +50,20 @@ def assemble(settings: Settings, store: WeightStore) -> Service:
     """
     check_device(settings.device)
     check_folder("SAM_RUNS_DIR", settings.runs_dir)
+    check_folder("SAM_EMBEDDINGS_DIR", settings.embeddings_dir)
     access = LabelStudioAccess(settings.label_studio_url, settings.label_studio_api_key)
     model = ModelLoading(choose_model(settings, store))
     cache: EmbeddingCache[Any] = EmbeddingCache(settings.cache_mib * MIB)
     fetcher = ImageFetcher(access, fetch_limits(settings))
+    folder = settings.embeddings_dir
+    files = None if folder is None else EmbeddingFiles(folder, settings.embeddings_mib * MIB)
     predictor = TaskPredictor(
         model=model,
         fetcher=fetcher,
         cache=cache,
         max_pixels=settings.max_image_megapixels * 1_000_000,
         model_wait_s=settings.model_wait_s,
+        files=files,
     )
     if model.name == "classical":
         logger.warning("no SAM: masks come from the classical segmenter (superpixels and GrabCut), %s", model.version)

@@ -32,6 +32,8 @@ class Settings:
     max_image_megapixels: int = 100  # pixels of one decoded image
     max_body_mib: int = 128  # bytes of one request
     cache_mib: int = 1024  # embeddings kept in memory
+    embeddings_dir: Path | None = None  # SAM's embeddings are kept there as well, over restarts; None: nowhere
+    embeddings_mib: int = 10240  # so many of them
     allow_private_addresses: bool = False  # may images come from hosts of the private network?
     prefetch: bool = True  # embed a task's image as soon as the task is opened
     model_wait_s: float = 20.0  # how long a click waits for a model that is still loading
@@ -137,6 +139,8 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "max_image_megapixels": ("SAM_MAX_IMAGE_MEGAPIXELS", _number(int, 1, 2000)),
     "max_body_mib": ("SAM_MAX_BODY_MIB", _number(int, 1, 4096)),
     "cache_mib": ("SAM_CACHE_MIB", _number(int, 1, 1 << 20)),
+    "embeddings_dir": ("SAM_EMBEDDINGS_DIR", _folder),
+    "embeddings_mib": ("SAM_EMBEDDINGS_MIB", _number(int, 1, 1 << 24)),
     "allow_private_addresses": ("SAM_ALLOW_PRIVATE_ADDRESSES", _yes_or_no),
     "prefetch": ("SAM_PREFETCH", _yes_or_no),
     "model_wait_s": ("SAM_MODEL_WAIT_S", _number(float, 0, 90)),

@@ -14,6 +14,7 @@ import numpy as np
 
 from sam_backend.earlier_answers import EarlierAnswers
 from sam_backend.embedding_cache import EmbeddingCache
+from sam_backend.embedding_files import EmbeddingFiles
 from sam_backend.errors import BadRequestError, ImageTooLargeError
 from sam_backend.images.decode import decode_image
 from sam_backend.model_loading import ModelLoading
@@ -70,8 +71,10 @@ class TaskPredictor:
         cache: EmbeddingCache[Any],
         max_pixels: int,
         model_wait_s: float,
+        files: EmbeddingFiles | None = None,
     ) -> None:
         self._model = model
+        self._files = files
         self._fetcher = fetcher
         self._cache = cache
         self._earlier = EarlierAnswers()
@@ -140,9 +143,17 @@ class TaskPredictor:
         began = time.perf_counter()
         data = self._fetcher.fetch(address, task.id, task.project_id, credentials.login, credentials.password)
         fetched = time.perf_counter()
+        if self._files is not None:
+            fingerprint = self._model.segmenter(self._model_wait_s).fingerprint
+            kept = self._files.read(data, fingerprint)
+            if kept is not None:
+                logger.info("image of %s: fetch %.0f ms, its embedding was kept", task.name, 1e3 * (fetched - began))
+                return kept
         image = decode_image(data, self._max_pixels)
         decoded = time.perf_counter()
         embedding: Embedding = self._model.segmenter(self._model_wait_s).embed(image)
+        if self._files is not None:
+            self._files.write(data, embedding)
         logger.info(
             "image of %s: %d x %d, fetch %.0f ms, decode %.0f ms, embed %.0f ms",
             task.name,

@@ -102,7 +102,8 @@ def test_the_cpu_lock_has_no_cuda_packages() -> None:
 
 
 def started(tmp_path: Path, **changes: str) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": str(tmp_path), "SAM_RUNS_DIR": str(tmp_path), "SAM_WEIGHTS_DIR": str(tmp_path)} | changes
+    environment = {"PATH": str(tmp_path), "SAM_RUNS_DIR": str(tmp_path), "SAM_WEIGHTS_DIR": str(tmp_path)}
+    environment |= {"SAM_EMBEDDINGS_DIR": str(tmp_path)} | changes
     command = [sys.executable, str(DOCKER / "start.py"), "serve"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
