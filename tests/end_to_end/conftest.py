@@ -1,12 +1,10 @@
 """The real parts, each started once: Label Studio, gunicorn with the backend, Chromium."""
 
-import os
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NoReturn
 
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
@@ -23,6 +21,7 @@ from sam_backend.demo.login import Login, load_or_make_login
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.label_studio.api import LabelStudioApi, create_personal_access_token
 from sam_testing.editor import CHROMIUM_ARGUMENTS, WAIT_MS, Editor, find_chromium
+from sam_testing.possible import not_possible
 
 LOGS = pytest.StashKey[list[Path]]()
 
@@ -45,18 +44,12 @@ class Services:
         return project.id, self.api.tasks(project.id)[0].id
 
 
-def _not_possible(reason: str) -> NoReturn:
-    if os.environ.get("CI", "").lower() in ("1", "true"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
     """Chromium: of CHROMIUM, else of the PATH."""
     path = find_chromium()
     if path is None:
-        _not_possible("no Chromium: `apt-get install chromium`, or CHROMIUM=/path/to/it")
+        not_possible("no Chromium: `apt-get install chromium`, or CHROMIUM=/path/to/it")
     return path
 
 
@@ -66,7 +59,7 @@ def label_studio_program() -> Path:
     try:
         return find_label_studio()
     except LabelStudioMissingError as error:
-        _not_possible(str(error))
+        not_possible(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -68,9 +68,7 @@ def test_clicks_and_a_rectangle_with_a_palette_of_labels_become_masks(services: 
     project, task = services.new_task("Click to mask", config, FLOWER)
 
     opened = editor.open_task(project, task)
-    editor.switch_on("auto-annotation")
-    editor.choose_tool("key-point-tool")
-    editor.choose_label("Plant")
+    editor.take_point("Plant")
     first = editor.click(40, 35)
     expect(editor.suggestions).to_have_text("1 suggestions")
     save_picture_where_asked(editor)
@@ -165,9 +163,7 @@ def test_a_photograph_on_its_side_gets_its_mask_where_the_browser_shows_the_obje
     project, task = services.new_task("turned", config, turned)
 
     editor.open_task(project, task)
-    editor.switch_on("auto-annotation")
-    editor.choose_tool("key-point-tool")
-    editor.choose_label("Plant")
+    editor.take_point("Plant")
     prompts = editor.click(40, 35)
     expect(editor.suggestions).to_have_text("1 suggestions")
     editor.accept()

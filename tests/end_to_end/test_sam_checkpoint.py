@@ -43,9 +43,7 @@ def test_a_click_reaches_a_sam_checkpoint_and_its_mask_is_stored(
     project, task = sam_services.new_task("SAM", PALETTE.read_text(), PHOTO)
 
     editor.open_task(project, task)
-    editor.switch_on("auto-annotation")
-    editor.choose_tool("key-point-tool")
-    editor.choose_label("Thing")
+    editor.take_point("Thing")
     sent = editor.click(40, 60)
     expect(editor.suggestions).to_have_text("1 suggestions")
     editor.accept()

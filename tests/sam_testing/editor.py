@@ -73,6 +73,12 @@ class Editor:
         if "lsf-label_selected" not in (button.get_attribute("class") or ""):
             button.click()
 
+    def take_point(self, label: str) -> None:
+        """What a person does before the first click: Auto-Annotation, the smart point, a label."""
+        self.switch_on("auto-annotation")
+        self.choose_tool("key-point-tool")
+        self.choose_label(label)
+
     def click(self, x: float, y: float, *, is_positive: bool = True) -> list[dict[str, Any]]:
         """Click, with Alt where the point is beside the object; the prompts that the page sent come back."""
         with self.page.expect_response("**/interactive-annotating") as answered:

@@ -9,9 +9,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from sam_backend.demo.child_process import free_port
+from sam_testing.possible import not_possible
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / ".venv-ml-backend" / "bin" / "label-studio-ml"
@@ -63,8 +62,7 @@ class Server:
 def label_studio_ml_server(folder: Path, settings: dict[str, str]) -> Server:
     """1.0.9, of `make mlbackend`, in the environment `settings`; where it is missing the test is skipped, not in CI."""
     if not PROGRAM.exists():
-        reason = "no .venv-ml-backend: make mlbackend"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+        not_possible("no .venv-ml-backend: make mlbackend")
     env = settings | {"PATH": f"{PROGRAM.parent}:{os.environ['PATH']}"}  # `start` calls the `python` of the PATH
     place = ["my_backend", "--root-dir", str(folder)]
     init = [str(PROGRAM), "init", *place, "--script", f"{EXAMPLE}:SegmentAnything"]
