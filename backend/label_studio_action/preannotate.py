@@ -16,7 +16,7 @@ from rest_framework.exceptions import ValidationError
 TITLE = "Pre-annotate with SAM…"
 TIMEOUT_S, HEALTH_TIMEOUT_S = 15.0, 3.0
 MODEL_CLASS = "label-studio-sam"  # what our /health says
-DETECTORS = ("classical", "everything", "boxes", "yolov8n")  # where the backend cannot be asked for all of them
+DETECTORS = ("classical", "everything", "boxes", "yolov8n")  # the dialog's first; the backend tells the others
 POLICIES = {
     "Skip tasks that the same models have predicted": "skip",
     "Replace predictions of this backend": "replace-own",
@@ -108,11 +108,12 @@ OPENER = build_opener(ProxyHandler({}), _NoRedirects)
 
 
 def _detectors(project: Any) -> tuple[str, ...]:
-    """What the backend can look for objects with; the few that need no weights where it does not say."""
+    """What the backend can look for objects with, the usual ones first; those alone where it does not say."""
     try:
         url, headers = _backend(project)
         with OPENER.open(Request(f"{url}/api/status", headers=headers), timeout=HEALTH_TIMEOUT_S) as answer:
-            return tuple(str(name) for name in json.load(answer)["detectors"]) or DETECTORS
+            offered = [str(name) for name in json.load(answer)["detectors"]]
+            return (*DETECTORS, *(name for name in offered if name not in DETECTORS))
     except (URLError, TimeoutError, ValueError, KeyError, TypeError, ValidationError):
         return DETECTORS  # starting the run tells what is wrong
 

@@ -4,3 +4,5 @@ from label_studio.core.settings.base import *  # first: the second module builds
 from label_studio.core.settings.label_studio import *
 
 INSTALLED_APPS += ["label_studio_action"]
+if HOSTNAME.startswith("https://"):  # a proxy ends TLS, so Django does not see the address that browsers log in at
+    CSRF_TRUSTED_ORIGINS = [*CSRF_TRUSTED_ORIGINS, "/".join(HOSTNAME.split("/")[:3])]

@@ -106,9 +106,8 @@ def projects() -> Response:
 
 @run_routes.get("/status")
 def status() -> Response:
-    """The model, the cache, Label Studio, and what can be chosen."""
+    """The model, the cache, what is missing, and what can be chosen; at once, whatever Label Studio does."""
     parts = service()
-    problem = parts.bulk.view.problem()
     weights = [
         {"model": each.weights.model, "file": each.weights.file, "presence": each.presence.value}
         for each in parts.store.statuses()
@@ -123,7 +122,7 @@ def status() -> Response:
                 "problem": parts.model.problem,
             },
             "cache": asdict(parts.cache.statistics()),
-            "label_studio": {"url": parts.access.url, "is_reachable": problem is None, "problem": problem},
+            "label_studio": {"url": parts.access.url},
             "detectors": [*WITHOUT_DETECTOR, *DETECTOR_NAMES],
             "models": ["auto", *MODEL_NAMES],
             "weights": weights,

@@ -47,8 +47,6 @@ def composed_label_studio(port: int, token: str, backend: str, host: str | None 
     url = label_studio_url(port)
     given = {"LABEL_STUDIO_USERNAME": login.email, "LABEL_STUDIO_PASSWORD": login.password}
     given |= {"LABEL_STUDIO_API_KEY": token, "LABEL_STUDIO_HOST": host or url}
-    if host is not None:
-        given["LABEL_STUDIO_ORIGIN"] = host.rpartition("/")[0]
     given |= {name: os.environ[name] for name in POSTGRES if name in os.environ}
     with TemporaryDirectory() as folder:
         environment = compose_environment("label-studio", given)

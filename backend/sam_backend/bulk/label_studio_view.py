@@ -1,4 +1,4 @@
-"""Label Studio as the web page shows it: whether it answers, which projects it has, which of them know this backend."""
+"""Label Studio as the web page shows it: which projects it has, and which of them know this backend."""
 
 import threading
 import time
@@ -14,7 +14,6 @@ from sam_backend.label_studio.api import PAGE_SIZE, LabelStudioApi, LabelStudioA
 from sam_backend.protocol.labeling_config import LabelingConfig
 
 LOOK_TIMEOUT_S = 3.0
-LOOK_AGAIN_S = 5.0
 ASK_AGAIN_S = 60.0  # whether a project that did not know this backend knows it now
 ASKED_AT_ONCE, ASKED_AT_MOST = 4, 40  # projects
 
@@ -34,30 +33,11 @@ class LabelStudioView:
     """What is asked is remembered for a few seconds; threads may share it."""
 
     def __init__(self, access: LabelStudioAccess, projects: ConnectedProjects) -> None:
-        self._access, self._projects = access, projects
+        self._projects = projects
         self._api = LabelStudioApi(access)
         self._quick = LabelStudioApi(access, timeout_s=LOOK_TIMEOUT_S)
-        self._seen: tuple[float, str | None] = (float("-inf"), None)
         self._asked: dict[int, float] = {}
         self._lock = threading.Lock()
-
-    def problem(self) -> str | None:
-        """Why Label Studio cannot be used at this moment; None where it can."""
-        with self._lock:
-            seen_at, problem = self._seen
-            if time.monotonic() - seen_at > LOOK_AGAIN_S:
-                problem = self._look()
-                self._seen = time.monotonic(), problem
-            return problem
-
-    def _look(self) -> str | None:
-        if not self._access.is_known:
-            return "LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY are not set, and no project has connected yet"
-        try:
-            self._quick.call("GET", "/api/current-user/whoami")
-        except LabelStudioApiError as error:
-            return self._access.explain_refusal() if error.status in (401, 403) else str(error)
-        return None
 
     def project_lines(self) -> list[ProjectLine]:
         """All projects that the token's user sees.
