@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from sam_backend.bulk.run_store import runs_folder
 from sam_backend.label_studio.access import LabelStudioAccess
-from sam_backend.label_studio.diagnosis import Check, check_label_studio
+from sam_backend.label_studio.diagnosis import PROJECT_CONNECTED, Check, check_label_studio
 from sam_backend.model_choice import AUTOMATIC
 from sam_backend.model_loading import ModelLoading
 from sam_backend.settings import Settings
@@ -64,7 +64,10 @@ class FirstRun:
     def checks(self) -> tuple[Check, ...]:
         """At once: the model as it is, Label Studio as the last look found it; where that is old, another begins."""
         self.start()
-        return (*self._own_checks(), *self._seen)
+        seen = self._seen
+        if self._is_connected():  # a project may have introduced itself since that look
+            seen = tuple(PROJECT_CONNECTED if check.name == PROJECT_CONNECTED.name else check for check in seen)
+        return (*self._own_checks(), *seen)
 
     def look(self) -> tuple[Check, ...]:
         """The same, looked at now; takes some seconds where Label Studio does not answer."""

@@ -160,6 +160,21 @@ def test_the_status_names_a_model_without_weights_and_no_folder() -> None:
     assert "/.cache" not in json.dumps(checks)
 
 
+def test_a_project_that_introduces_itself_is_known_at_once() -> None:
+    def of_project() -> list[bool]:
+        checks = service.client.get("/api/status").get_json()["checks"]
+        return [check["ok"] for check in checks if check["name"] == "Project"]
+
+    with fake_label_studio(Store(models=[])) as url:
+        service = SamService(Settings(label_studio_url=url, label_studio_api_key=TOKEN))
+        while not of_project():
+            time.sleep(0.02)
+        assert of_project() == [False]
+        service.client.post("/setup", json=setup_request())
+
+        assert of_project() == [True], "the last look is some seconds younger than LOOK_AGAIN_S"
+
+
 def test_health_setup_and_status_do_not_wait_for_a_label_studio_that_hangs(silent_port: int) -> None:
     service = SamService(Settings(label_studio_url=f"http://127.0.0.1:{silent_port}", label_studio_api_key=TOKEN))
     service.app.extensions["service"].first_run.start()

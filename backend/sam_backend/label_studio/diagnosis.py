@@ -41,6 +41,9 @@ class Check:
     next_step: str = ""
 
 
+PROJECT_CONNECTED = Check("Project", True, found="connected")
+
+
 def check_label_studio(access: LabelStudioAccess, model_version: str, is_connected: bool) -> list[Check]:
     """Address, token and connected project; what cannot be right before an earlier step is, is left out.
 
@@ -90,9 +93,9 @@ def _check_token(access: LabelStudioAccess) -> Check:
 
 
 def _check_project(access: LabelStudioAccess, model_version: str, is_connected: bool) -> Check:
-    name = "Project"
     if is_connected:
-        return Check(name, True, found="connected")
+        return PROJECT_CONNECTED
+    name = PROJECT_CONNECTED.name
     try:
         entries = _entries(LabelStudioApi(access, TIMEOUT_S))
     except LabelStudioApiError as error:
