@@ -11,7 +11,7 @@ import urllib3
 
 from sam_backend.settings import Settings, SettingsError
 from sam_model.interfaces import Segmenter
-from sam_model.quality import MaskCleaning
+from sam_model.masks.cleaning import MaskCleaning
 from sam_model.registry import MODEL_NAMES, load_segmenter
 from sam_model.weights.catalog import WeightFile, find_weights
 from sam_model.weights.download import OnProgress, content_length

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from sam_model.boxes import box_from_mask, non_maximum_suppression
 from sam_model.interfaces import Segmenter
-from sam_model.run_lengths import RunLengths, run_lengths_from_mask
+from sam_model.masks.boxes import box_from_mask, non_maximum_suppression
+from sam_model.masks.coco_rle import RunLengths, run_lengths_from_mask
 from sam_model.types import Box, Image, Point, Prompt
 
 CLICKS_PER_SIDE = 8  # for a segmenter without a way of its own: 64 clicks, a few seconds

@@ -10,7 +10,7 @@ from sam_model.interfaces import Detector, Segmenter, TextDetector
 from sam_model.weights.catalog import CATALOG, find_weights
 
 if TYPE_CHECKING:
-    from sam_model.quality import MaskCleaning
+    from sam_model.masks.cleaning import MaskCleaning
     from sam_model.weights.download import OnProgress
     from sam_model.weights.store import WeightStore
 

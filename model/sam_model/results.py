@@ -9,10 +9,10 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from sam_model.boxes import Boxes, box_from_mask
-from sam_model.overlay import draw_overlay
-from sam_model.polygons import Outline, Polygon, polygons_from_mask
-from sam_model.run_lengths import RunLengths, run_lengths_from_mask
+from sam_model.masks.boxes import Boxes, box_from_mask
+from sam_model.masks.coco_rle import RunLengths, run_lengths_from_mask
+from sam_model.masks.overlay import draw_overlay
+from sam_model.masks.polygons import Outline, Polygon, polygons_from_mask
 from sam_model.types import Image, Mask, Prompt, ScoredMask
 
 EncodeMask = Callable[[Mask], Sequence[int]]

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sam_model.boxes import non_maximum_suppression
 from sam_model.interfaces import Detector, Segmenter, TextDetector
+from sam_model.masks.boxes import non_maximum_suppression
 from sam_model.runtime.torch_runtime import torch_device
 from sam_model.types import Detection, Image, Prompt, ScoredMask
 from sam_model.weights.digest import weights_digest

@@ -16,7 +16,7 @@ from sam_backend.annotation.label_studio_json import (
 )
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_model.annotation.annotated_image import AnnotatedImage, AnnotatedObject
-from sam_model.run_lengths import run_lengths_from_mask
+from sam_model.masks.coco_rle import run_lengths_from_mask
 from sam_model.types import Mask
 
 CLASSES = ("cat", 'a "dog" & <co>')

@@ -7,7 +7,7 @@ import pytest
 
 from sam_backend.cli import main
 from sam_model import segment_anything
-from sam_model.run_lengths import run_lengths_from_coco
+from sam_model.masks.coco_rle import run_lengths_from_coco
 from sam_testing.colour_sam import ColourSam
 from sam_testing.seeded_checkpoints import write_seeded_checkpoint
 

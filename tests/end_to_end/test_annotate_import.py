@@ -9,7 +9,7 @@ import pytest
 
 from sam_backend.cli import main
 from sam_backend.shapes.brush_rle import decode_mask
-from sam_model.run_lengths import run_lengths_from_coco
+from sam_model.masks.coco_rle import run_lengths_from_coco
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(240)]
 

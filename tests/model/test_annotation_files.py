@@ -12,8 +12,8 @@ from sam_model.annotation.coco import CocoSegmentation, coco_file
 from sam_model.annotation.contact_sheet import MOST_PICTURES, ContactSheet
 from sam_model.annotation.label_outlines import paint_outlines
 from sam_model.annotation.yolo_labels import check_label_names, dataset_text, label_path, label_text
-from sam_model.overlay import mask_colour
-from sam_model.run_lengths import run_lengths_from_mask
+from sam_model.masks.coco_rle import run_lengths_from_mask
+from sam_model.masks.overlay import mask_colour
 from sam_model.types import Mask
 
 CLASSES = ("cat", "dog")

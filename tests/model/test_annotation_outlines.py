@@ -10,7 +10,7 @@ from pycocotools import mask as pycocotools_mask
 from sam_model.annotation.inset_polygons import inset_polygons
 from sam_model.annotation.joined_outline import join_outlines
 from sam_model.annotation.label_outlines import fill_outlines, outlines_from_mask, paint_outlines
-from sam_model.polygons import Outline
+from sam_model.masks.polygons import Outline
 from sam_model.types import Mask
 
 HEIGHT, WIDTH = 120, 200

@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sam_model.boxes import box_from_mask
-from sam_model.quality import MaskCleaning
-from sam_model.run_lengths import run_lengths_from_mask
+from sam_model.masks.boxes import box_from_mask
+from sam_model.masks.cleaning import MaskCleaning
+from sam_model.masks.coco_rle import run_lengths_from_mask
 from sam_model.types import Box, Image, Point, Prompt
 from sam_model.yolo.checkpoint import YoloModel
 from sam_model.yolo.fast_sam import FastSamEmbedding, FastSamSegmenter, FoundMask, by_box_overlap, pick_from

@@ -4,9 +4,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from sam_model.overlay import NEGATIVE, POSITIVE, draw_overlay, mask_colour
+from sam_model.masks.coco_rle import run_lengths_from_mask
+from sam_model.masks.overlay import NEGATIVE, POSITIVE, draw_overlay, mask_colour
 from sam_model.results import Results, results_from_masks
-from sam_model.run_lengths import run_lengths_from_mask
 from sam_model.types import Point, Prompt, ScoredMask
 
 HEIGHT, WIDTH = 40, 80

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from sam_model.quality import MaskCleaning
+from sam_model.masks.cleaning import MaskCleaning
 from sam_model.sam.prompt_batches import batch_prompts
 from sam_model.sam.segmenter import SamEmbedding, SamSegmenter, encoder_size
 from sam_model.types import Image, Point, Prompt, ScoredMask

@@ -19,7 +19,7 @@ from sam_backend.shapes.brush import brush_value
 from sam_backend.shapes.regions import region_results
 from sam_model.annotation.annotated_image import AddImage, AnnotatedImage
 from sam_model.annotation.whole_file import whole_file
-from sam_model.overlay import mask_colour
+from sam_model.masks.overlay import mask_colour
 
 IMAGE, MASK = "image", "mask"  # the names of the object tag and of the control tag
 MOST_BYTES = 200_000_000  # of a file; Label Studio takes 250 MB (DATA_UPLOAD_MAX_MEMORY_SIZE, core/settings/base.py)

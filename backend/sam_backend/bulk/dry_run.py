@@ -30,8 +30,8 @@ from sam_backend.label_studio.projects import project_details
 from sam_backend.settings import Settings
 from sam_backend.task_predictor import Credentials
 from sam_model.interfaces import Segmenter
-from sam_model.overlay import draw_overlay
-from sam_model.run_lengths import RunLengths, run_lengths_from_mask
+from sam_model.masks.coco_rle import RunLengths, run_lengths_from_mask
+from sam_model.masks.overlay import draw_overlay
 from sam_model.types import Image
 from sam_model.weights.store import WeightStore
 

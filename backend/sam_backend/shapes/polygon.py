@@ -7,7 +7,7 @@ from typing import Any
 
 import cv2
 
-from sam_model.polygons import Outline, polygons_from_mask
+from sam_model.masks.polygons import Outline, polygons_from_mask
 from sam_model.types import Mask
 
 TOLERANCE_PX = 1.0  # by which an outline may stray, so that a person can still take hold of its corners

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sam_model.boxes import box_from_mask
+from sam_model.masks.boxes import box_from_mask
 from sam_model.types import Mask
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sam_model.run_lengths import RunLengths, run_lengths_from_coco
+from sam_model.masks.coco_rle import RunLengths, run_lengths_from_coco
 from sam_model.types import Box
 
 

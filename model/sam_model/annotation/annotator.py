@@ -8,7 +8,7 @@ from typing import Any
 
 from sam_model.annotation.annotated_image import AnnotatedObject
 from sam_model.interfaces import Detector, Segmenter
-from sam_model.run_lengths import RunLengths, run_lengths_from_mask
+from sam_model.masks.coco_rle import RunLengths, run_lengths_from_mask
 from sam_model.types import Detection, Image, Prompt
 
 logger = logging.getLogger(__name__)

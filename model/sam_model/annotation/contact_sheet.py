@@ -9,7 +9,7 @@ import PIL.ImageDraw
 import PIL.ImageFont
 
 from sam_model.annotation.annotated_image import AnnotatedImage, AnnotatedObject
-from sam_model.overlay import Colour, mask_colour
+from sam_model.masks.overlay import Colour, mask_colour
 from sam_model.types import Image
 
 TILE = (320, 240)  # pixels, width and height that a picture has room for

@@ -8,7 +8,7 @@ fifth of a pixel): to these the outline is the pixels' edge. And outlines that m
 import cv2
 import numpy as np
 
-from sam_model.polygons import Outline, Polygon, polygons_from_mask
+from sam_model.masks.polygons import Outline, Polygon, polygons_from_mask
 from sam_model.types import Mask
 
 INSET = 0.05  # pixels

@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 from scipy.spatial import Delaunay
 
-from sam_model.polygons import Outline
+from sam_model.masks.polygons import Outline
 
 BRIDGE_STEP = 4.0  # pixels between the places on an outline where a bridge may end
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from sam_model.annotation.inset_polygons import inset_polygons, outline_area, simplified
 from sam_model.annotation.joined_outline import join_outlines
-from sam_model.boxes import box_from_mask
-from sam_model.polygons import Outline
+from sam_model.masks.boxes import box_from_mask
+from sam_model.masks.polygons import Outline
 from sam_model.types import Mask
 
 TOLERANCES = (1.0, 0.75, 0.5, 0.0)  # pixels a simplified outline may stray by; the first that is good enough is taken

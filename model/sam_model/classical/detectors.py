@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_model.boxes import Boxes, non_maximum_suppression
+from sam_model.masks.boxes import Boxes, non_maximum_suppression
 from sam_model.types import Detection, Image
 
 VERSION = 1

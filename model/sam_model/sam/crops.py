@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_model.boxes import Boxes
+from sam_model.masks.boxes import Boxes
 
 PointGrid = NDArray[np.float64]
 EDGE_PIXELS = 20  # a box this near to a crop's edge may be cut off there

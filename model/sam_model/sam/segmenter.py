@@ -12,7 +12,7 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-from sam_model.quality import MaskCleaning, clean_mask
+from sam_model.masks.cleaning import MaskCleaning, clean_mask
 from sam_model.runtime.torch_runtime import torch_device, torch_dtype
 from sam_model.sam.prompt_batches import PromptBatch, batch_prompts
 from sam_model.sam.sam import Sam

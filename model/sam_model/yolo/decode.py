@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sam_model.boxes import Boxes, non_maximum_suppression
+from sam_model.masks.boxes import Boxes, non_maximum_suppression
 from sam_model.types import Mask
 from sam_model.yolo.heads import RawDetections
 from sam_model.yolo.letterbox import Letterbox

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sam_model.boxes import box_from_mask
-from sam_model.quality import MaskCleaning, clean_mask
-from sam_model.run_lengths import RunLengths, run_lengths_from_mask
+from sam_model.masks.boxes import box_from_mask
+from sam_model.masks.cleaning import MaskCleaning, clean_mask
+from sam_model.masks.coco_rle import RunLengths, run_lengths_from_mask
 from sam_model.types import Box, Image, Mask, Point, Prompt, ScoredMask
 from sam_model.yolo.checkpoint import YoloModel
 from sam_model.yolo.decode import masks_of

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_model.boxes import Boxes
+from sam_model.masks.boxes import Boxes
 from sam_model.types import Image
 from sam_model.yolo.sizes import STRIDES
 

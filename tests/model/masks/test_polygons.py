@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sam_model.polygons import polygons_from_mask
+from sam_model.masks.polygons import polygons_from_mask
 
 MASKS = st.tuples(st.integers(1, 10), st.integers(1, 8)).flatmap(lambda size: arrays(bool, size))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import cv2
 import numpy as np
 
-from sam_model.run_lengths import RunLengths
+from sam_model.masks.coco_rle import RunLengths
 from sam_model.types import Image, Mask, Prompt
 
 Colour = tuple[int, int, int]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sam_model.boxes import box_from_mask, box_iou, non_maximum_suppression
+from sam_model.masks.boxes import box_from_mask, box_iou, non_maximum_suppression
 
 
 def test_a_box_ends_at_the_far_edge_of_the_last_pixel() -> None:

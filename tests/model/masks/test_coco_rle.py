@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco
 
-from sam_model.run_lengths import run_lengths_from_coco, run_lengths_from_mask
+from sam_model.masks.coco_rle import run_lengths_from_coco, run_lengths_from_mask
 
 MASKS = st.tuples(st.integers(1, 12), st.integers(1, 9)).flatmap(lambda size: arrays(bool, size))
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sam_model.quality import MaskCleaning, clean_mask, drop_specks, fill_holes, keep_clicked_parts
+from sam_model.masks.cleaning import MaskCleaning, clean_mask, drop_specks, fill_holes, keep_clicked_parts
 from sam_model.types import Mask, Point
 
 

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 
-from sam_model.masks import soft_border, stability_score, thin_edges, without_holes, without_specks
+from sam_model.masks.stability import soft_border, stability_score, thin_edges, without_holes, without_specks
 
 
 def test_stability_is_the_smaller_cut_over_the_larger() -> None:

@@ -1,0 +1,1 @@
+"""Masks and boxes: geometry, cleaning, stability, polygons, run lengths, drawing."""
