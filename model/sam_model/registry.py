@@ -92,7 +92,7 @@ def load_detector(
         return ClassicalDetector()
     path = checkpoint_path(name_or_path, store, on_progress, DETECTOR_NAMES)
     if path.suffix == ".onnx":
-        from sam_model.onnx_detector import OnnxDetector
+        from sam_model.detectors.onnx import OnnxDetector
 
         return OnnxDetector(path, device)
     from sam_model.yolo.checkpoint import load_yolo
@@ -113,7 +113,7 @@ def load_text_detector(name_or_path: str, device: str = "cpu", *, store: "Weight
         ValueError: no detector or device of that name.
         WeightsError: the weights are not here and cannot be fetched, or are not what they should be.
     """
-    from sam_model.text_detectors import ClassNameDetector, OwlDetector
+    from sam_model.detectors.text import ClassNameDetector, OwlDetector
 
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():

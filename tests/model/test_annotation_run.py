@@ -16,11 +16,11 @@ import pytest
 from sam_model.annotation.annotated_image import AnnotatedImage
 from sam_model.annotation.annotation_run import LEDGER, AnnotationReport, run_annotation
 from sam_model.annotation.annotator import Annotator, ObjectChoice
-from sam_model.annotation.asked_detector import AskedDetector
 from sam_model.annotation.coco import coco_file
 from sam_model.annotation.image_list import list_images
 from sam_model.annotation.record_store import RecordStore
 from sam_model.annotation.yolo_labels import yolo_labels
+from sam_model.detectors.fixed_text import AskedDetector
 from sam_model.interfaces import Detector
 from sam_model.types import Detection, Image
 from sam_testing.blot_pictures import CHERRY, LEAF, save_blots

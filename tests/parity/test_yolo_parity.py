@@ -12,7 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from sam_model.onnx_detector import OnnxDetector
+from sam_model.detectors.onnx import OnnxDetector
 from sam_model.types import Point, Prompt
 from sam_model.yolo.checkpoint import load_yolo
 from sam_model.yolo.detector import YoloDetector

@@ -147,7 +147,7 @@ def _count(number: int, noun: str) -> str:
 
 def _annotator(args: argparse.Namespace) -> "Annotator":
     from sam_model.annotation.annotator import Annotator, ObjectChoice
-    from sam_model.annotation.asked_detector import AskedDetector
+    from sam_model.detectors.fixed_text import AskedDetector
     from sam_model.registry import load_detector, load_segmenter, load_text_detector
 
     classes, texts = [name.strip() for name in (args.classes or "").split(",") if name.strip()], list(args.text)

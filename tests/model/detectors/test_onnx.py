@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from sam_model.onnx_detector import OnnxDetector
+from sam_model.detectors.onnx import OnnxDetector
 from sam_model.registry import load_detector
 from sam_model.types import Image
 from sam_model.weights.errors import BrokenWeightsError

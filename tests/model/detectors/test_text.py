@@ -7,9 +7,9 @@ import torch
 
 from sam_model import SAM, segment_anything
 from sam_model.classical.segmenter import ClassicalSegmenter
+from sam_model.detectors.text import ClassNameDetector, OwlDetector, segment_texts
 from sam_model.registry import load_text_detector
 from sam_model.sam.segmenter import SamSegmenter
-from sam_model.text_detectors import ClassNameDetector, OwlDetector, segment_texts
 from sam_model.types import Detection, Image
 from sam_model.weights.errors import BrokenWeightsError
 from sam_testing.seeded_checkpoints import TINY_MOBILE_SAM, seeded_sam

@@ -1,0 +1,1 @@
+"""Detectors beside YOLO and the classical ones: ONNX files, detectors that are asked by words."""
