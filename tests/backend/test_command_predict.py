@@ -6,8 +6,8 @@ import PIL.Image
 import pytest
 
 from sam_backend.cli import main
-from sam_model import segment_anything
 from sam_model.masks.coco_rle import run_lengths_from_coco
+from sam_model.scripting import sam as sam_scripting
 from sam_testing.colour_sam import ColourSam
 from sam_testing.seeded_checkpoints import write_seeded_checkpoint
 
@@ -25,7 +25,7 @@ def square(tmp_path: Path) -> str:
 @pytest.fixture
 def sam(monkeypatch: pytest.MonkeyPatch) -> ColourSam:
     sam = ColourSam()
-    monkeypatch.setattr(segment_anything, "load_sam", lambda *_: sam)
+    monkeypatch.setattr(sam_scripting, "load_sam", lambda *_: sam)
     return sam
 
 

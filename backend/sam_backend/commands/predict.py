@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sam_model.weights.errors import WeightsError
 
 if TYPE_CHECKING:
-    from sam_model.results import Results
+    from sam_model.scripting.results import Results
     from sam_model.types import Prompt
 
 DESCRIPTION = """Segments a picture. All points, with a box or without, are about one object;
@@ -70,7 +70,7 @@ def results_json(results: "Results", image: str) -> dict[str, Any]:
 def _segment(args: argparse.Namespace) -> "Results":
     from sam_model import SAM, load_segmenter
     from sam_model.image_files import read_image
-    from sam_model.results import results_from_masks
+    from sam_model.scripting.results import results_from_masks
 
     asked = _prompts(args)
     image = read_image(args.image)

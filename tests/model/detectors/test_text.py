@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from sam_model import SAM, segment_anything
+from sam_model import SAM
 from sam_model.classical.segmenter import ClassicalSegmenter
 from sam_model.detectors.text import ClassNameDetector, OwlDetector, segment_texts
 from sam_model.registry import load_text_detector
 from sam_model.sam.segmenter import SamSegmenter
+from sam_model.scripting import sam as sam_scripting
 from sam_model.types import Detection, Image
 from sam_model.weights.errors import BrokenWeightsError
 from sam_testing.seeded_checkpoints import TINY_MOBILE_SAM, seeded_sam
@@ -163,8 +164,8 @@ def test_pickled_weights_are_not_read(folder: Path, tmp_path: Path) -> None:
 @pytest.fixture
 def sam(monkeypatch: pytest.MonkeyPatch) -> SAM:
     tiny = SamSegmenter(seeded_sam(TINY_MOBILE_SAM), "tiny")
-    monkeypatch.setattr(segment_anything, "load_sam", lambda *_: tiny)
-    monkeypatch.setattr(segment_anything, "load_text_detector", lambda *_: ClassNameDetector(Finder()))
+    monkeypatch.setattr(sam_scripting, "load_sam", lambda *_: tiny)
+    monkeypatch.setattr(sam_scripting, "load_text_detector", lambda *_: ClassNameDetector(Finder()))
     return SAM("sam_b.pt")
 
 

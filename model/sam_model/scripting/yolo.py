@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from sam_model.image_files import ImageFormat, ImageSource, read_image
 from sam_model.interfaces import Detector
 from sam_model.masks.boxes import Boxes, box_from_mask
-from sam_model.prompt_arrays import Nested, prompts_from_arrays
 from sam_model.registry import load_detector, load_segmenter
+from sam_model.scripting.prompt_arrays import Nested, prompts_from_arrays
 from sam_model.types import Detection, Image
 from sam_model.yolo.detector import YoloDetector
 from sam_model.yolo.fast_sam import FastSamSegmenter, Picked

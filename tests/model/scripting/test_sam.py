@@ -8,9 +8,10 @@ import PIL.Image
 import pytest
 
 import sam_model
-from sam_model import SAM, SAMPredictor, segment_anything
+from sam_model import SAM, SAMPredictor
 from sam_model.sam.everything_settings import EverythingSettings
 from sam_model.sam.segmenter import SamSegmenter
+from sam_model.scripting import sam as sam_scripting
 from sam_model.weights.errors import WeightsError
 from sam_testing.colour_sam import ColourSam
 from sam_testing.seeded_checkpoints import TINY_MOBILE_SAM, seeded_sam, write_seeded_checkpoint
@@ -31,7 +32,7 @@ def tiny() -> SamSegmenter:
 
 @pytest.fixture
 def model(tiny: SamSegmenter, monkeypatch: pytest.MonkeyPatch) -> SAM:
-    monkeypatch.setattr(segment_anything, "load_sam", lambda *_: tiny)
+    monkeypatch.setattr(sam_scripting, "load_sam", lambda *_: tiny)
     return SAM("sam_b.pt")
 
 
@@ -88,7 +89,7 @@ def test_a_checkpoint_of_mobile_sam_answers_and_info_prints_its_numbers(
 def test_the_predictor_takes_the_documentation_s_overrides(
     tiny: SamSegmenter, photo: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(segment_anything, "load_sam", lambda *_: tiny)
+    monkeypatch.setattr(sam_scripting, "load_sam", lambda *_: tiny)
     overrides = {"conf": 0.25, "task": "segment", "mode": "predict", "imgsz": 1024, "model": "mobile_sam.pt"}
     predictor = SAMPredictor(overrides=overrides)
 
@@ -100,7 +101,7 @@ def test_the_predictor_takes_the_documentation_s_overrides(
 
 
 def test_the_overrides_conf_raises_the_grid_s_limit_and_never_lowers_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segment_anything, "load_sam", lambda *_: ColourSam())  # its masks are of 0.95, 0.9 and 0.5
+    monkeypatch.setattr(sam_scripting, "load_sam", lambda *_: ColourSam())  # its masks are of 0.95, 0.9 and 0.5
     image = np.zeros((64, 96, 3), np.uint8)
 
     def count(overridden: float, **parameters: object) -> int:

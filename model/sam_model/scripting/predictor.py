@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from sam_model.image_files import ImageFormat, ImageSource, read_image
-from sam_model.prompt_arrays import Nested, prompts_from_arrays
-from sam_model.results import Results, results_from_masks
 from sam_model.sam.automatic_masks import AutomaticMask, segment_everything
 from sam_model.sam.everything_settings import everything_settings
 from sam_model.sam.segmenter import SamEmbedding, SamSegmenter
+from sam_model.scripting.prompt_arrays import Nested, prompts_from_arrays
+from sam_model.scripting.results import Results, results_from_masks
 from sam_model.types import Image
 
 

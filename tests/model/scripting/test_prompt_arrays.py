@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from sam_model.prompt_arrays import prompts_from_arrays
+from sam_model.scripting.prompt_arrays import prompts_from_arrays
 from sam_model.types import Point, Prompt
 
 BOX = (439.0, 437.0, 524.0, 709.0)

@@ -6,7 +6,7 @@ import pytest
 
 from sam_model.masks.coco_rle import run_lengths_from_mask
 from sam_model.masks.overlay import NEGATIVE, POSITIVE, draw_overlay, mask_colour
-from sam_model.results import Results, results_from_masks
+from sam_model.scripting.results import Results, results_from_masks
 from sam_model.types import Point, Prompt, ScoredMask
 
 HEIGHT, WIDTH = 40, 80

@@ -10,11 +10,11 @@ from sam_model.detectors.text import segment_texts
 from sam_model.image_files import ImageSource, read_image
 from sam_model.interfaces import TextDetector
 from sam_model.registry import load_segmenter, load_text_detector
-from sam_model.results import Results, results_from_masks
 from sam_model.sam.everything_settings import EverythingSettings
-from sam_model.sam.predictor import Predictor
 from sam_model.sam.sam import parameter_count
 from sam_model.sam.segmenter import SamSegmenter
+from sam_model.scripting.predictor import Predictor
+from sam_model.scripting.results import Results, results_from_masks
 from sam_model.types import Prompt
 from sam_model.weights.download import Progress
 

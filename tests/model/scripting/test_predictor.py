@@ -5,8 +5,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from sam_model.sam.predictor import Predictor
 from sam_model.sam.segmenter import SamSegmenter
+from sam_model.scripting.predictor import Predictor
 from sam_testing.colour_sam import ColourSam
 from sam_testing.seeded_checkpoints import TINY_MOBILE_SAM, seeded_sam
 
