@@ -5,7 +5,7 @@ import PIL.Image
 import pytest
 
 from sam_backend.cli import main
-from sam_model.comparison import model_speed
+from sam_model.benchmark import model_speed
 from sam_testing.blot_pictures import save_blots
 
 

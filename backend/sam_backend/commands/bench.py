@@ -15,7 +15,7 @@ from sam_model.weights.errors import WeightsError
 from sam_model.weights.store import store_from_env
 
 if TYPE_CHECKING:
-    from sam_model.comparison.model_speed import ModelSpeed
+    from sam_model.benchmark.model_speed import ModelSpeed
     from sam_model.types import Image
 
 DESCRIPTION = """File size, parameters and time per picture of each model: one prompt (a click on a new picture, and a
@@ -59,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from sam_model.comparison.compared_model import compared_model
-    from sam_model.comparison.model_speed import machine_words, measure
+    from sam_model.benchmark.compared_model import compared_model
+    from sam_model.benchmark.model_speed import machine_words, measure
 
     chosen = [find_weights(name.strip()) for name in args.models.split(",")] if args.models else list(CATALOG)
     if args.points_per_side < 0:
@@ -76,7 +76,7 @@ def _compare(args: argparse.Namespace) -> int:
     shown = f"{image.shape[1]} x {image.shape[0]} pixels, {machine['processor']}, {machine['threads']} threads"
     footnote = SEEDED if any(row.is_seeded for row in rows) else ""
     if args.plot:
-        from sam_model.comparison.speed_plot import draw_speeds
+        from sam_model.benchmark.speed_plot import draw_speeds
 
         args.plot.parent.mkdir(parents=True, exist_ok=True)
         draw_speeds(rows, shown, footnote).save(args.plot)
@@ -99,7 +99,7 @@ def _settings(args: argparse.Namespace, image: "Image") -> dict[str, Any]:
 
 
 def _image(path: str | None) -> "Image":
-    from sam_model.comparison.model_speed import made_picture
+    from sam_model.benchmark.model_speed import made_picture
     from sam_model.image_files import read_image
 
     return made_picture() if path is None else read_image(path)

@@ -4,11 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sam_model.comparison import compared_model as module
-from sam_model.comparison import model_speed
-from sam_model.comparison.compared_model import compared_model
-from sam_model.comparison.model_speed import REPEATS, ModelSpeed, duration_ms, made_picture, measure
-from sam_model.comparison.speed_plot import EVERYTHING, PROMPT, draw_speeds, duration_words
+from sam_model.benchmark import compared_model as module
+from sam_model.benchmark import model_speed
+from sam_model.benchmark.compared_model import compared_model
+from sam_model.benchmark.model_speed import REPEATS, ModelSpeed, duration_ms, made_picture, measure
+from sam_model.benchmark.speed_plot import EVERYTHING, PROMPT, draw_speeds, duration_words
 from sam_model.sam.sizes import MOBILE_SAM, SIZES, SamSize
 from sam_model.weights.catalog import CATALOG, WeightFile, find_weights
 from sam_model.weights.store import WeightStore

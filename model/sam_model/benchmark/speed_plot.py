@@ -7,7 +7,7 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
-from sam_model.comparison.model_speed import ModelSpeed
+from sam_model.benchmark.model_speed import ModelSpeed
 
 WIDTH, LEFT, RIGHT, MARGIN = 1180, 150, 250, 28  # pixels; names on the left, sizes on the right
 ROW, BAR, HEAD, FOOT = 62, 18, 92, 64

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 
-from sam_model.comparison.compared_model import ComparedModel
+from sam_model.benchmark.compared_model import ComparedModel
 from sam_model.interfaces import Segmenter
 from sam_model.sam.automatic_masks import segment_everything
 from sam_model.sam.everything_settings import EverythingSettings
