@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 asked for something impossible."""
-    args = _parser().parse_args(arguments)
+    args = parser().parse_args(arguments)
     try:
         run = args.run
         return int(run(args))
@@ -26,9 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="label-studio-sam", description="Segment Anything for Label Studio.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all subcommands."""
+    top = argparse.ArgumentParser(prog="label-studio-sam", description="Segment Anything for Label Studio.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="answer Label Studio's clicks", description=_SERVE)
     serve.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all (default %(default)s)"
@@ -64,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     weights_parser = commands.add_parser("weights", help="list, download, verify and find weights")
     weights.add_arguments(weights_parser)
     weights_parser.set_defaults(run=weights.run)
-    return parser
+    return top
 
 
 _SERVE = "Runs the ML backend until Ctrl-C. Settings come from the environment; README.md lists them."
