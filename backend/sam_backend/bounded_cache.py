@@ -1,0 +1,61 @@
+"""A cache that strangers may fill: bounded by the number of its entries and by their size."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class BoundedCache(Generic[K, V]):
+    """Keeps the entries that were used last, up to `max_entries` and `max_bytes`; threads may share it."""
+
+    def __init__(self, max_entries: int, max_bytes: int) -> None:
+        self._max_entries, self._max_bytes = max_entries, max_bytes
+        self._kept: OrderedDict[K, tuple[V, int]] = OrderedDict()
+        self._bytes_held = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: K) -> V | None:
+        """Return the value of `key`; None where it is not kept."""
+        with self._lock:
+            if key not in self._kept:
+                return None
+            self._kept.move_to_end(key)
+            return self._kept[key][0]
+
+    def put(self, key: K, value: V, size: int) -> None:
+        """Keep `value`, whose key and value take `size` bytes; an entry above the cache's own limit is not kept."""
+        with self._lock:
+            self._remove(key)
+            if size > self._max_bytes:
+                return
+            self._kept[key] = (value, size)
+            self._bytes_held += size
+            while len(self._kept) > self._max_entries or self._bytes_held > self._max_bytes:
+                self._remove(next(iter(self._kept)))
+
+    def discard(self, key: K) -> None:
+        """Remove the entry of `key`, if there is one."""
+        with self._lock:
+            self._remove(key)
+
+    def _remove(self, key: K) -> None:
+        _, size = self._kept.pop(key, (None, 0))
+        self._bytes_held -= size
+
+    def __contains__(self, key: K) -> bool:
+        with self._lock:
+            return key in self._kept
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._kept)
+
+    @property
+    def bytes_held(self) -> int:
+        """The sizes of all entries together."""
+        with self._lock:
+            return self._bytes_held
