@@ -8,6 +8,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from sam_backend.assembly import Service
 from sam_backend.errors import BackendError
 from sam_backend.pages.pages import pages
+from sam_backend.redaction import mask_userinfo
 from sam_backend.responses import json_response, refusal_without_password
 from sam_backend.routes import routes
 from sam_backend.run_routes import run_routes
@@ -33,7 +34,7 @@ def create_app(service: Service) -> Flask:
 
 def _backend_error(error: BackendError) -> Response:
     logger.warning("%s %s -> %d: %s", request.method, request.path, error.status, error)
-    response = json_response({"error": str(error)}, error.status)
+    response = json_response({"error": mask_userinfo(str(error))}, error.status)
     if error.status == 503:
         response.headers["Retry-After"] = "5"
     return response

@@ -1,5 +1,6 @@
 """What all routes share: the parts of the service, JSON in and out, and the password."""
 
+import base64
 import hmac
 from typing import Any
 
@@ -39,12 +40,20 @@ def refusal_without_password(settings: Settings) -> Response | None:
     user, password = settings.basic_auth_user, settings.basic_auth_password
     if user is None or password is None:
         return None
-    given = request.authorization
-    if given is not None and given.type == "basic":
-        same_user = hmac.compare_digest((given.username or "").encode(), user.encode())
-        same_password = hmac.compare_digest((given.password or "").encode(), password.encode())
-        if same_user and same_password:
-            return None
+    given = _basic_credentials(request.headers.get("Authorization", ""))
+    if hmac.compare_digest(given, f"{user}:{password}".encode()):
+        return None
     response = json_response({"error": "this backend asks for a user name and a password"}, 401)
     response.headers["WWW-Authenticate"] = 'Basic realm="label-studio-sam"'
     return response
+
+
+def _basic_credentials(header: str) -> bytes:
+    """`user:password` of an Authorization header; empty where it holds none."""
+    scheme, _, encoded = header.partition(" ")
+    if scheme.lower() != "basic":
+        return b""
+    try:
+        return base64.b64decode(encoded.strip().encode("ascii"), validate=True)
+    except ValueError:
+        return b""

@@ -35,7 +35,8 @@ def runs() -> Response:
     found = service().bulk.runs.runs()
     project = request.args.get("project")
     if project is not None:
-        number = whole_number(int(project) if project.isdecimal() else project, "project", 1, LARGEST_ID)
+        is_number = project.isdecimal() and len(project) <= len(str(LARGEST_ID))
+        number = whole_number(int(project) if is_number else project, "project", 1, LARGEST_ID)
         found = [run for run in found if run.configuration.project == number]
     return json_response({"runs": [run.progress().to_json() for run in found[:MOST_RUNS]]})
 

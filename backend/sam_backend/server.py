@@ -9,13 +9,25 @@ from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 
 from sam_backend.app import create_app
 from sam_backend.assembly import Service
+from sam_backend.logs import LogFormatter
 
 
 class PortTakenError(OSError):
     """Another program listens there."""
+
+
+class GunicornLog(Logger):  # type: ignore[misc]  # gunicorn ships no types
+    """Gunicorn's log in our format: it quotes broken requests."""
+
+    def setup(self, cfg: Any) -> None:
+        """Set up the log from gunicorn's settings."""
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(LogFormatter())
 
 
 class SamServer(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
@@ -39,7 +51,7 @@ class SamServer(BaseApplication):  # type: ignore[misc]  # gunicorn ships no typ
             "keepalive": 75,
             "control_socket_disable": True,
             "loglevel": "warning",
-            "logger_class": "gunicorn.glogging.Logger",
+            "logger_class": GunicornLog,
             "post_worker_init": self._start,
             "worker_exit": self._close,
         }

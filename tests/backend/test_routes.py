@@ -397,6 +397,30 @@ def test_a_password_is_asked_of_everyone_but_event_webhooks() -> None:
     assert service.client.post("/webhook", json={"action": "TASKS_CREATED"}).status_code == 201
 
 
+@pytest.mark.parametrize(
+    "header", ["Basic \xff\xfe", "Basic", "Basic =", "Basic //79", "basic dTo", "Bearer dTpw", "Basic dTpwOg==", "\xff"]
+)
+def test_a_password_that_cannot_be_read_is_refused(header: str) -> None:
+    service = SamService(Settings(basic_auth_user="u", basic_auth_password="p"))
+
+    assert service.client.get("/health", headers={"Authorization": header}).status_code == 401
+
+
+@pytest.mark.parametrize("number", ["9" * 3900, "9" * 5000, "9" * 20, "-1", "0", "x", "\u0663" * 5000])
+def test_a_project_that_is_no_number_is_a_bad_request(service: SamService, number: str) -> None:
+    assert service.client.get("/api/runs", query_string={"project": number}).status_code == 400
+
+
+def test_no_password_of_a_url_is_answered(service: SamService) -> None:
+    url = "http://ann:secret@host/a.png"
+
+    response = service.client.post("/predict", json=predict_request([key_point(50, 50)], data={"image": url}))
+
+    assert response.status_code == 404
+    assert "http://***@host/a.png" in response.text
+    assert "secret" not in response.text
+
+
 def test_an_image_inside_the_task_is_read_whatever_its_length() -> None:
     fetcher = ImageFetcher(LabelStudioAccess(None, None), FetchLimits())
 

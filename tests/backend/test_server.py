@@ -153,3 +153,23 @@ def test_a_stop_while_a_picture_is_being_embedded_ends_well(tmp_path: Path) -> N
     assert "embed" not in program.log, "it was embedding still"
     assert "SIGABRT" not in program.log
     assert "terminate called" not in program.log
+
+
+def test_a_broken_request_forges_no_line_of_the_log(tmp_path: Path) -> None:
+    backend = BackendProgram(tmp_path / "log", SAM_LOG_LEVEL="INFO")
+    try:
+        for request in (
+            b"GET /a\x1b[2J\rb HTTP/1.1\r\nHost: x\r\nA\x1b[2J\n2026 INFO forged: x\r\n\r\n",
+            b"GET /%0a2026%20INFO%20forged%1b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        ):
+            with socket.create_connection(("127.0.0.1", backend.port), timeout=10) as client:
+                client.sendall(request)
+                while client.recv(4096):
+                    pass
+        backend.ask("/webhook", {"action": "x\n2026 INFO forged: \x1b[2J"})
+    finally:
+        backend.stop()
+
+    assert "forged" in backend.log
+    assert "\x1b" not in backend.log
+    assert not [line for line in backend.log.split("\n") if line.startswith("2026 INFO forged")]

@@ -4,11 +4,12 @@ import math
 from typing import Any
 
 from sam_backend.errors import BadRequestError
+from sam_backend.redaction import mask_userinfo
 
 
 def shown(value: object) -> str:
-    """A value as an error message shows it: short, whatever was sent."""
-    text = repr(value)
+    """A value as an error message shows it: short and without a URL's password, whatever was sent."""
+    text = mask_userinfo(repr(value))
     return text if len(text) <= 80 else text[:77] + "..."
 
 
@@ -62,7 +63,7 @@ def number(value: object, field: str, low: float, high: float) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise BadRequestError(f"{field} must be a number, not {shown(value)}")
-    if not math.isfinite(value) or not low <= value <= high:
+    if not low <= value <= high or not math.isfinite(value):  # in this order: an int may be too large for a float
         raise BadRequestError(f"{field}={shown(value)} is not between {low:g} and {high:g}")
     return float(value)
 
