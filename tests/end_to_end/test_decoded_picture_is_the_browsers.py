@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page
 
-from sam_backend.images.decode import decode_image
+from sam_model.images.decode import decode_image
 from sam_testing.picture_files import PICTURES_A_BROWSER_SHOWS
 
 pytestmark = pytest.mark.end_to_end

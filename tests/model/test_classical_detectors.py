@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sam_model.classical.detectors import PERSON_SURETY, ClassicalDetector
-from sam_model.image_files import read_image
+from sam_model.images.reader import read_image
 from sam_model.masks.boxes import box_iou
 from sam_model.registry import load_detector
 from sam_model.types import Box, Image

@@ -100,7 +100,7 @@ def _settings(args: argparse.Namespace, image: "Image") -> dict[str, Any]:
 
 def _image(path: str | None) -> "Image":
     from sam_model.benchmark.model_speed import made_picture
-    from sam_model.image_files import read_image
+    from sam_model.images.reader import read_image
 
     return made_picture() if path is None else read_image(path)
 

@@ -69,7 +69,7 @@ def results_json(results: "Results", image: str) -> dict[str, Any]:
 
 def _segment(args: argparse.Namespace) -> "Results":
     from sam_model import SAM, load_segmenter
-    from sam_model.image_files import read_image
+    from sam_model.images.reader import read_image
     from sam_model.scripting.results import results_from_masks
 
     asked = _prompts(args)

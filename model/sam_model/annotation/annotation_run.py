@@ -15,7 +15,7 @@ from sam_model.annotation.image_list import ListedImage
 from sam_model.annotation.record_store import RecordStore
 from sam_model.annotation.walk import annotate_images
 from sam_model.annotation.whole_file import write_whole
-from sam_model.image_files import read_image
+from sam_model.images.reader import read_image
 from sam_model.weights.file_lock import file_lock
 
 RECORDS = ".annotate"  # folder of the records, within the one of the answers

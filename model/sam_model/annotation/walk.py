@@ -9,7 +9,7 @@ from sam_model.annotation.annotated_image import AnnotatedImage
 from sam_model.annotation.annotator import Annotator
 from sam_model.annotation.image_list import ListedImage
 from sam_model.annotation.record_store import RecordStore
-from sam_model.image_files import read_image
+from sam_model.images.reader import read_image
 
 
 @dataclass(frozen=True, eq=False)

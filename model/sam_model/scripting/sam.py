@@ -7,7 +7,7 @@ from typing import Any
 from tqdm import tqdm
 
 from sam_model.detectors.text import segment_texts
-from sam_model.image_files import ImageSource, read_image
+from sam_model.images.reader import ImageSource, read_image
 from sam_model.interfaces import TextDetector
 from sam_model.registry import load_segmenter, load_text_detector
 from sam_model.sam.everything_settings import EverythingSettings

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_model.image_files import ImageFormat, ImageSource, read_image
+from sam_model.images.reader import ImageFormat, ImageSource, read_image
 from sam_model.interfaces import Detector
 from sam_model.masks.boxes import Boxes, box_from_mask
 from sam_model.registry import load_detector, load_segmenter

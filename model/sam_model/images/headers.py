@@ -16,9 +16,9 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from sam_backend.errors import BrokenImageError, ImageTooLargeError
+from sam_model.images.errors import BrokenImageError, ImageTooLargeError
 
-# What Pillow raises on broken files, found by flipping bytes of pictures (tests/backend/test_images_decode.py).
+# What Pillow raises on broken files, found by flipping bytes of pictures (tests/model/images/test_decode.py).
 PILLOW_ERRORS = (
     OSError,
     SyntaxError,

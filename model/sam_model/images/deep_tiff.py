@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from sam_backend.images.headers import PILLOW_ERRORS, check_size, is_tiff
+from sam_model.images.headers import PILLOW_ERRORS, check_size, is_tiff
 
 WIDTH, HEIGHT, BITS_PER_SAMPLE = 256, 257, 258
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from sam_backend.images.colors import Pixels, three_channels
+from sam_model.images.colors import Pixels, three_channels
 
 SRGB_GAMMA = 0.45455
 NEAR_SRGB = 0.05  # a gamma this close is taken for sRGB's own curve

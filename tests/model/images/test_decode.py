@@ -12,8 +12,8 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from sam_backend.errors import BrokenImageError, ImageTooLargeError
-from sam_backend.images.decode import decode_image
+from sam_model.images.decode import decode_image
+from sam_model.images.errors import BrokenImageError, ImageTooLargeError
 from sam_testing.picture_files import (
     ADOBE_RGB,
     DISPLAY_P3,

@@ -5,7 +5,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from sam_model.image_files import read_image
+from sam_model.images.reader import read_image
 
 RED = (200, 10, 30)
 
