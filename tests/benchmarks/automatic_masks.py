@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from sam_model.sam.automatic_mask_settings import everything_settings
 from sam_model.sam.automatic_masks import segment_everything
-from sam_model.sam.everything_settings import everything_settings
 from sam_model.types import Image
 from sam_testing.prompt_blobs import blobs
 from sam_testing.reference_pairs import Pair, pair_called

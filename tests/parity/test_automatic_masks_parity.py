@@ -15,9 +15,9 @@ import torch
 from sam_model.masks.boxes import non_maximum_suppression
 from sam_model.masks.coco_rle import run_lengths_from_mask
 from sam_model.masks.stability import stability_score, without_holes, without_specks
+from sam_model.sam.automatic_mask_settings import everything_settings
 from sam_model.sam.automatic_masks import AutomaticMask, segment_everything
 from sam_model.sam.crops import crops_of, point_grids
-from sam_model.sam.everything_settings import everything_settings
 from sam_model.sam.segmenter import SamSegmenter
 from sam_model.types import Image
 from sam_testing.prompt_blobs import blobs

@@ -18,7 +18,7 @@ from sam_backend.protocol.predictions import Prediction, ResultJson
 from sam_backend.shapes.brush import brush_value
 from sam_backend.shapes.regions import region_results
 from sam_model.annotation.annotated_image import AddImage, AnnotatedImage
-from sam_model.annotation.whole_file import whole_file
+from sam_model.annotation.atomic_file import whole_file
 from sam_model.masks.overlay import mask_colour
 
 IMAGE, MASK = "image", "mask"  # the names of the object tag and of the control tag

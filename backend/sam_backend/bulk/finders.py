@@ -8,7 +8,7 @@ from sam_backend.bulk.label_mapping import THING, LabelMapping, Target
 from sam_backend.bulk.outcome import LabeledBox
 from sam_backend.prompts import box_around
 from sam_backend.protocol.regions import RotatedRectangle
-from sam_model.everything import everything
+from sam_model.automatic_segmentation import everything
 from sam_model.interfaces import Detector, Segmenter
 from sam_model.types import Box, Image, Mask, Prompt
 

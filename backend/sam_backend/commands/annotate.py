@@ -195,8 +195,8 @@ def _files(
 ) -> "list[AbstractContextManager[AddImage]]":
     """The files that were asked for; small ones that depend on the classes only are written at once."""
     from sam_backend.annotation.label_studio_json import label_studio_file, labeling_config_for, local_files_prefix
+    from sam_model.annotation.atomic_file import write_whole
     from sam_model.annotation.coco import coco_file
-    from sam_model.annotation.whole_file import write_whole
     from sam_model.annotation.yolo_labels import dataset_text, yolo_labels
 
     classes, version = annotator.class_names, annotator.model_version

@@ -10,11 +10,11 @@ from tqdm import tqdm
 
 from sam_model.annotation.annotated_image import AddImage, AnnotatedImage
 from sam_model.annotation.annotator import Annotator
+from sam_model.annotation.atomic_file import write_whole
 from sam_model.annotation.contact_sheet import ContactSheet
 from sam_model.annotation.image_list import ListedImage
+from sam_model.annotation.parallel_annotation import annotate_images
 from sam_model.annotation.record_store import RecordStore
-from sam_model.annotation.walk import annotate_images
-from sam_model.annotation.whole_file import write_whole
 from sam_model.images.reader import read_image
 from sam_model.weights.file_lock import file_lock
 

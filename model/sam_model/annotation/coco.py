@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sam_model.annotation.annotated_image import AddImage, AnnotatedImage, AnnotatedObject
+from sam_model.annotation.atomic_file import whole_file
 from sam_model.annotation.label_outlines import outlines_from_mask
-from sam_model.annotation.whole_file import whole_file
 from sam_model.masks.boxes import box_from_mask
 
 CocoSegmentation = Literal["rle", "polygon"]

@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 
 from sam_model.annotation.annotated_image import AnnotatedImage
+from sam_model.annotation.atomic_file import write_whole
 from sam_model.annotation.image_list import ListedImage
-from sam_model.annotation.whole_file import write_whole
 
 
 class RecordStore:

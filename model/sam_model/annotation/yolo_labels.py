@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from sam_model.annotation.annotated_image import AddImage, AnnotatedImage
+from sam_model.annotation.atomic_file import write_whole
 from sam_model.annotation.label_outlines import outlines_from_mask
-from sam_model.annotation.whole_file import write_whole
 
 
 @contextmanager

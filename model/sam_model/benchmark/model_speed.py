@@ -15,8 +15,8 @@ import torch
 
 from sam_model.benchmark.compared_model import ComparedModel
 from sam_model.interfaces import Segmenter
+from sam_model.sam.automatic_mask_settings import EverythingSettings
 from sam_model.sam.automatic_masks import segment_everything
-from sam_model.sam.everything_settings import EverythingSettings
 from sam_model.sam.segmenter import SamSegmenter
 from sam_model.types import Image, Point, Prompt
 from sam_model.yolo.fast_sam import FastSamSegmenter

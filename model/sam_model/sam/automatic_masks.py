@@ -22,8 +22,8 @@ from sam_model.masks.boxes import Boxes, box_from_mask, non_maximum_suppression
 from sam_model.masks.coco_rle import RunLengths, run_lengths_from_mask
 from sam_model.masks.polygons import Polygon, polygons_from_mask
 from sam_model.masks.stability import soft_border, stability_score, thin_edges, without_holes, without_specks
+from sam_model.sam.automatic_mask_settings import EverythingSettings
 from sam_model.sam.crops import Crop, PointGrid, crops_of, is_cut_off, point_grid
-from sam_model.sam.everything_settings import EverythingSettings
 from sam_model.sam.segmenter import SamEmbedding, SamSegmenter
 from sam_model.types import Box, Image, Mask
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from sam_model.images.reader import ImageFormat, ImageSource, read_image
+from sam_model.sam.automatic_mask_settings import everything_settings
 from sam_model.sam.automatic_masks import AutomaticMask, segment_everything
-from sam_model.sam.everything_settings import everything_settings
 from sam_model.sam.segmenter import SamEmbedding, SamSegmenter
 from sam_model.scripting.prompt_arrays import Nested, prompts_from_arrays
 from sam_model.scripting.results import Results, results_from_masks

@@ -10,7 +10,7 @@ from sam_model.detectors.text import segment_texts
 from sam_model.images.reader import ImageSource, read_image
 from sam_model.interfaces import TextDetector
 from sam_model.registry import load_segmenter, load_text_detector
-from sam_model.sam.everything_settings import EverythingSettings
+from sam_model.sam.automatic_mask_settings import EverythingSettings
 from sam_model.sam.sam import parameter_count
 from sam_model.sam.segmenter import SamSegmenter
 from sam_model.scripting.predictor import Predictor

@@ -9,7 +9,7 @@ import pytest
 
 import sam_model
 from sam_model import SAM, SAMPredictor
-from sam_model.sam.everything_settings import EverythingSettings
+from sam_model.sam.automatic_mask_settings import EverythingSettings
 from sam_model.sam.segmenter import SamSegmenter
 from sam_model.scripting import sam as sam_scripting
 from sam_model.weights.errors import WeightsError

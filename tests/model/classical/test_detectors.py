@@ -11,7 +11,7 @@ from sam_model.masks.boxes import box_iou
 from sam_model.registry import load_detector
 from sam_model.types import Box, Image
 
-PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
+PHOTOS = Path(__file__).parents[3] / "examples" / "photos"
 ASTRONAUTS_FACE = (182, 62, 270, 160)  # drawn by hand: from the chin to the hair above the brow
 
 

@@ -19,7 +19,7 @@ from sam_model.sam.tiny_vit import ConvBN, WindowAttention
 from sam_model.sam.two_way_transformer import Attention
 from sam_testing.seeded_checkpoints import TINY_MOBILE_SAM, TINY_VIT_SAM, key_lines, seeded_sam, values_for
 
-GOLDEN = Path(__file__).parent.parent / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 ROUNDING = 1e-5  # float32 sums of a few hundred terms of order 1, in another order
 
 

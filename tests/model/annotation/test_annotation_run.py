@@ -203,7 +203,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was(photos: Path) -> None:
     """A child process is killed by the system in the middle of the second picture."""
     program = f"""
 import sys, time
-sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
 from sam_testing.colour_detector import ColourDetector
@@ -363,7 +363,7 @@ def test_two_runs_with_one_folder_take_turns(photos: Path) -> None:
     out = photos.parent / "out"
     program = f"""
 import sys, time
-sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from pathlib import Path
 from sam_model.weights.file_lock import file_lock
 folder = Path({str(out)!r}) / ".annotate"

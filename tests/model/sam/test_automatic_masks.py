@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sam_model.sam.automatic_mask_settings import EverythingSettings, everything_settings
 from sam_model.sam.automatic_masks import edge_map, proposals, segment_everything
-from sam_model.sam.everything_settings import EverythingSettings, everything_settings
 from sam_testing.colour_sam import GOOD, ColourSam
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 
 
 def picture() -> np.ndarray:
@@ -208,7 +208,7 @@ sys.path.insert(0, sys.argv[1])
 import numpy as np, torch
 from sam_testing.seeded_checkpoints import seeded_sam
 from sam_model.sam.automatic_masks import segment_everything
-from sam_model.sam.everything_settings import EverythingSettings
+from sam_model.sam.automatic_mask_settings import EverythingSettings
 from sam_model.sam.segmenter import SamSegmenter
 from sam_model.sam.sizes import MOBILE_SAM
 torch.set_num_threads(2)
