@@ -22,7 +22,7 @@ DEMO_EXIT ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup labelstudio mlbackend browser demo screenshot run test lint format bench parity clean clean-all
+.PHONY: help setup labelstudio mlbackend browser demo screenshot run test fuzz soak lint format bench parity clean clean-all
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -46,6 +46,13 @@ run: $(INSTALLED) ## only the backend, on port 9090 (PORT=...)
 test: $(INSTALLED) $(LABEL_STUDIO_INSTALLED) $(ML_BACKEND_INSTALLED) browser ## all tests, the ones in a real browser too (ARGS=... goes to pytest)
 	$(BIN)/pytest $(ARGS)
 
+fuzz: $(INSTALLED) ## a million mutated requests, and damaged files and values by the ten thousand (ARGS='--seed 7 --first 4711 --count 1')
+	PYTHONPATH=tests $(BIN)/python tests/fuzz/bodies.py $(or $(ARGS),--count 1000000 --processes $$(nproc)) 2>fuzz.log
+	$(if $(ARGS),,$(BIN)/pytest tests/fuzz/test_readers.py --hypothesis-profile=fuzz --timeout=0)
+
+soak: $(INSTALLED) ## half an hour of mixed work: memory, files and threads stay flat (ARGS='--minutes 5')
+	PYTHONPATH=tests $(BIN)/python tests/benchmarks/soak.py $(ARGS)
+
 lint: $(INSTALLED) ## ruff, mypy and the layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -59,6 +66,7 @@ format: $(INSTALLED) ## ruff puts the code in shape
 bench: $(INSTALLED) ## all benchmarks of tests/benchmarks (ARGS=... picks some: ARGS=rle)
 	@found=; for script in tests/benchmarks/*.py; do \
 	  echo "$$script" | grep -q -e '$(or $(ARGS),.)' || continue; \
+	  case "$$script" in */soak.py) [ -n "$(ARGS)" ] || continue;; esac; \
 	  found=1; echo; echo "== $$script"; python=$(BIN)/python; \
 	  if grep -q -F .venv-parity "$$script"; then python=.venv-parity/bin/python; fi; \
 	  if [ ! -x $$python ]; then echo "passed over: compares with the reference implementations, which make parity installs"; continue; fi; \
