@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sam_model import load_segmenter
 from sam_model.annotation.annotation_run import run_annotation
-from sam_model.annotation.annotator import Annotator, ObjectChoice
+from sam_model.annotation.annotator import Annotator, DetectionSettings
 from sam_model.annotation.coco import coco_file
 from sam_model.annotation.contact_sheet import ContactSheet
 from sam_model.annotation.image_list import list_images
@@ -24,7 +24,9 @@ PHOTOS = Path(__file__).parent / "photos"
 
 def main(folder: Path = PHOTOS, out: Path = Path("annotations")) -> None:
     pictures = list_images(folder, leave_out=out.absolute())
-    annotator = Annotator(load_detector("classical"), load_segmenter("classical"), ObjectChoice(score_threshold=0.25))
+    annotator = Annotator(
+        load_detector("classical"), load_segmenter("classical"), DetectionSettings(score_threshold=0.25)
+    )
     sheet = ContactSheet(annotator.class_names)
     files = [yolo_labels(out / "labels", annotator.class_names), coco_file(out / "coco.json", annotator.class_names)]
 

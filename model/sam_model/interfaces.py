@@ -67,7 +67,7 @@ class Detector(Protocol):
         """What it can find, by class id."""
 
     def detect(
-        self, image: Image, *, score_threshold: float = 0.25, iou_threshold: float = 0.7, at_most: int = 300
+        self, image: Image, *, score_threshold: float = 0.25, iou_threshold: float = 0.7, max_detections: int = 300
     ) -> list[Detection]:
         """The objects in an RGB uint8 image (H, W, 3), the surest first; none is no error.
 
@@ -94,7 +94,7 @@ class TextDetector(Protocol):
         *,
         score_threshold: float = 0.25,
         iou_threshold: float = 0.7,
-        at_most: int = 300,
+        max_detections: int = 300,
     ) -> list[Detection]:
         """The objects that `texts` describe, the surest first; class ids and names are places in `texts` and texts.
 

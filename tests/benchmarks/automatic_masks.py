@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sam_model.sam.automatic_mask_settings import everything_settings
+from sam_model.sam.automatic_mask_settings import automatic_mask_settings
 from sam_model.sam.automatic_masks import segment_everything
 from sam_model.types import Image
 from sam_testing.prompt_blobs import blobs
@@ -53,7 +53,7 @@ def find(side: str, pair: Pair, image: Image, points: int) -> int:
 
         generator = SamAutomaticMaskGenerator(pair.reference, output_mode="uncompressed_rle", **settings)
         return len(generator.generate(image))
-    return len(segment_everything(pair.segmenter, image, everything_settings(**settings)))
+    return len(segment_everything(pair.segmenter, image, automatic_mask_settings(**settings)))
 
 
 def memory_mib(field: str) -> float:

@@ -15,7 +15,7 @@ import torch
 from sam_model.masks.boxes import non_maximum_suppression
 from sam_model.masks.coco_rle import run_lengths_from_mask
 from sam_model.masks.stability import stability_score, without_holes, without_specks
-from sam_model.sam.automatic_mask_settings import everything_settings
+from sam_model.sam.automatic_mask_settings import automatic_mask_settings
 from sam_model.sam.automatic_masks import AutomaticMask, segment_everything
 from sam_model.sam.crops import crops_of, point_grids
 from sam_model.sam.segmenter import SamSegmenter
@@ -89,7 +89,9 @@ def test_the_masks_are_the_reference_s(tiny: tuple[Any, SamSegmenter], picture: 
 def test_the_filters_of_these_tests_keep_some_and_drop_some(tiny: tuple[Any, SamSegmenter]) -> None:
     with blobs(tiny[1].model.mask_decoder):
         counts = {
-            name: len(segment_everything(tiny[1], picture_called("landscape"), everything_settings(**LOOSE | settings)))
+            name: len(
+                segment_everything(tiny[1], picture_called("landscape"), automatic_mask_settings(**LOOSE | settings))
+            )
             for name, settings in SETTINGS.items()
         }
 
@@ -169,7 +171,7 @@ def generate(
         from segment_anything import SamAutomaticMaskGenerator
     with blobs(reference.mask_decoder, segmenter.model.mask_decoder):
         theirs = SamAutomaticMaskGenerator(reference, **settings).generate(image)
-        return theirs, segment_everything(segmenter, image, everything_settings(**settings))
+        return theirs, segment_everything(segmenter, image, automatic_mask_settings(**settings))
 
 
 def assert_same(theirs: list[dict[str, Any]], ours: list[AutomaticMask]) -> None:

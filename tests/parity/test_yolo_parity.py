@@ -42,7 +42,9 @@ class Pair:
     theirs: Any
 
 
-AT_MOST = 40  # from 50 objects on Ultralytics cuts masks at the boxes' edges in another way, up to a pixel beside it
+MAX_DETECTIONS = (
+    40  # from 50 objects on Ultralytics cuts masks at the boxes' edges in another way, up to a pixel beside it
+)
 Open = Callable[[str], Pair]
 
 
@@ -107,11 +109,15 @@ def test_the_same_objects_are_found(opened: Open, name: str, picture: str, is_cl
     image = picture_called(picture)
 
     result = theirs.predict(
-        np.ascontiguousarray(image[..., ::-1]), conf=0.3, iou=0.5, imgsz=640, max_det=AT_MOST, retina_masks=True,
+        np.ascontiguousarray(image[..., ::-1]), conf=0.3, iou=0.5, imgsz=640, max_det=MAX_DETECTIONS, retina_masks=True,
         agnostic_nms=is_class_agnostic, device="cpu", verbose=False,
     )[0]  # fmt: skip
     found = ours.detect(
-        image, score_threshold=0.3, iou_threshold=0.5, at_most=AT_MOST, is_class_agnostic=is_class_agnostic
+        image,
+        score_threshold=0.3,
+        iou_threshold=0.5,
+        max_detections=MAX_DETECTIONS,
+        is_class_agnostic=is_class_agnostic,
     )
 
     assert len(found) == len(result.boxes) > 5
@@ -131,10 +137,10 @@ def test_fastsam_s_prompts_pick_the_same_masks(opened: Open, picture: str) -> No
     path, image = opened("fastsam_s").path, picture_called(picture)
     height, width = image.shape[:2]
     reference, bgr = ultralytics.FastSAM(path), np.ascontiguousarray(image[..., ::-1])
-    settings = {"conf": 0.4, "iou": 0.5, "imgsz": 640, "max_det": AT_MOST, "retina_masks": True, "device": "cpu"}
+    settings = {"conf": 0.4, "iou": 0.5, "imgsz": 640, "max_det": MAX_DETECTIONS, "retina_masks": True, "device": "cpu"}
     segmenter = FastSamSegmenter(load_yolo(path), image_size=640, score_threshold=0.4, iou_threshold=0.5)
     everything = segmenter.embed(image)
-    embedding = replace(everything, found=everything.found[:AT_MOST])
+    embedding = replace(everything, found=everything.found[:MAX_DETECTIONS])
     boxes = [(0.1, 0.1, 0.6, 0.7), (0.5, 0.3, 0.9, 0.95), (0.0, 0.0, 1.0, 1.0)]
 
     for x_min, y_min, x_max, y_max in boxes:
@@ -157,11 +163,11 @@ def test_files_exported_to_onnx_find_what_ultralytics_finds_with_them(tmp_path: 
     image = picture_called("zidane.jpg")
 
     detector = OnnxDetector(exported)
-    found = detector.detect(image, score_threshold=0.3, iou_threshold=0.5, at_most=AT_MOST)
+    found = detector.detect(image, score_threshold=0.3, iou_threshold=0.5, max_detections=MAX_DETECTIONS)
 
     reference = ultralytics.YOLO(exported, task="segment" if detector.has_masks else "detect")
     result = reference.predict(
-        np.ascontiguousarray(image[..., ::-1]), conf=0.3, iou=0.5, imgsz=640, max_det=AT_MOST, retina_masks=True,
+        np.ascontiguousarray(image[..., ::-1]), conf=0.3, iou=0.5, imgsz=640, max_det=MAX_DETECTIONS, retina_masks=True,
         device="cpu", verbose=False,
     )[0]  # fmt: skip
     assert detector.class_names == tuple(result.names.values())

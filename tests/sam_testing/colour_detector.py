@@ -24,7 +24,7 @@ class ColourDetector:
         self._lock = threading.Lock()
 
     def detect(
-        self, image: Image, *, score_threshold: float = 0.25, iou_threshold: float = 0.7, at_most: int = 300
+        self, image: Image, *, score_threshold: float = 0.25, iou_threshold: float = 0.7, max_detections: int = 300
     ) -> list[Detection]:
         with self._lock:
             self.images += 1
@@ -40,4 +40,4 @@ class ColourDetector:
                 mask = parts == part if self.has_masks else None
                 if score >= score_threshold:
                     found.append(Detection((x, y, x + width, y + height), score, class_id, class_name, mask))
-        return sorted(found, key=lambda detection: -detection.score)[:at_most]
+        return sorted(found, key=lambda detection: -detection.score)[:max_detections]

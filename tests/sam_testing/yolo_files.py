@@ -18,7 +18,7 @@ from sam_model.yolo.sizes import SIZES, YoloSize
 from sam_testing.seeded_checkpoints import values_for
 
 CLASSES = ("person", "dog", "bicycle")
-TINY = YoloSize("tiny", depth=1 / 3, width=0.125, most_channels=1024)
+TINY = YoloSize("tiny", depth=1 / 3, width=0.125, max_channels=1024)
 SIZE_N = SIZES[0]
 TASKS = "ultralytics.nn.tasks"
 PLACES: dict[type[nn.Module], tuple[str, str]] = {

@@ -18,7 +18,7 @@ from sam_backend.protocol.predictions import Prediction, ResultJson
 from sam_backend.shapes.brush import brush_value
 from sam_backend.shapes.regions import region_results
 from sam_model.annotation.annotated_image import AddImage, AnnotatedImage
-from sam_model.annotation.atomic_file import whole_file
+from sam_model.annotation.atomic_file import atomic_file
 from sam_model.masks.overlay import mask_colour
 
 IMAGE, MASK = "image", "mask"  # the names of the object tag and of the control tag
@@ -43,7 +43,7 @@ def label_studio_file(
     """
     tags = MaskTags(ControlTag("brushlabels", MASK, (IMAGE,), tuple(class_names)))
     with ExitStack() as stack:  # all files get their names together, at the end
-        files = [stack.enter_context(whole_file(path))]
+        files = [stack.enter_context(atomic_file(path))]
 
         def add(image: AnnotatedImage) -> None:
             task = {
@@ -52,7 +52,7 @@ def label_studio_file(
             }
             text = orjson.dumps(task, option=orjson.OPT_SERIALIZE_NUMPY)
             if files[-1].tell() and files[-1].tell() + len(text) > most_bytes:
-                files.append(stack.enter_context(whole_file(_part(path, len(files) + 1))))
+                files.append(stack.enter_context(atomic_file(_part(path, len(files) + 1))))
             files[-1].write((b",\n" if files[-1].tell() else b"[\n") + text)
 
         yield add

@@ -45,7 +45,7 @@ class DetectedObjects:
             image,
             score_threshold=self._mapping.least_score,
             iou_threshold=configuration.iou_threshold,
-            at_most=max(configuration.at_most, MOST_FOUND),
+            max_detections=max(configuration.at_most, MOST_FOUND),
         )
         wanted = [
             (targets[one.class_name], one.box, one.score)

@@ -146,19 +146,19 @@ def _count(number: int, noun: str) -> str:
 
 
 def _annotator(args: argparse.Namespace) -> "Annotator":
-    from sam_model.annotation.annotator import Annotator, ObjectChoice
-    from sam_model.detectors.fixed_text import AskedDetector
+    from sam_model.annotation.annotator import Annotator, DetectionSettings
+    from sam_model.detectors.fixed_text import FixedTextDetector
     from sam_model.registry import load_detector, load_segmenter, load_text_detector
 
     classes, texts = [name.strip() for name in (args.classes or "").split(",") if name.strip()], list(args.text)
     detector: Detector
     if texts and Path(args.detector).expanduser().is_dir():  # of transformers: it can be asked for anything
-        detector = AskedDetector(load_text_detector(args.detector, args.device), texts)
+        detector = FixedTextDetector(load_text_detector(args.detector, args.device), texts)
     else:
         classes += texts
         with _download_bar(args.detector) as show:
             detector = load_detector(args.detector, args.device, on_progress=show)
-    choice = ObjectChoice(args.conf, args.iou, args.at_most, tuple(classes) or None, _names(args.map or ""))
+    choice = DetectionSettings(args.conf, args.iou, args.at_most, tuple(classes) or None, _names(args.map or ""))
     if args.model == "none":
         return Annotator(detector, None, choice)
     with _download_bar(args.model) as show:
@@ -195,19 +195,19 @@ def _files(
 ) -> "list[AbstractContextManager[AddImage]]":
     """The files that were asked for; small ones that depend on the classes only are written at once."""
     from sam_backend.annotation.label_studio_json import label_studio_file, labeling_config_for, local_files_prefix
-    from sam_model.annotation.atomic_file import write_whole
+    from sam_model.annotation.atomic_file import write_atomically
     from sam_model.annotation.coco import coco_file
     from sam_model.annotation.yolo_labels import dataset_text, yolo_labels
 
     classes, version = annotator.class_names, annotator.model_version
     files: list[AbstractContextManager[AddImage]] = []
     if "yolo" in formats:
-        write_whole(out / "data.yaml", dataset_text(classes).encode())
+        write_atomically(out / "data.yaml", dataset_text(classes).encode())
         files.append(yolo_labels(out / "labels", classes))
     if "coco" in formats:
         files.append(coco_file(out / "coco.json", classes, args.coco_segmentation, f"label-studio-sam, {version}"))
     if "label-studio" in formats:
-        write_whole(args.label_config or out / "label-config.xml", labeling_config_for(classes).encode())
+        write_atomically(args.label_config or out / "label-config.xml", labeling_config_for(classes).encode())
         prefix = args.image_url_prefix or local_files_prefix(listed.root)
         files.append(label_studio_file(out / "label-studio.json", classes, prefix, version))
     return files

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from sam_model.annotation.annotated_image import AddImage, AnnotatedImage
 from sam_model.annotation.annotator import Annotator
-from sam_model.annotation.atomic_file import write_whole
+from sam_model.annotation.atomic_file import write_atomically
 from sam_model.annotation.contact_sheet import ContactSheet
 from sam_model.annotation.image_list import ListedImage
 from sam_model.annotation.parallel_annotation import annotate_images
@@ -103,6 +103,6 @@ def _show(sheet: ContactSheet, image: ListedImage, annotated: AnnotatedImage) ->
 def _write_ledger(path: Path, failures: Sequence[Failure]) -> None:
     if failures:
         lines = [json.dumps({"image": failure.image, "error": failure.error}) + "\n" for failure in failures]
-        write_whole(path, "".join(lines).encode())
+        write_atomically(path, "".join(lines).encode())
     else:
         path.unlink(missing_ok=True)

@@ -13,17 +13,17 @@ from sam_model.types import Detection, Image, Prompt
 
 logger = logging.getLogger(__name__)
 PROMPTS_AT_ONCE = 16  # their masks are held at full size: at 12 megapixels 200 MB
-MOST_FOUND = 3000  # objects of all classes, from which those of the chosen classes are taken
+MAX_DETECTIONS_BEFORE_FILTER = 3000  # objects of all classes, from which those of the chosen classes are taken
 FEW = 12  # names that a message lists
 
 
 @dataclass(frozen=True)
-class ObjectChoice:
+class DetectionSettings:
     """Which of the detector's objects are taken, and what they are called."""
 
     score_threshold: float = 0.25  # 0..1
     iou_threshold: float = 0.7  # 0..1, of two boxes that overlap by more the surer one stays
-    at_most: int = 300  # objects a picture
+    max_detections: int = 300  # objects a picture
     classes: tuple[str, ...] | None = None  # the detector's names, in any letter case; None takes all
     names: Mapping[str, str] = field(default_factory=dict)  # the detector's name -> another, for all files
 
@@ -31,7 +31,7 @@ class ObjectChoice:
 class Annotator:
     """Annotates pictures; threads may share one."""
 
-    def __init__(self, detector: Detector, segmenter: Segmenter[Any] | None, choice: ObjectChoice) -> None:
+    def __init__(self, detector: Detector, segmenter: Segmenter[Any] | None, choice: DetectionSettings) -> None:
         """Put the parts together.
 
         Args:
@@ -45,8 +45,8 @@ class Annotator:
         for name, value in (("conf", choice.score_threshold), ("iou", choice.iou_threshold)):
             if not 0 <= value <= 1:
                 raise ValueError(f"{name}={value} is not between 0 and 1")
-        if choice.at_most < 1:
-            raise ValueError(f"at most {choice.at_most} objects a picture; needed: 1 or more")
+        if choice.max_detections < 1:
+            raise ValueError(f"at most {choice.max_detections} objects a picture; needed: 1 or more")
         if segmenter is None and not getattr(detector, "has_masks", True):
             raise ValueError(f"the detector {detector.name!r} finds boxes, no masks: a segmentation model is needed")
         self._detector, self._segmenter, self._choice = detector, segmenter, choice
@@ -71,7 +71,7 @@ class Annotator:
         """Names everything that the answer for a picture depends on."""
         choice = self._choice
         parts = self._detector.fingerprint, self._segmenter.fingerprint if self._segmenter else None
-        return json.dumps([*parts, choice.score_threshold, choice.iou_threshold, choice.at_most, self._renamed])
+        return json.dumps([*parts, choice.score_threshold, choice.iou_threshold, choice.max_detections, self._renamed])
 
     def annotate(self, image: Image) -> tuple[AnnotatedObject, ...]:
         """The objects in an RGB uint8 image (H, W, 3), the surest first; none is no error."""
@@ -80,9 +80,11 @@ class Annotator:
             image,
             score_threshold=choice.score_threshold,
             iou_threshold=choice.iou_threshold,
-            at_most=choice.at_most if choice.classes is None else max(choice.at_most, MOST_FOUND),
+            max_detections=choice.max_detections
+            if choice.classes is None
+            else max(choice.max_detections, MAX_DETECTIONS_BEFORE_FILTER),
         )
-        found = [detection for detection in found if detection.class_name in self._renamed][: choice.at_most]
+        found = [detection for detection in found if detection.class_name in self._renamed][: choice.max_detections]
         masks = self._own_masks(found) if self._segmenter is None else self._segmented(self._segmenter, image, found)
         objects = []
         for detection, mask in zip(found, masks, strict=True):

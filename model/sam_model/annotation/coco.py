@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sam_model.annotation.annotated_image import AddImage, AnnotatedImage, AnnotatedObject
-from sam_model.annotation.atomic_file import whole_file
+from sam_model.annotation.atomic_file import atomic_file
 from sam_model.annotation.label_outlines import outlines_from_mask
 from sam_model.masks.boxes import box_from_mask
 
@@ -33,7 +33,7 @@ def coco_file(
     categories = [{"id": number, "name": name} for number, name in enumerate(class_names, 1)]
     images: list[dict[str, Any]] = []
     count = 0
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         head = {"info": {"description": made_by}, "licenses": [], "categories": categories}
         file.write(json.dumps(head).encode()[:-1] + b',\n"annotations": [')
 

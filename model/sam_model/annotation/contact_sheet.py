@@ -16,8 +16,8 @@ TILE = (320, 240)  # pixels, width and height that a picture has room for
 CAPTION_HEIGHT, GAP, MARGIN, HEAD = 40, 18, 28, 64  # pixels
 PAPER, INK, PALE, FRAME = (250, 250, 248), (32, 34, 38), (120, 124, 130), (225, 225, 222)
 OPACITY = 0.45
-MOST_COLUMNS = 5
-MOST_PICTURES = 60  # on a sheet; a larger run shows its first ones
+MAX_COLUMNS = 5
+MAX_IMAGES = 60  # on a sheet; a larger run shows its first ones
 
 
 class ContactSheet:
@@ -30,7 +30,7 @@ class ContactSheet:
     @property
     def is_full(self) -> bool:
         """Whether further pictures would not be shown."""
-        return len(self._tiles) >= MOST_PICTURES
+        return len(self._tiles) >= MAX_IMAGES
 
     def add(self, image: Image, annotated: AnnotatedImage) -> None:
         """Draw the small copy of a picture (H, W, 3) with what was found in it."""
@@ -48,7 +48,7 @@ class ContactSheet:
 
     def picture(self, title: str) -> PIL.Image.Image:
         """The whole sheet."""
-        squarish = max(2, min(MOST_COLUMNS - 1, round((len(self._tiles) * 1.3) ** 0.5)))
+        squarish = max(2, min(MAX_COLUMNS - 1, round((len(self._tiles) * 1.3) ** 0.5)))
         columns = min(squarish, squarish + 1, key=lambda count: -len(self._tiles) % count)  # the fewest empty places
         rows = -(-len(self._tiles) // columns)
         cell = TILE[0] + GAP, TILE[1] + CAPTION_HEIGHT + GAP

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from sam_model.annotation.annotated_image import AnnotatedImage
-from sam_model.annotation.atomic_file import write_whole
+from sam_model.annotation.atomic_file import write_atomically
 from sam_model.annotation.image_list import ListedImage
 
 
@@ -38,7 +38,7 @@ class RecordStore:
             OSError: the record cannot be written.
         """
         record = {"made_from": self._made_from(image), "image": annotated.to_json()}
-        write_whole(self._path(image), json.dumps(record).encode())
+        write_atomically(self._path(image), json.dumps(record).encode())
 
     def _path(self, image: ListedImage) -> Path:
         return self._folder / f"{hashlib.sha256(image.name.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.json"

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from sam_model.annotation.annotated_image import AddImage, AnnotatedImage
-from sam_model.annotation.atomic_file import write_whole
+from sam_model.annotation.atomic_file import write_atomically
 from sam_model.annotation.label_outlines import outlines_from_mask
 
 
@@ -21,7 +21,7 @@ def yolo_labels(folder: Path, class_names: Sequence[str]) -> Iterator[AddImage]:
     """Write a label file into `folder` for each picture that is added, empty where nothing was found."""
 
     def add(image: AnnotatedImage) -> None:
-        write_whole(label_path(folder, image.name), label_text(image, class_names).encode("ascii"))
+        write_atomically(label_path(folder, image.name), label_text(image, class_names).encode("ascii"))
 
     yield add
 

@@ -15,7 +15,7 @@ import torch
 
 from sam_model.benchmark.compared_model import ComparedModel
 from sam_model.interfaces import Segmenter
-from sam_model.sam.automatic_mask_settings import EverythingSettings
+from sam_model.sam.automatic_mask_settings import AutomaticMaskSettings
 from sam_model.sam.automatic_masks import segment_everything
 from sam_model.sam.segmenter import SamSegmenter
 from sam_model.types import Image, Point, Prompt
@@ -54,7 +54,7 @@ def measure(compared: ComparedModel, image: Image, points_per_side: int | None =
         prompt_ms, next_prompt_ms = _prompt_ms(model, image)
     if isinstance(model, SamSegmenter):
         if points_per_side is not None:
-            settings = EverythingSettings(points_per_side=points_per_side)
+            settings = AutomaticMaskSettings(points_per_side=points_per_side)
             everything_ms = duration_ms(lambda: segment_everything(model, image, settings))
     elif isinstance(model, FastSamSegmenter):
         everything_ms = duration_ms(lambda: model.embed(image))

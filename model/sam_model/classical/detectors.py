@@ -67,7 +67,7 @@ class ClassicalDetector:
         self._own = local()  # OpenCV's detectors keep buffers, so that each thread has its own
 
     def detect(
-        self, image: Image, *, score_threshold: float = 0.25, iou_threshold: float = 0.7, at_most: int = 300
+        self, image: Image, *, score_threshold: float = 0.25, iou_threshold: float = 0.7, max_detections: int = 300
     ) -> list[Detection]:
         """The people and faces in an RGB uint8 image (H, W, 3), the surest first; none is no error.
 
@@ -94,7 +94,7 @@ class ClassicalDetector:
                 if scores[index] >= score_threshold and x_max > x_min and y_max > y_min:
                     box = x_min, y_min, x_max, y_max
                     found.append(Detection(box, float(scores[index]), class_id, self.class_names[class_id]))
-        return sorted(found, key=lambda detection: -detection.score)[:at_most]
+        return sorted(found, key=lambda detection: -detection.score)[:max_detections]
 
     def _people(self, image: Image) -> Found:
         if not hasattr(self._own, "people"):

@@ -17,7 +17,7 @@ from sam_model.types import Box, Image, Point, Prompt, ScoredMask
 VERSION = 1
 REGIONS = 560  # superpixels, about
 CELL = 12  # pixels of a superpixel's side in the small image that they are made from
-MOST_CELLS = 80  # along the longer side
+MAX_CELLS = 80  # along the longer side
 PHOTO_SIDE = 1024  # pixels of the longer side, at most, of the copy that borders are looked for in
 
 
@@ -53,7 +53,7 @@ class ClassicalSegmenter:
         height, width = image.shape[:2]
         scale = min(1.0, PHOTO_SIDE / max(height, width))
         small = _resized(image, (max(1, round(width * scale)), max(1, round(height * scale))))
-        cells = min(math.sqrt(REGIONS / (height * width)), MOST_CELLS / max(height, width))  # per pixel
+        cells = min(math.sqrt(REGIONS / (height * width)), MAX_CELLS / max(height, width))  # per pixel
         working = _resized(small, (max(1, round(width * cells)) * CELL, max(1, round(height * cells)) * CELL))
         lab = np.asarray(cv2.cvtColor(working.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
         return ClassicalEmbedding(

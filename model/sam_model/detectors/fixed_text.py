@@ -7,7 +7,7 @@ from sam_model.interfaces import TextDetector
 from sam_model.types import Detection, Image
 
 
-class AskedDetector:
+class FixedTextDetector:
     """A text detector behind the interface of `sam_model.interfaces.Detector`."""
 
     has_masks = False
@@ -20,9 +20,13 @@ class AskedDetector:
         self.fingerprint = f"{detector.fingerprint}-{json.dumps(self.class_names)}"
 
     def detect(
-        self, image: Image, *, score_threshold: float = 0.25, iou_threshold: float = 0.7, at_most: int = 300
+        self, image: Image, *, score_threshold: float = 0.25, iou_threshold: float = 0.7, max_detections: int = 300
     ) -> list[Detection]:
         """What the words describe in an RGB uint8 image (H, W, 3), the surest first; none is no error."""
         return self._detector.detect_texts(
-            image, self.class_names, score_threshold=score_threshold, iou_threshold=iou_threshold, at_most=at_most
+            image,
+            self.class_names,
+            score_threshold=score_threshold,
+            iou_threshold=iou_threshold,
+            max_detections=max_detections,
         )

@@ -68,7 +68,7 @@ class OnnxDetector:
         self.fingerprint = f"{self.name}-{sha256_of(path)[:12]}-{self._size[0]}x{self._size[1]}"
 
     def detect(
-        self, image: Image, *, score_threshold: float = 0.25, iou_threshold: float = 0.7, at_most: int = 300
+        self, image: Image, *, score_threshold: float = 0.25, iou_threshold: float = 0.7, max_detections: int = 300
     ) -> list[Detection]:
         """The objects in an RGB uint8 image (H, W, 3), the surest first; none is no error.
 
@@ -77,13 +77,13 @@ class OnnxDetector:
         Raises:
             ValueError: not an RGB uint8 image, or a threshold outside 0..1.
         """
-        check_question(image, score_threshold, iou_threshold, at_most)
+        check_question(image, score_threshold, iou_threshold, max_detections)
         image_size = (image.shape[0], image.shape[1])
         if self.kind.startswith("rtdetr"):
             stretched = np.asarray(cv2.resize(image, self._size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
             outputs = self._run(stretched, image_size, 1 / 255)
             read = _objects_of_queries if self.kind == "rtdetr" else _objects_of_labels
-            objects = read(outputs, image_size, score_threshold, at_most)
+            objects = read(outputs, image_size, score_threshold, max_detections)
             return detections_of(objects, self.class_names)
         frame = letterbox_of_size(image_size, self._size, is_centred=self.kind == "yolo")
         framed = frame.apply(image)
@@ -91,7 +91,7 @@ class OnnxDetector:
             raw = _raw_of_yolo(self._run(framed, image_size, 1 / 255), len(self.class_names))
         else:  # trained on OpenCV's order of colours, 0..255
             raw = _raw_of_yolox(self._run(framed[..., ::-1], image_size, 1.0)[0], self._size)
-        objects = decode(raw, frame, score_threshold, iou_threshold, at_most)
+        objects = decode(raw, frame, score_threshold, iou_threshold, max_detections)
         return detections_of(objects, self.class_names, masks_of(objects, frame) if self.has_masks else None)
 
     def _run(self, pixels: Image, image_size: tuple[int, int], factor: float) -> list[Any]:
@@ -199,20 +199,20 @@ def _corners(boxes: torch.Tensor) -> torch.Tensor:
 
 
 def _objects_of_queries(
-    outputs: list[Any], image_size: tuple[int, int], score_threshold: float, at_most: int
+    outputs: list[Any], image_size: tuple[int, int], score_threshold: float, max_detections: int
 ) -> Objects:
     answer = np.asarray(outputs[0][0], np.float32)  # (Q, 4 + classes)
     corners = _corners(torch.from_numpy(answer[:, :4])).numpy() * np.array(image_size[::-1] * 2, np.float32)
     return _surest(
-        corners, answer[:, 4:].max(axis=1), answer[:, 4:].argmax(axis=1), image_size, score_threshold, at_most
+        corners, answer[:, 4:].max(axis=1), answer[:, 4:].argmax(axis=1), image_size, score_threshold, max_detections
     )
 
 
 def _objects_of_labels(
-    outputs: list[Any], image_size: tuple[int, int], score_threshold: float, at_most: int
+    outputs: list[Any], image_size: tuple[int, int], score_threshold: float, max_detections: int
 ) -> Objects:
     labels, boxes, scores = (np.asarray(output[0]) for output in outputs)
-    return _surest(boxes, scores, labels, image_size, score_threshold, at_most)
+    return _surest(boxes, scores, labels, image_size, score_threshold, max_detections)
 
 
 def _surest(
@@ -221,9 +221,9 @@ def _surest(
     class_ids: NDArray[Any],
     image_size: tuple[int, int],
     score_threshold: float,
-    at_most: int,
+    max_detections: int,
 ) -> Objects:
     order = np.argsort(-scores, kind="stable")
-    order = order[scores[order] > score_threshold][:at_most]
+    order = order[scores[order] > score_threshold][:max_detections]
     inside = np.clip(boxes[order], 0, np.array(image_size[::-1] * 2)).astype(np.float32)
     return Objects(inside, scores[order].astype(np.float32), class_ids[order].astype(np.intp), None, None)

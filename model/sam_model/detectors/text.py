@@ -16,7 +16,7 @@ from sam_model.weights.errors import BrokenWeightsError
 from sam_model.yolo.decode import Objects
 from sam_model.yolo.detector import check_question, detections_of
 
-MOST_FOUND = 3000  # objects of all classes, from which those of the classes asked for are taken
+MAX_DETECTIONS_BEFORE_FILTER = 3000  # objects of all classes, from which those of the classes asked for are taken
 
 
 class ClassNameDetector:
@@ -33,7 +33,7 @@ class ClassNameDetector:
         *,
         score_threshold: float = 0.25,
         iou_threshold: float = 0.7,
-        at_most: int = 300,
+        max_detections: int = 300,
     ) -> list[Detection]:
         """The objects of the classes that `texts` name, whatever their case.
 
@@ -48,12 +48,15 @@ class ClassNameDetector:
                 raise ValueError(f"text {text!r} is no class of {self.name}; it knows: {known}")
         place_of = {names.index(text.strip().casefold()): place for place, text in enumerate(texts)}
         found = self.detector.detect(
-            image, score_threshold=score_threshold, iou_threshold=iou_threshold, at_most=max(at_most, MOST_FOUND)
+            image,
+            score_threshold=score_threshold,
+            iou_threshold=iou_threshold,
+            max_detections=max(max_detections, MAX_DETECTIONS_BEFORE_FILTER),
         )
         wanted = [one for one in found if one.class_id in place_of]
         return [
             Detection(one.box, one.score, place_of[one.class_id], texts[place_of[one.class_id]], one.mask)
-            for one in wanted[:at_most]
+            for one in wanted[:max_detections]
         ]
 
 
@@ -98,7 +101,7 @@ class OwlDetector:
         *,
         score_threshold: float = 0.25,
         iou_threshold: float = 0.7,
-        at_most: int = 300,
+        max_detections: int = 300,
     ) -> list[Detection]:
         """The objects that each of `texts` describes; of boxes that overlap by more the surer one stays.
 
@@ -108,7 +111,7 @@ class OwlDetector:
         import torch
 
         check_texts(texts)
-        check_question(image, score_threshold, iou_threshold, at_most)
+        check_question(image, score_threshold, iou_threshold, max_detections)
         inputs = self._processor(text=[list(texts)], images=image, return_tensors="pt", truncation=True)
         with torch.inference_mode():
             answer = self._model(**{name: tensor.to(self.device) for name, tensor in inputs.items()})
@@ -118,7 +121,7 @@ class OwlDetector:
         corners = torch.cat([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], dim=1).cpu().numpy()
         inside = np.clip(corners, 0, np.array([width, height] * 2)).astype(np.float32)
         sure = np.flatnonzero(scores.cpu().numpy() > score_threshold)
-        kept = sure[non_maximum_suppression(inside[sure], scores.cpu().numpy()[sure], iou_threshold)][:at_most]
+        kept = sure[non_maximum_suppression(inside[sure], scores.cpu().numpy()[sure], iou_threshold)][:max_detections]
         objects = Objects(inside[kept], scores.cpu().numpy()[kept], ids.cpu().numpy()[kept], None, None)
         return detections_of(objects, texts)
 

@@ -28,7 +28,7 @@ COUNTS = {  # the least of each
 
 
 @dataclass(frozen=True)
-class EverythingSettings:
+class AutomaticMaskSettings:
     """The settings of `segment_everything`; all but one default are the reference's."""
 
     points_per_side: int | None = 32  # clicks along one side of the image
@@ -70,13 +70,13 @@ class EverythingSettings:
         return point_grids(self.points_per_side, self.crop_n_layers, self.crop_n_points_downscale_factor)
 
 
-def everything_settings(**parameters: Any) -> EverythingSettings:
+def automatic_mask_settings(**parameters: Any) -> AutomaticMaskSettings:
     """Settings from the reference's names or those of the SAM documentation (`ALIASES`).
 
     Raises:
         ValueError: an unknown name, one given under two names, or a value that makes no sense.
     """
-    known = {field.name for field in fields(EverythingSettings)}
+    known = {field.name for field in fields(AutomaticMaskSettings)}
     named: dict[str, Any] = {}
     for given, value in parameters.items():
         name = ALIASES.get(given, given)
@@ -87,7 +87,7 @@ def everything_settings(**parameters: Any) -> EverythingSettings:
         named[name] = value
     if named.get("point_grids") is not None:
         named["point_grids"] = tuple(np.asarray(grid, dtype=np.float64) for grid in named["point_grids"])
-    return EverythingSettings(**named)
+    return AutomaticMaskSettings(**named)
 
 
 def _check_number(name: str, value: object) -> None:

@@ -22,7 +22,7 @@ from sam_model.masks.boxes import Boxes, box_from_mask, non_maximum_suppression
 from sam_model.masks.coco_rle import RunLengths, run_lengths_from_mask
 from sam_model.masks.polygons import Polygon, polygons_from_mask
 from sam_model.masks.stability import soft_border, stability_score, thin_edges, without_holes, without_specks
-from sam_model.sam.automatic_mask_settings import EverythingSettings
+from sam_model.sam.automatic_mask_settings import AutomaticMaskSettings
 from sam_model.sam.crops import Crop, PointGrid, crops_of, is_cut_off, point_grid
 from sam_model.sam.segmenter import SamEmbedding, SamSegmenter
 from sam_model.types import Box, Image, Mask
@@ -62,7 +62,7 @@ class Proposal:
 def segment_everything(
     segmenter: SamSegmenter,
     image: Image,
-    settings: EverythingSettings | None = None,
+    settings: AutomaticMaskSettings | None = None,
     show_progress: bool = False,
 ) -> list[AutomaticMask]:
     """All that the segmenter finds in an RGB uint8 image (H, W, 3).
@@ -75,7 +75,7 @@ def segment_everything(
         settings: the reference's defaults when None.
         show_progress: draw a progress bar where standard error is a terminal.
     """
-    settings = settings or EverythingSettings()
+    settings = settings or AutomaticMaskSettings()
     crops = list(crops_of((image.shape[0], image.shape[1]), settings.crop_n_layers, settings.crop_overlap_ratio))
     n_clicks = sum(len(settings.grids[crop.layer]) for crop in crops)
     found: list[AutomaticMask] = []
@@ -90,7 +90,7 @@ def segment_everything(
 
 
 def _masks_in_crop(
-    segmenter: SamSegmenter, image: Image, crop: Crop, settings: EverythingSettings, bar: "tqdm[None]"
+    segmenter: SamSegmenter, image: Image, crop: Crop, settings: AutomaticMaskSettings, bar: "tqdm[None]"
 ) -> list[AutomaticMask]:
     embedding = segmenter.embed(np.ascontiguousarray(image[crop.y_min : crop.y_max, crop.x_min : crop.x_max]))
     height, width = crop.size
@@ -109,7 +109,7 @@ def _masks_at_points(
     points: PointGrid,
     crop: Crop,
     image_size: tuple[int, int],
-    settings: EverythingSettings,
+    settings: AutomaticMaskSettings,
 ) -> Iterator[AutomaticMask]:
     """The masks of a batch of clicks (N, 2) in the crop's pixels that pass every filter."""
     for point, iou, logits in _answers(segmenter, embedding, points, settings.pred_iou_thresh):
@@ -166,7 +166,7 @@ def _crop_score(crop_box: tuple[int, int, int, int]) -> float:
     return float(np.float32(1) / np.float32((x_max - x_min) * (y_max - y_min)))
 
 
-def _tidied(found: list[AutomaticMask], settings: EverythingSettings) -> list[AutomaticMask]:
+def _tidied(found: list[AutomaticMask], settings: AutomaticMaskSettings) -> list[AutomaticMask]:
     """The masks without small parts and holes; one that needed no change is preferred to one that did."""
     tidied, scores = [], []
     for one in found:
@@ -185,7 +185,7 @@ def _tidied(found: list[AutomaticMask], settings: EverythingSettings) -> list[Au
 def proposals(
     segmenter: SamSegmenter,
     image: Image,
-    settings: EverythingSettings | None = None,
+    settings: AutomaticMaskSettings | None = None,
     limit: int = 1000,
     show_progress: bool = False,
 ) -> list[Proposal]:
@@ -194,7 +194,7 @@ def proposals(
     The masks of `segment_everything`, ranked by the mean of predicted IoU and stability score; by default with a
     denser grid (64 x 64) and more overlap allowed (0.9), as suits the recall of proposals.
     """
-    settings = settings or EverythingSettings(points_per_side=64, box_nms_thresh=0.9, crop_nms_thresh=0.9)
+    settings = settings or AutomaticMaskSettings(points_per_side=64, box_nms_thresh=0.9, crop_nms_thresh=0.9)
     found = segment_everything(segmenter, image, settings, show_progress)
     ranked = [Proposal(mask.box, (mask.predicted_iou + mask.stability_score) / 2) for mask in found]
     return sorted(ranked, key=lambda proposal: -proposal.score)[:limit]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sam_model.annotation.annotation_run import AnnotationReport, run_annotation
-from sam_model.annotation.annotator import Annotator, ObjectChoice
+from sam_model.annotation.annotator import Annotator, DetectionSettings
 from sam_model.annotation.image_list import PathLike, list_images
 from sam_model.annotation.yolo_labels import check_label_names, yolo_labels
 from sam_model.registry import load_detector, load_segmenter
@@ -57,7 +57,7 @@ def auto_annotate(
     detector = load_detector(str(det_model), device or "auto")
     segmenter = None if sam_model is None else load_segmenter(str(sam_model), device or "auto")
     names = None if classes is None else tuple(_class_name(one, detector.class_names) for one in classes)
-    annotator = Annotator(detector, segmenter, ObjectChoice(conf, iou, max_det, names))
+    annotator = Annotator(detector, segmenter, DetectionSettings(conf, iou, max_det, names))
     labels = yolo_labels(out, annotator.class_names)
     return run_annotation(listed.images, annotator, out, [labels], at_once=batch, resume=resume, show_progress=verbose)
 

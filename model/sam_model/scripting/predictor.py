@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sam_model.images.reader import ImageFormat, ImageSource, read_image
-from sam_model.sam.automatic_mask_settings import everything_settings
+from sam_model.sam.automatic_mask_settings import automatic_mask_settings
 from sam_model.sam.automatic_masks import AutomaticMask, segment_everything
 from sam_model.sam.segmenter import SamEmbedding, SamSegmenter
 from sam_model.scripting.prompt_arrays import Nested, prompts_from_arrays
@@ -61,7 +61,7 @@ class Predictor:
             multimask: True gives all candidates of each prompt, best first.
             image_format: order of colours where `source` is an array.
             show_progress: a progress bar on the terminal while everything is segmented.
-            everything: parameters of `EverythingSettings`, or the documentation's names for them.
+            everything: parameters of `AutomaticMaskSettings`, or the documentation's names for them.
 
         Raises:
             ValueError: a picture, prompt or parameter that makes no sense; the message names it.
@@ -74,7 +74,7 @@ class Predictor:
         else:
             raise RuntimeError("no picture is set: call set_image first, or give a source")
         if points is None and labels is None and bboxes is None and masks is None:
-            found = segment_everything(self.segmenter, image, everything_settings(**everything), show_progress)
+            found = segment_everything(self.segmenter, image, automatic_mask_settings(**everything), show_progress)
             return results_from_automatic_masks(image, found, self.segmenter.name)
         if everything:
             raise ValueError(f"{', '.join(everything)}: for segmenting everything, and there are prompts")

@@ -10,7 +10,7 @@ from sam_model.detectors.text import segment_texts
 from sam_model.images.reader import ImageSource, read_image
 from sam_model.interfaces import TextDetector
 from sam_model.registry import load_segmenter, load_text_detector
-from sam_model.sam.automatic_mask_settings import EverythingSettings
+from sam_model.sam.automatic_mask_settings import AutomaticMaskSettings
 from sam_model.sam.sam import parameter_count
 from sam_model.sam.segmenter import SamSegmenter
 from sam_model.scripting.predictor import Predictor
@@ -138,7 +138,7 @@ class SAMPredictor(Predictor):
             load_sam(overrides["model"], overrides.get("device", "cpu"), overrides.get("dtype", "float32"))
         )
         # the documentation's conf=0.25 stands below the grid's own limit, and the higher one counts
-        self._pred_iou_thresh = max(float(overrides.get("conf", 0.0)), EverythingSettings.pred_iou_thresh)
+        self._pred_iou_thresh = max(float(overrides.get("conf", 0.0)), AutomaticMaskSettings.pred_iou_thresh)
 
     def __call__(self, source: ImageSource | None = None, **prompts_and_parameters: Any) -> Results:
         """As of `Predictor`."""

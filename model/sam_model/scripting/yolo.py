@@ -22,7 +22,7 @@ from sam_model.yolo.fast_sam import FastSamSegmenter, Picked
 
 
 @dataclass(frozen=True, eq=False)
-class FoundInPicture:
+class DetectionResults:
     """The N objects that were found in one picture, the surest first."""
 
     image: Image  # RGB uint8 (H, W, 3), the source
@@ -67,7 +67,7 @@ class YOLO:
         max_det: int = 300,
         agnostic_nms: bool = False,
         image_format: ImageFormat = "BGR",
-    ) -> FoundInPicture:
+    ) -> DetectionResults:
         """The objects in a picture.
 
         Args:
@@ -90,8 +90,8 @@ class YOLO:
             more = {"is_class_agnostic": agnostic_nms, "image_size": imgsz}
         elif agnostic_nms or imgsz is not None:
             raise ValueError(f"agnostic_nms and imgsz are not for the detector {self.detector.name}")
-        found = self.detector.detect(image, score_threshold=conf, iou_threshold=iou, at_most=max_det, **more)
-        return _found_in_picture(image, [one for one in found if one.class_id in wanted])
+        found = self.detector.detect(image, score_threshold=conf, iou_threshold=iou, max_detections=max_det, **more)
+        return _detection_results(image, [one for one in found if one.class_id in wanted])
 
     predict = __call__
 
@@ -127,7 +127,7 @@ class FastSAM:
         iou: float = 0.9,
         imgsz: int = 1024,
         image_format: ImageFormat = "BGR",
-    ) -> FoundInPicture:
+    ) -> DetectionResults:
         """The masks that the prompts pick, one each; everything where there are none.
 
         Of several masks at a point this is the surest; Ultralytics gives all of them.
@@ -158,7 +158,7 @@ class FastSAM:
             picked = [Picked((one,)) for one in embedding.found]
         else:
             picked = self.segmenter.pick(embedding, prompts_from_arrays(points, labels, bboxes))
-        return _found_in_picture(image, [_detection(one, image, detector.class_names) for one in picked])
+        return _detection_results(image, [_detection(one, image, detector.class_names) for one in picked])
 
     predict = __call__
 
@@ -189,9 +189,9 @@ def _detection(picked: Picked, image: Image, class_names: Sequence[str]) -> Dete
     return Detection(box, found.score, picked.class_id, name, found.mask)
 
 
-def _found_in_picture(image: Image, found: Sequence[Detection]) -> FoundInPicture:
+def _detection_results(image: Image, found: Sequence[Detection]) -> DetectionResults:
     masks = [one.mask for one in found if one.mask is not None]
-    return FoundInPicture(
+    return DetectionResults(
         image=image,
         boxes=np.array([one.box for one in found], dtype=np.float32).reshape(-1, 4),
         scores=np.array([one.score for one in found], dtype=np.float32),

@@ -18,8 +18,8 @@ from sam_model.yolo.torch_files import StoredTensor, TorchFile, read_torch_file
 
 FIRST_LAYER = "model.0.conv.weight"  # its height is the size's smallest number of channels
 LAST_CLASS_LAYER = "model.22.cv3.0.2.bias"  # its length is the number of classes
-MOST_MODULES = 20_000  # the largest YOLOv8 has about a thousand
-MOST_NESTED = 50
+MAX_MODULES = 20_000  # the largest YOLOv8 has about a thousand
+MAX_NESTED = 50
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,11 @@ def _model_in(file: TorchFile) -> Inert:
 def _tensors(model: Inert, file: str) -> Iterator[tuple[str, StoredTensor]]:
     """Names and tensors as `state_dict` gives them, of a pickled `torch.nn.Module`."""
     waiting: list[tuple[str, Any, int]] = [("", model, 0)]
-    for _ in range(MOST_MODULES):
+    for _ in range(MAX_MODULES):
         if not waiting:
             return
         prefix, module, depth = waiting.pop()
-        if not isinstance(module, Inert) or depth > MOST_NESTED:
+        if not isinstance(module, Inert) or depth > MAX_NESTED:
             raise BrokenWeightsError(f"{file}: {prefix.rstrip('.')} is no module")
         for kind in ("_parameters", "_buffers"):
             for name, stored in _named(module, kind):
@@ -109,7 +109,7 @@ def _tensors(model: Inert, file: str) -> Iterator[tuple[str, StoredTensor]]:
                     yield f"{prefix}{name}", stored
         children = [(f"{prefix}{name}.", child, depth + 1) for name, child in _named(module, "_modules")]
         waiting.extend(reversed(children))
-    raise BrokenWeightsError(f"{file} has more than {MOST_MODULES} modules")
+    raise BrokenWeightsError(f"{file} has more than {MAX_MODULES} modules")
 
 
 def _named(module: Inert, kind: str) -> list[tuple[Any, Any]]:

@@ -12,7 +12,7 @@ from sam_model.types import Mask
 from sam_model.yolo.heads import RawDetections
 from sam_model.yolo.letterbox import Letterbox
 
-MOST_CANDIDATES = 30_000  # that suppression looks at, the surest ones
+MAX_CANDIDATES = 30_000  # that suppression looks at, the surest ones
 
 Floats = NDArray[np.float32]
 
@@ -33,7 +33,7 @@ def decode(
     frame: Letterbox,
     score_threshold: float,
     iou_threshold: float,
-    at_most: int,
+    max_detections: int,
     *,
     is_class_agnostic: bool = False,
 ) -> Objects:
@@ -44,15 +44,15 @@ def decode(
         frame: how the picture lies in the network's input.
         score_threshold: 0..1; a score must be above it.
         iou_threshold: 0..1; of two boxes that overlap by more the surer one stays.
-        at_most: number of objects that are kept.
+        max_detections: number of objects that are kept.
         is_class_agnostic: boxes of different classes suppress each other, too.
     """
     scores, class_ids = raw.class_scores[0].max(dim=1)
     cells = torch.nonzero(scores > score_threshold)[:, 0]
-    cells = cells[scores[cells].argsort(descending=True, stable=True)[:MOST_CANDIDATES]]
+    cells = cells[scores[cells].argsort(descending=True, stable=True)[:MAX_CANDIDATES]]
     boxes = raw.boxes[0, cells].cpu().numpy()
     found_scores, found_ids = scores[cells].cpu().numpy(), class_ids[cells].cpu().numpy()
-    kept = suppress(boxes, found_scores, None if is_class_agnostic else found_ids, iou_threshold)[:at_most]
+    kept = suppress(boxes, found_scores, None if is_class_agnostic else found_ids, iou_threshold)[:max_detections]
     coefficients = None
     if raw.coefficients is not None:
         coefficients = raw.coefficients[0, cells.cpu()[torch.from_numpy(kept)].to(cells.device)].cpu().numpy()

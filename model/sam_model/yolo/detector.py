@@ -70,7 +70,7 @@ class YoloDetector:
         *,
         score_threshold: float = 0.25,
         iou_threshold: float = 0.7,
-        at_most: int = 300,
+        max_detections: int = 300,
         is_class_agnostic: bool = False,
         image_size: int | None = None,
     ) -> list[Detection]:
@@ -82,7 +82,7 @@ class YoloDetector:
             image: RGB uint8 (H, W, 3).
             score_threshold: 0..1; a score must be above it.
             iou_threshold: 0..1; of two boxes that overlap by more the surer one stays.
-            at_most: number of objects that are kept.
+            max_detections: number of objects that are kept.
             is_class_agnostic: boxes of different classes suppress each other, too.
             image_size: pixels of the longer side that the network sees; the detector's own where None.
 
@@ -93,7 +93,7 @@ class YoloDetector:
             image,
             score_threshold=score_threshold,
             iou_threshold=iou_threshold,
-            at_most=at_most,
+            max_detections=max_detections,
             is_class_agnostic=is_class_agnostic,
             image_size=image_size,
         )
@@ -106,16 +106,17 @@ class YoloDetector:
         *,
         score_threshold: float,
         iou_threshold: float,
-        at_most: int = 300,
+        max_detections: int = 300,
         is_class_agnostic: bool = False,
         image_size: int | None = None,
     ) -> FoundObjects:
         """As `detect`, without making the masks."""
-        check_question(image, score_threshold, iou_threshold, at_most)
+        check_question(image, score_threshold, iou_threshold, max_detections)
         frame = letterbox((image.shape[0], image.shape[1]), image_size or self.image_size)
         raw = self.look(frame.apply(image))
         return FoundObjects(
-            decode(raw, frame, score_threshold, iou_threshold, at_most, is_class_agnostic=is_class_agnostic), frame
+            decode(raw, frame, score_threshold, iou_threshold, max_detections, is_class_agnostic=is_class_agnostic),
+            frame,
         )
 
     @torch.inference_mode()
@@ -139,7 +140,7 @@ def detections_of(objects: Objects, class_names: Sequence[str], masks: Iterable[
     return found
 
 
-def check_question(image: Image, score_threshold: float, iou_threshold: float, at_most: int) -> None:
+def check_question(image: Image, score_threshold: float, iou_threshold: float, max_detections: int) -> None:
     """See that a detector can be asked this.
 
     Raises:
@@ -152,5 +153,5 @@ def check_question(image: Image, score_threshold: float, iou_threshold: float, a
     for name, value in (("score_threshold", score_threshold), ("iou_threshold", iou_threshold)):
         if not 0 <= value <= 1:
             raise ValueError(f"{name}={value}; needed: 0..1")
-    if at_most < 0:
-        raise ValueError(f"at_most={at_most}; needed: 0 or more")
+    if max_detections < 0:
+        raise ValueError(f"max_detections={max_detections}; needed: 0 or more")

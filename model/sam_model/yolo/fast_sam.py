@@ -24,7 +24,7 @@ from sam_model.yolo.detector import YoloDetector
 IMAGE_SIZE = 1024  # pixels of the longer side, as FastSAM was trained
 SCORE_THRESHOLD = 0.4  # these two as the FastSAM documentation's examples have them
 IOU_THRESHOLD = 0.9
-MOST_MASKS = 300
+MAX_MASKS = 300
 OTHERS = 2  # candidates beside the best, as SAM has them
 
 
@@ -120,7 +120,7 @@ class FastSamSegmenter:
             image,
             score_threshold=score_threshold,
             iou_threshold=iou_threshold,
-            at_most=MOST_MASKS,
+            max_detections=MAX_MASKS,
             image_size=image_size,
         )
         masks = []

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sam_model.yolo.blocks import Conv
 from sam_model.yolo.sizes import DISTANCE_BINS, PROTOTYPES, STRIDES
 
-MOST_CLASS_CHANNELS = 100
+MAX_CLASS_CHANNELS = 100
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Detect(nn.Module):
     def __init__(self, inputs: tuple[int, ...], classes: int) -> None:
         super().__init__()
         for_box = max(16, inputs[0] // 4, 4 * DISTANCE_BINS)
-        for_class = max(inputs[0], min(classes, MOST_CLASS_CHANNELS))
+        for_class = max(inputs[0], min(classes, MAX_CLASS_CHANNELS))
         self.cv2 = nn.ModuleList(branch(channels, for_box, 4 * DISTANCE_BINS) for channels in inputs)
         self.cv3 = nn.ModuleList(branch(channels, for_class, classes) for channels in inputs)
         self.dfl = Dfl()

@@ -17,11 +17,11 @@ class YoloSize:
     letter: str
     depth: float  # multiplies the number of blocks
     width: float  # multiplies the number of channels
-    most_channels: int  # before `width` counts
+    max_channels: int  # before `width` counts
 
     def channels(self, count: int) -> int:
         """So many channels in this size: a multiple of 8, rounded up."""
-        return -int(-min(count, self.most_channels) * self.width // 8) * 8
+        return -int(-min(count, self.max_channels) * self.width // 8) * 8
 
     def blocks(self, count: int) -> int:
         """So many blocks in this size, at least one."""
@@ -29,9 +29,9 @@ class YoloSize:
 
 
 SIZES = (
-    YoloSize("n", depth=1 / 3, width=0.25, most_channels=1024),
-    YoloSize("s", depth=1 / 3, width=0.50, most_channels=1024),
-    YoloSize("m", depth=2 / 3, width=0.75, most_channels=768),
-    YoloSize("l", depth=1.0, width=1.00, most_channels=512),
-    YoloSize("x", depth=1.0, width=1.25, most_channels=512),
+    YoloSize("n", depth=1 / 3, width=0.25, max_channels=1024),
+    YoloSize("s", depth=1 / 3, width=0.50, max_channels=1024),
+    YoloSize("m", depth=2 / 3, width=0.75, max_channels=768),
+    YoloSize("l", depth=1.0, width=1.00, max_channels=512),
+    YoloSize("x", depth=1.0, width=1.25, max_channels=512),
 )

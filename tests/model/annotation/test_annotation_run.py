@@ -15,19 +15,19 @@ import pytest
 
 from sam_model.annotation.annotated_image import AnnotatedImage
 from sam_model.annotation.annotation_run import LEDGER, AnnotationReport, run_annotation
-from sam_model.annotation.annotator import Annotator, ObjectChoice
+from sam_model.annotation.annotator import Annotator, DetectionSettings
 from sam_model.annotation.coco import coco_file
 from sam_model.annotation.image_list import list_images
 from sam_model.annotation.record_store import RecordStore
 from sam_model.annotation.yolo_labels import yolo_labels
-from sam_model.detectors.fixed_text import AskedDetector
+from sam_model.detectors.fixed_text import FixedTextDetector
 from sam_model.interfaces import Detector
 from sam_model.types import Detection, Image
 from sam_testing.blot_pictures import CHERRY, LEAF, save_blots
 from sam_testing.colour_detector import ColourDetector
 from sam_testing.disc_segmenter import DiscSegmenter
 
-DEFAULT = ObjectChoice()
+DEFAULT = DetectionSettings()
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def photos(tmp_path: Path) -> Path:
 def annotate(
     photos: Path,
     detector: Detector,
-    choice: ObjectChoice = DEFAULT,
+    choice: DetectionSettings = DEFAULT,
     segmenter: DiscSegmenter | None = None,
     *,
     at_once: int = 1,
@@ -126,14 +126,14 @@ def test_a_picture_that_changed_is_done_again(photos: Path) -> None:
 @pytest.mark.parametrize(
     "choice",
     [
-        ObjectChoice(score_threshold=0.7),
-        ObjectChoice(iou_threshold=0.5),
-        ObjectChoice(at_most=1),
-        ObjectChoice(classes=("leaf",)),
-        ObjectChoice(names={"leaf": "Leaf"}),
+        DetectionSettings(score_threshold=0.7),
+        DetectionSettings(iou_threshold=0.5),
+        DetectionSettings(max_detections=1),
+        DetectionSettings(classes=("leaf",)),
+        DetectionSettings(names={"leaf": "Leaf"}),
     ],
 )
-def test_records_of_other_settings_do_not_count(photos: Path, choice: ObjectChoice) -> None:
+def test_records_of_other_settings_do_not_count(photos: Path, choice: DetectionSettings) -> None:
     annotate(photos, ColourDetector())
     again = ColourDetector()
 
@@ -269,7 +269,7 @@ def test_exif_orientation_is_followed(tmp_path: Path) -> None:
 
 
 def test_only_chosen_classes_are_numbered_in_the_detectors_order(photos: Path) -> None:
-    annotate(photos, ColourDetector(), ObjectChoice(classes=("LEAF",)))
+    annotate(photos, ColourDetector(), DetectionSettings(classes=("LEAF",)))
 
     assert [category["name"] for category in coco(photos)["categories"]] == ["leaf"]
     assert label(photos, "a").startswith("0 ")
@@ -277,7 +277,9 @@ def test_only_chosen_classes_are_numbered_in_the_detectors_order(photos: Path) -
 
 
 def test_the_most_objects_are_counted_among_the_chosen_classes(photos: Path) -> None:
-    report = annotate(photos, ColourDetector(), ObjectChoice(classes=("leaf",), at_most=1))  # the cherry is surer
+    report = annotate(
+        photos, ColourDetector(), DetectionSettings(classes=("leaf",), max_detections=1)
+    )  # the cherry is surer
 
     assert report.objects == 2
 
@@ -293,7 +295,8 @@ def test_a_detector_that_is_asked_by_words_has_them_as_classes(photos: Path) -> 
             return [replace(one, class_name=words[one.class_name]) for one in known]
 
     green, both = (
-        AskedDetector(WordDetector(), texts) for texts in (["something green"], ["something green", "something red"])
+        FixedTextDetector(WordDetector(), texts)
+        for texts in (["something green"], ["something green", "something red"])
     )
 
     annotate(photos, green)
@@ -304,14 +307,14 @@ def test_a_detector_that_is_asked_by_words_has_them_as_classes(photos: Path) -> 
 
 
 def test_classes_can_be_written_under_one_other_name(photos: Path) -> None:
-    annotate(photos, ColourDetector(), ObjectChoice(names={"leaf": "Plant", "cherry": "Plant"}))
+    annotate(photos, ColourDetector(), DetectionSettings(names={"leaf": "Plant", "cherry": "Plant"}))
 
     assert [category["name"] for category in coco(photos)["categories"]] == ["Plant"]
     assert [line[0] for line in label(photos, "a").splitlines()] == ["0", "0"]
 
 
 def test_the_least_score_is_the_detectors(photos: Path) -> None:
-    report = annotate(photos, ColourDetector(), ObjectChoice(score_threshold=0.7))  # 300 pixels: 0.75; 200: 0.67
+    report = annotate(photos, ColourDetector(), DetectionSettings(score_threshold=0.7))  # 300 pixels: 0.75; 200: 0.67
 
     assert report.objects == 1
 
@@ -320,7 +323,7 @@ def test_many_objects_get_a_mask_each_in_their_order(tmp_path: Path) -> None:
     cells = [("cherry", (x, y, x + 4, y + 3)) for y in range(0, 48, 8) for x in range(0, 56, 8)]
     save_blots(tmp_path / "photos" / "a.png", *cells)  # more than the segmenter gets at once
 
-    report = annotate(tmp_path / "photos", ColourDetector(), ObjectChoice(score_threshold=0))
+    report = annotate(tmp_path / "photos", ColourDetector(), DetectionSettings(score_threshold=0))
 
     boxes = [tuple(one["bbox"]) for one in coco(tmp_path / "photos")["annotations"]]  # type: ignore[arg-type]
     assert report.objects == len(cells) == 42
@@ -349,13 +352,13 @@ def test_what_cannot_work_is_said_before_the_first_picture() -> None:
     with pytest.raises(ValueError, match="'colours' finds boxes, no masks"):
         Annotator(ColourDetector(), None, DEFAULT)
     with pytest.raises(ValueError, match="class 'dog' is unknown to the detector; it knows cherry, leaf"):
-        Annotator(ColourDetector(), DiscSegmenter(), ObjectChoice(classes=("leaf", "dog")))
+        Annotator(ColourDetector(), DiscSegmenter(), DetectionSettings(classes=("leaf", "dog")))
     with pytest.raises(ValueError, match="class 'dog' is unknown"):
-        Annotator(ColourDetector(), DiscSegmenter(), ObjectChoice(names={"dog": "Dog"}))
+        Annotator(ColourDetector(), DiscSegmenter(), DetectionSettings(names={"dog": "Dog"}))
     with pytest.raises(ValueError, match=r"conf=1\.5"):
-        Annotator(ColourDetector(), DiscSegmenter(), ObjectChoice(score_threshold=1.5))
+        Annotator(ColourDetector(), DiscSegmenter(), DetectionSettings(score_threshold=1.5))
     with pytest.raises(ValueError, match="at most 0 objects"):
-        Annotator(ColourDetector(), DiscSegmenter(), ObjectChoice(at_most=0))
+        Annotator(ColourDetector(), DiscSegmenter(), DetectionSettings(max_detections=0))
 
 
 def test_two_runs_with_one_folder_take_turns(photos: Path) -> None:

@@ -9,7 +9,7 @@ from pycocotools.coco import COCO
 
 from sam_model.annotation.annotated_image import AnnotatedImage, AnnotatedObject
 from sam_model.annotation.coco import CocoSegmentation, coco_file
-from sam_model.annotation.contact_sheet import MOST_PICTURES, ContactSheet
+from sam_model.annotation.contact_sheet import MAX_IMAGES, ContactSheet
 from sam_model.annotation.label_outlines import paint_outlines
 from sam_model.annotation.yolo_labels import check_label_names, dataset_text, label_path, label_text
 from sam_model.masks.coco_rle import run_lengths_from_mask
@@ -142,7 +142,7 @@ def test_the_contact_sheet_of_nothing_has_its_title_only() -> None:
 def test_the_contact_sheet_says_when_it_is_full() -> None:
     sheet = ContactSheet(CLASSES)
 
-    for number in range(MOST_PICTURES):
+    for number in range(MAX_IMAGES):
         assert not sheet.is_full
         sheet.add(np.zeros((2, 3, 3), np.uint8), AnnotatedImage(str(number), (2, 3), ()))
 

@@ -77,7 +77,7 @@ def test_low_scores_come_last_and_only_when_asked_for(astronaut: Image) -> None:
     assert len(all_found) > len(sure)
     assert all_found[0] == sure[0]
     assert scores == sorted(scores, reverse=True)
-    assert detector.detect(astronaut, score_threshold=0, at_most=1) == all_found[:1]
+    assert detector.detect(astronaut, score_threshold=0, max_detections=1) == all_found[:1]
 
 
 def test_boxes_of_one_class_do_not_overlap_more_than_asked(astronaut: Image) -> None:

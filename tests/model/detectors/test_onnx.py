@@ -73,7 +73,7 @@ def test_a_yolo_export_is_read_with_its_class_names(tmp_path: Path, image: Image
     assert found[2].box == pytest.approx((32 * scale, 0, 200, 100))  # cut at the picture
     assert found[0].mask is None
     assert len(detector.detect(image, score_threshold=0.75)) == 2
-    assert len(detector.detect(image, at_most=1)) == 1
+    assert len(detector.detect(image, max_detections=1)) == 1
 
 
 def test_yolo_sees_colours_from_0_to_1(tmp_path: Path) -> None:

@@ -75,11 +75,11 @@ def test_a_rare_class_is_found_behind_three_hundred_of_another(image: Image) -> 
     class Crowd:
         name, fingerprint, class_names = "crowd", "crowd-1", ("person", "dog")
 
-        def detect(self, image: Image, *, at_most: int = 300, **settings: Any) -> list[Detection]:
+        def detect(self, image: Image, *, max_detections: int = 300, **settings: Any) -> list[Detection]:
             people = [Detection((0, 0, 5, 5), 0.9, 0, "person")] * 400
-            return [*people, Detection((10, 10, 30, 30), 0.5, 1, "dog")][:at_most]
+            return [*people, Detection((10, 10, 30, 30), 0.5, 1, "dog")][:max_detections]
 
-    found = ClassNameDetector(Crowd()).detect_texts(image, ["dog"], at_most=2)
+    found = ClassNameDetector(Crowd()).detect_texts(image, ["dog"], max_detections=2)
 
     assert [(one.class_name, one.box) for one in found] == [("dog", (10, 10, 30, 30))]
 
@@ -127,7 +127,7 @@ def test_owl_keeps_the_surer_of_two_that_overlap_and_no_more_than_asked_for(owl:
 
     assert len(fewer) < len(every)
     assert fewer[0] == every[0]
-    assert owl.detect_texts(image, WORDS, score_threshold=0.0, at_most=1) == every[:1]
+    assert owl.detect_texts(image, WORDS, score_threshold=0.0, max_detections=1) == every[:1]
 
 
 def test_words_become_masks(image: Image) -> None:

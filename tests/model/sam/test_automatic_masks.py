@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sam_model.sam.automatic_mask_settings import EverythingSettings, everything_settings
+from sam_model.sam.automatic_mask_settings import AutomaticMaskSettings, automatic_mask_settings
 from sam_model.sam.automatic_masks import edge_map, proposals, segment_everything
 from sam_testing.colour_sam import GOOD, ColourSam
 
@@ -30,7 +30,7 @@ def iou_with_colour(mask: np.ndarray, image: np.ndarray, colour: tuple[int, int,
 def test_each_thing_is_found_once_with_its_mask_box_and_score() -> None:
     image = picture()
 
-    found = segment_everything(ColourSam(), image, EverythingSettings(points_per_side=8))
+    found = segment_everything(ColourSam(), image, AutomaticMaskSettings(points_per_side=8))
 
     boxes = {mask.box for mask in found}
     assert boxes == {(0, 0, 256, 192), (32, 24, 80, 72), (144, 120, 224, 152), (12, 168, 28, 184)}
@@ -45,14 +45,16 @@ def test_each_thing_is_found_once_with_its_mask_box_and_score() -> None:
 
 
 def test_the_predicted_iou_filter_is_strict() -> None:
-    settings = EverythingSettings(points_per_side=8, pred_iou_thresh=float(np.float32(GOOD)))
+    settings = AutomaticMaskSettings(points_per_side=8, pred_iou_thresh=float(np.float32(GOOD)))
 
     assert segment_everything(ColourSam(), picture(), settings) == []
 
 
 def test_the_stability_score_moves_the_cut_by_its_offset() -> None:
     steep, wide = (
-        segment_everything(ColourSam(), picture(), EverythingSettings(points_per_side=3, stability_score_offset=offset))
+        segment_everything(
+            ColourSam(), picture(), AutomaticMaskSettings(points_per_side=3, stability_score_offset=offset)
+        )
         for offset in (0.1, 7.9)  # the logits go from -8 to 8
     )
 
@@ -61,7 +63,7 @@ def test_the_stability_score_moves_the_cut_by_its_offset() -> None:
 
 
 def test_without_filters_the_restless_and_the_bad_come_too() -> None:
-    settings = EverythingSettings(
+    settings = AutomaticMaskSettings(
         points_per_side=2, pred_iou_thresh=0.0, stability_score_thresh=0.0, box_nms_thresh=1.0
     )
 
@@ -74,18 +76,18 @@ def test_without_filters_the_restless_and_the_bad_come_too() -> None:
 
 def test_a_denser_grid_finds_smaller_things_and_clicks_come_in_batches() -> None:
     sam = ColourSam()
-    settings = EverythingSettings(points_per_side=None, point_grids=(np.array([[18 / 256, 176 / 192], [0.9, 0.9]]),))
+    settings = AutomaticMaskSettings(points_per_side=None, point_grids=(np.array([[18 / 256, 176 / 192], [0.9, 0.9]]),))
 
     found = segment_everything(sam, picture(), settings)
 
     assert {mask.box for mask in found} == {(12, 168, 28, 184), (0, 0, 256, 192)}
-    segment_everything(sam, picture(), EverythingSettings(points_per_side=5, points_per_batch=7))
+    segment_everything(sam, picture(), AutomaticMaskSettings(points_per_side=5, points_per_batch=7))
     assert sam.largest_batch == 7
 
 
 def test_crops_are_looked_at_one_by_one_and_their_masks_come_in_the_pixels_of_the_image() -> None:
     image, sam = picture(), ColourSam()
-    settings = EverythingSettings(points_per_side=8, crop_n_layers=1)
+    settings = AutomaticMaskSettings(points_per_side=8, crop_n_layers=1)
 
     found = segment_everything(sam, image, settings)
 
@@ -110,7 +112,7 @@ def test_what_a_crop_cuts_off_is_left_to_others() -> None:
     image[60:132, 40:216] = 255  # wider than a crop
 
     found = segment_everything(
-        ColourSam(), image, EverythingSettings(points_per_side=6, crop_n_layers=1, stability_score_thresh=0.9)
+        ColourSam(), image, AutomaticMaskSettings(points_per_side=6, crop_n_layers=1, stability_score_thresh=0.9)
     )
 
     white = [mask for mask in found if mask.mask[100, 120]]
@@ -123,7 +125,7 @@ def test_small_parts_and_holes_are_removed_and_the_box_follows() -> None:
     image[160:164, 240:244] = (255, 0, 0)  # a second part of the square
     image[40:44, 48:52] = 0  # a hole in it
 
-    settings = EverythingSettings(points_per_side=8, min_mask_region_area=50)
+    settings = AutomaticMaskSettings(points_per_side=8, min_mask_region_area=50)
     found = segment_everything(ColourSam(), image, settings)
 
     square = next(mask for mask in found if mask.box == (32, 24, 80, 72))
@@ -134,12 +136,12 @@ def test_small_parts_and_holes_are_removed_and_the_box_follows() -> None:
 
 
 def test_names_of_the_documentation_are_aliases() -> None:
-    settings = everything_settings(points_stride=64, points_batch_size=8, conf=0.5, crop_downscale_factor=2)
+    settings = automatic_mask_settings(points_stride=64, points_batch_size=8, conf=0.5, crop_downscale_factor=2)
 
-    assert settings == EverythingSettings(
+    assert settings == AutomaticMaskSettings(
         points_per_side=64, points_per_batch=8, pred_iou_thresh=0.5, crop_n_points_downscale_factor=2
     )
-    assert everything_settings(conf_thres=0.25).pred_iou_thresh == 0.25
+    assert automatic_mask_settings(conf_thres=0.25).pred_iou_thresh == 0.25
 
 
 @pytest.mark.parametrize(
@@ -162,18 +164,18 @@ def test_names_of_the_documentation_are_aliases() -> None:
 )
 def test_parameters_that_make_no_sense_are_named(parameters: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        everything_settings(**parameters)
+        automatic_mask_settings(**parameters)
 
 
 def test_proposals_are_boxes_ranked_by_iou_and_stability() -> None:
-    found = proposals(ColourSam(), picture(), EverythingSettings(points_per_side=8))
+    found = proposals(ColourSam(), picture(), AutomaticMaskSettings(points_per_side=8))
 
     assert len(found) == 4
     scores = [proposal.score for proposal in found]
     assert scores == sorted(scores, reverse=True)
     assert all((GOOD + 0.95) / 2 <= score <= 1 for score in scores)
     assert (32, 24, 80, 72) in {proposal.box for proposal in found}
-    assert proposals(ColourSam(), picture(), EverythingSettings(points_per_side=8), limit=1) == found[:1]
+    assert proposals(ColourSam(), picture(), AutomaticMaskSettings(points_per_side=8), limit=1) == found[:1]
 
 
 def test_the_edge_map_follows_the_outlines() -> None:
@@ -197,7 +199,7 @@ def test_a_picture_of_one_colour_has_no_edges_inside() -> None:
 
 
 def test_no_progress_bar_is_drawn_where_there_is_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
-    segment_everything(ColourSam(), picture(), EverythingSettings(points_per_side=2), show_progress=True)
+    segment_everything(ColourSam(), picture(), AutomaticMaskSettings(points_per_side=2), show_progress=True)
 
     assert capfd.readouterr() == ("", "")
 
@@ -208,7 +210,7 @@ sys.path.insert(0, sys.argv[1])
 import numpy as np, torch
 from sam_testing.seeded_checkpoints import seeded_sam
 from sam_model.sam.automatic_masks import segment_everything
-from sam_model.sam.automatic_mask_settings import EverythingSettings
+from sam_model.sam.automatic_mask_settings import AutomaticMaskSettings
 from sam_model.sam.segmenter import SamSegmenter
 from sam_model.sam.sizes import MOBILE_SAM
 torch.set_num_threads(2)
@@ -218,7 +220,7 @@ def kibibytes(field):  # of this process's memory; getrusage's peak would begin 
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith(field))
 before = kibibytes("VmRSS:")
-settings = EverythingSettings(points_per_side=5, pred_iou_thresh=0.0, stability_score_thresh=0.0, box_nms_thresh=1.0)
+settings = AutomaticMaskSettings(points_per_side=5, pred_iou_thresh=0.0, stability_score_thresh=0.0, box_nms_thresh=1.0)
 found = segment_everything(sam, image, settings)
 print(len(found), (kibibytes("VmHWM:") - before) / 1024)
 """

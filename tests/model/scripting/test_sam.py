@@ -9,7 +9,7 @@ import pytest
 
 import sam_model
 from sam_model import SAM, SAMPredictor
-from sam_model.sam.automatic_mask_settings import EverythingSettings
+from sam_model.sam.automatic_mask_settings import AutomaticMaskSettings
 from sam_model.sam.segmenter import SamSegmenter
 from sam_model.scripting import sam as sam_scripting
 from sam_model.weights.errors import WeightsError
@@ -108,7 +108,7 @@ def test_the_overrides_conf_raises_the_grid_s_limit_and_never_lowers_it(monkeypa
         predictor = SAMPredictor({"model": "colour", "conf": overridden})
         return len(predictor(source=image, points_stride=2, box_nms_thresh=1.0, **parameters).scores)
 
-    assert EverythingSettings.pred_iou_thresh == 0.88
+    assert AutomaticMaskSettings.pred_iou_thresh == 0.88
     assert count(0.25) == 4
     assert count(0.97) == 0
     assert count(0.97, conf=0.25) == 2 * 4  # the call's own counts: the good and the bad ones

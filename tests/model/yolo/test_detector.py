@@ -88,7 +88,7 @@ def test_half_precision_answers_nearly_the_same(boxes_only: YoloDetector, image:
 
 def test_no_object_is_no_error(boxes_only: YoloDetector, image: Image) -> None:
     assert boxes_only.detect(image, score_threshold=1.0) == []
-    assert boxes_only.detect(image, at_most=0) == []
+    assert boxes_only.detect(image, max_detections=0) == []
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 200, 3), (33, 2, 3)])
@@ -103,7 +103,7 @@ def test_pictures_of_any_shape_are_looked_at(with_masks: YoloDetector, shape: tu
     [
         ({"score_threshold": 1.5}, "score_threshold=1.5; needed: 0..1"),
         ({"iou_threshold": float("nan")}, "iou_threshold=nan; needed: 0..1"),
-        ({"at_most": -1}, "at_most=-1"),
+        ({"max_detections": -1}, "max_detections=-1"),
         ({"image_size": 100}, "image_size=100; needed: a positive multiple of 32"),
     ],
 )
