@@ -6,10 +6,13 @@ BackendError
 │   └── LabelingConfigError    400  a labeling config no answer can be given for
 ├── ImageError                 422  the task's image cannot be used
 │   ├── ImageNotFoundError     404  it is not there
-│   ├── ImageForbiddenError    403  it may not be fetched: refused token, private address, other scheme
+│   ├── ImageForbiddenError    403  it may not be fetched: refused, private address, other scheme
 │   ├── ImageTooLargeError     413  more bytes or pixels than the settings allow
 │   ├── BrokenImageError       422  the bytes are no picture we can read
 │   └── ImageTimeoutError      424  fetching took too long
+├── LabelStudioError           502  Label Studio cannot be asked, or answers with something else
+│   ├── LabelStudioForbiddenError 403  it refuses the token
+│   └── LabelStudioTimeoutError 424  it does not answer in time
 └── ModelNotReadyError         503  weights missing, or still loading
 
 A message names field and value and what would be right; never a token or a path of this machine.
@@ -68,6 +71,24 @@ class ImageTimeoutError(ImageError):
     """Fetching took too long."""
 
     status = 424  # a failed dependency; not 504, which proxies answer themselves
+
+
+class LabelStudioError(BackendError):
+    """Label Studio cannot be asked, refuses, or answers with something else."""
+
+    status = 502
+
+
+class LabelStudioForbiddenError(LabelStudioError):
+    """Label Studio refuses the token."""
+
+    status = 403
+
+
+class LabelStudioTimeoutError(LabelStudioError):
+    """Label Studio does not answer in time."""
+
+    status = 424
 
 
 class ModelNotReadyError(BackendError):

@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
+
+from sam_backend.base_url import parse_base_url, parse_token
+from sam_backend.redaction import mask_userinfo
 
 T = TypeVar("T")
 MIB = 1 << 20
@@ -118,10 +120,18 @@ def _folder(variable: str, value: str) -> Path:
 
 
 def _http_url(variable: str, value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SettingsError(f"{variable}={value!r} is not a URL such as http://localhost:8080")
-    return value.rstrip("/")
+    try:
+        return parse_base_url(value)
+    except ValueError as error:
+        shown = mask_userinfo(value)
+        raise SettingsError(f"{variable}={shown!r} is not a URL such as http://localhost:8080: {error}") from None
+
+
+def _token(variable: str, value: str) -> str:
+    try:
+        return parse_token(value)
+    except ValueError as error:
+        raise SettingsError(f"{variable} cannot be used: {error}") from None
 
 
 # field -> (variable, parser)
@@ -133,7 +143,7 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "drop_specks_below": ("SAM_DROP_SPECKS_BELOW", _number(int, 0, 1_000_000_000)),
     "keep_clicked_part": ("SAM_KEEP_CLICKED_PART", _yes_or_no),
     "label_studio_url": ("LABEL_STUDIO_URL", _http_url),
-    "label_studio_api_key": ("LABEL_STUDIO_API_KEY", _text),
+    "label_studio_api_key": ("LABEL_STUDIO_API_KEY", _token),
     "fetch_timeout_s": ("SAM_FETCH_TIMEOUT_S", _number(float, 0.1, 3600)),
     "max_image_mib": ("SAM_MAX_IMAGE_MIB", _number(int, 1, 16384)),
     "max_image_megapixels": ("SAM_MAX_IMAGE_MEGAPIXELS", _number(int, 1, 2000)),

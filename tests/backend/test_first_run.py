@@ -137,7 +137,7 @@ def test_a_project_that_is_not_connected_not_reached_or_connected() -> None:
 
     assert nobody.problem == foreign.problem == "no project of Label Studio is connected with this backend"
     assert "label-studio-sam connect --project" in nobody.next_step
-    assert unreached.problem == "project 1: Label Studio does not reach its model at http://localhost:9090"
+    assert unreached.problem == "Label Studio does not reach the model of project 1 at http://localhost:9090"
     assert "the container's name" in unreached.next_step
     assert connected.found == "connected: project 1 at http://localhost:9090"
     assert introduced.ok

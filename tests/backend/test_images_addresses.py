@@ -2,7 +2,8 @@ import threading
 
 import pytest
 
-from sam_backend.images.addresses import is_link_local, is_public, resolve, resolve_within
+from sam_backend.images.addresses import resolve, resolve_within
+from sam_backend.ip_addresses import is_link_local, is_public
 
 
 @pytest.mark.parametrize(

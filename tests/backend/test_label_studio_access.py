@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from sam_backend.errors import ImageError, ImageForbiddenError, ImageTimeoutError
+from sam_backend.errors import LabelStudioError, LabelStudioForbiddenError, LabelStudioTimeoutError
 from sam_backend.label_studio import access as access_module
-from sam_backend.label_studio.access import LabelStudioAccess, origin_of
+from sam_backend.label_studio.access import Credential, LabelStudioAccess, origin_of
 from sam_testing.web_server import Answer, Asked, serving
 
 PERSONAL = "eyJhbGciOiJI.eyJ0b2tlbl90eXBlIjoicmVmcmVzaCJ9.c2VjcmV0"
@@ -88,11 +88,115 @@ def test_setup_fills_what_the_settings_left_open() -> None:
     )
 
     for access in (nothing, address, both):
-        access.learn_from_setup("http://theirs:2/ls/", "abc")
+        access.learn_from_setup("http://mine:1/ls/", "abc")
 
-    assert (nothing.url, nothing.authorization()) == ("http://theirs:2/ls", "Token abc")
+    assert (nothing.url, nothing.authorization()) == ("http://mine:1/ls", "Token abc")
     assert (address.url, address.authorization()) == ("http://mine:1/ls", "Token abc")
     assert (both.url, both.authorization()) == ("http://mine:1", f"Token {LEGACY}")
+
+
+def test_a_learned_token_goes_to_no_other_origin_than_that_of_its_setup(caplog: pytest.LogCaptureFixture) -> None:
+    access = LabelStudioAccess("http://mine:1", None)
+
+    for hostname in ("http://theirs:2", "http://mine:2", "https://mine:1", ""):
+        access.learn_from_setup(hostname, "abc")
+
+    assert (access.url, access.authorization()) == ("http://mine:1", None)
+    assert len(caplog.records) == 3
+
+
+@pytest.mark.parametrize("token", ["", "def"])
+def test_the_first_pair_stays_and_another_origin_is_warned_of_once(
+    token: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    access = LabelStudioAccess(None, None)
+    access.learn_from_setup("http://first:1", "abc")
+
+    for _ in range(3):
+        access.learn_from_setup("http://second:1", token)
+
+    assert (access.url, access.authorization()) == ("http://first:1", "Token abc")
+    (record,) = caplog.records
+    assert "http://second:1" in record.getMessage()
+    assert "LABEL_STUDIO_URL" in record.getMessage()
+
+
+def test_another_pair_is_believed_once_label_studio_refused_the_first() -> None:
+    access = LabelStudioAccess(None, None)
+    access.learn_from_setup("http://first:1", "abc")
+
+    access.explain_refusal()
+    access.learn_from_setup("http://first:1", "abc")
+    access.learn_from_setup("http://second:1", "")
+    still = access.credential
+    access.learn_from_setup("http://second:1", "def")
+    access.learn_from_setup("http://third:1", "ghi")
+
+    assert still == Credential("http://first:1", "abc")
+    assert (access.url, access.authorization()) == ("http://second:1", "Token def")
+
+
+def test_a_refusal_makes_room_for_a_token_of_the_address_in_the_settings_only() -> None:
+    access = LabelStudioAccess("http://mine:1", None)
+    access.learn_from_setup("http://mine:1", "abc")
+
+    access.explain_refusal()
+    access.learn_from_setup("http://theirs:1", "def")
+    access.learn_from_setup("http://mine:1", "ghi")
+
+    assert (access.url, access.authorization()) == ("http://mine:1", "Token ghi")
+
+
+def test_an_address_without_a_token_gives_way_to_the_first_pair() -> None:
+    access = LabelStudioAccess(None, None)
+    access.learn_from_setup("http://first:1", "")
+    access.learn_from_setup("http://second:1", "")
+    assert access.url == "http://first:1"
+
+    access.learn_from_setup("http://second:1", "abc")
+
+    assert (access.url, access.authorization()) == ("http://second:1", "Token abc")
+
+
+def test_a_credential_that_was_asked_for_keeps_its_token_whatever_is_learned_meanwhile() -> None:
+    access = LabelStudioAccess(None, None)
+    access.learn_from_setup("http://first:1", "abc")
+    first = access.credential
+    assert first is not None
+    access.explain_refusal()
+    access.learn_from_setup("http://second:1", "def")
+
+    assert access.authorization(first) == "Token abc"
+    assert access.renewed_authorization("Token abc", first) is None
+
+
+def test_warnings_about_strangers_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    access = LabelStudioAccess(None, None)
+    access.learn_from_setup("http://first:1", "abc")
+
+    for port in range(1, 1000):
+        access.learn_from_setup(f"http://stranger:{port}", "x")
+
+    assert len(caplog.records) == access_module.MOST_WARNINGS
+
+
+def test_the_token_is_not_in_the_credentials_text() -> None:
+    assert LEGACY not in repr(Credential("http://ls", LEGACY))
+
+
+def test_a_child_process_gets_the_pair_and_learns_where_it_comes_from() -> None:
+    learned = LabelStudioAccess(None, None)
+    learned.learn_from_setup("http://ls:1", "abc")
+
+    assert LabelStudioAccess("http://ls:1", "abc").child_environment() == {
+        "LABEL_STUDIO_URL": "http://ls:1",
+        "LABEL_STUDIO_API_KEY": "abc",
+    }
+    assert learned.child_environment() == {
+        "LABEL_STUDIO_URL": "http://ls:1",
+        "LABEL_STUDIO_API_KEY": "abc",
+        "SAM_LABEL_STUDIO_IS_LEARNED": "1",
+    }
 
 
 def test_an_empty_setup_takes_nothing_away() -> None:
@@ -102,17 +206,6 @@ def test_an_empty_setup_takes_nothing_away() -> None:
     access.learn_from_setup("", "")
 
     assert (access.url, access.authorization()) == ("http://ls:1", "Token abc")
-
-
-def test_a_hostname_that_is_no_address_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
-    access = LabelStudioAccess(None, None)
-
-    for _ in range(3):
-        access.learn_from_setup("ls.example.com", "abc")
-
-    assert access.url is None
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "ls.example.com" in caplog.text
 
 
 @pytest.mark.parametrize(("url", "key"), [("ls:8080", None), (None, LEGACY), ("", LEGACY)])
@@ -165,6 +258,7 @@ def test_a_legacy_token_has_no_renewal_until_setup_brings_another() -> None:
     access.learn_from_setup("http://ls", "abc")
 
     assert access.renewed_authorization("Token abc") is None
+    access.explain_refusal()
     access.learn_from_setup("http://ls", "def")
     assert access.renewed_authorization("Token abc") == "Token def"
 
@@ -174,7 +268,7 @@ def test_a_refused_personal_token_is_said_once_with_the_way_out(caplog: pytest.L
     with serving(exchange) as server:
         access = LabelStudioAccess(server.url, wrong)
         for _ in range(3):
-            with pytest.raises(ImageForbiddenError, match="LABEL_STUDIO_API_KEY") as refused:
+            with pytest.raises(LabelStudioForbiddenError, match="LABEL_STUDIO_API_KEY") as refused:
                 access.authorization()
 
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
@@ -206,7 +300,7 @@ def test_a_refusal_is_told_again_for_another_token(caplog: pytest.LogCaptureFixt
 def test_an_answer_without_a_token_is_reported(answer: Answer, message: str) -> None:
     with serving(lambda asked: answer) as server:
         access = LabelStudioAccess(server.url, PERSONAL)
-        with pytest.raises(ImageError, match=message):
+        with pytest.raises(LabelStudioError, match=message):
             access.authorization()
 
     assert len(server.asked) == 1  # the token follows no redirect
@@ -216,7 +310,7 @@ def test_an_unreachable_label_studio_is_named() -> None:
     with serving(exchange) as server:
         url = server.url
 
-    with pytest.raises(ImageError, match=f"{url} cannot be reached"):
+    with pytest.raises(LabelStudioError, match=f"{url} cannot be reached"):
         LabelStudioAccess(url, PERSONAL).authorization()
 
 
@@ -226,6 +320,6 @@ def test_a_silent_label_studio_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> 
     wait: Callable[[Asked], Answer] = lambda asked: Answer(str(silence.wait(5)).encode())  # noqa: E731
 
     with serving(wait) as server:
-        with pytest.raises(ImageTimeoutError, match=r"within 0\.1 s"):
+        with pytest.raises(LabelStudioTimeoutError, match=r"within 0\.1 s"):
             LabelStudioAccess(server.url, PERSONAL).authorization()
         silence.set()

@@ -22,7 +22,7 @@ from sam_backend.bulk.preannotator_loading import load_detector_of, load_preanno
 from sam_backend.bulk.run_mark import DIRECT
 from sam_backend.bulk.run_store import Run, RunStateError, RunStore, runs_folder
 from sam_backend.bulk.run_supervisor import RunSupervisor
-from sam_backend.errors import BackendError
+from sam_backend.errors import BackendError, LabelStudioError
 from sam_backend.label_studio.access import WAY_OUT, LabelStudioAccess
 from sam_backend.label_studio.api import LabelStudioApi, LabelStudioApiError
 from sam_backend.label_studio.projects import ProjectDetails, project_details
@@ -38,12 +38,6 @@ from sam_model.weights.store import WeightStore
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 PREVIEW_TIMEOUT_S = 60.0
-
-
-class LabelStudioProblemError(BackendError):
-    """Label Studio cannot be asked, or refuses."""
-
-    status = 502
 
 
 class UnknownProjectError(BackendError):
@@ -105,18 +99,20 @@ class BulkService:
         """What Label Studio answers to a call about `what`.
 
         Raises:
-            LabelStudioProblemError: no token is known, or it refuses or does not answer.
+            LabelStudioError: no token is known, or it refuses or does not answer.
             UnknownProjectError: it is not there.
         """
         if not self._access.is_known:
-            raise LabelStudioProblemError(f"{what} cannot be read: no token is known; {WAY_OUT}")
+            raise LabelStudioError(f"{what} cannot be read: no token is known; {WAY_OUT}")
         try:
             return call()
         except LabelStudioApiError as error:
             if error.status == 404:
                 raise UnknownProjectError(f"{what} is not there, or this token's user may not see it") from None
             more = f". {self._access.explain_refusal()}" if error.status in (401, 403) else ""
-            raise LabelStudioProblemError(f"{str(error).rstrip('.')}{more}") from None
+            raise LabelStudioError(f"{str(error).rstrip('.')}{more}") from None
+        except (KeyError, TypeError, ValueError, AttributeError):  # JSON, but not Label Studio's
+            raise LabelStudioError(f"{what} cannot be read: the answer is not Label Studio's") from None
 
     def mapping(self, configuration: RunConfiguration) -> tuple[MappingReport, int]:
         """What becomes of the detector's classes in a project, and how many tasks it has.

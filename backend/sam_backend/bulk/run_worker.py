@@ -15,7 +15,7 @@ import cv2
 from sam_backend.bulk.run_store import RunStore
 from sam_backend.bulk.run_work import work_on
 from sam_backend.errors import BackendError
-from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.access import IS_LEARNED, LabelStudioAccess
 from sam_backend.logs import configure_logs
 from sam_backend.settings import Settings
 from sam_model.weights.store import store_from_env
@@ -36,7 +36,9 @@ def main(folder: str, run_id: str) -> int:
         work_on(
             RunStore(Path(folder)).get(run_id),
             settings=settings,
-            access=LabelStudioAccess(settings.label_studio_url, settings.label_studio_api_key),
+            access=LabelStudioAccess(
+                settings.label_studio_url, settings.label_studio_api_key, is_learned=IS_LEARNED in os.environ
+            ),
             store=store_from_env(os.environ),
         )
     except BackendError as error:

@@ -19,7 +19,7 @@ from sam_backend.errors import (
     ImageTimeoutError,
     ImageTooLargeError,
 )
-from sam_backend.images.addresses import Resolver, is_link_local, is_public, resolve, resolve_within
+from sam_backend.images.addresses import Resolver, resolve, resolve_within
 from sam_backend.images.connections import Connections, Deadline
 from sam_backend.images.sources import (
     bytes_of_data_uri,
@@ -30,7 +30,8 @@ from sam_backend.images.sources import (
     url_of,
     without_user,
 )
-from sam_backend.label_studio.access import LabelStudioAccess, origin_of
+from sam_backend.ip_addresses import is_link_local, is_public
+from sam_backend.label_studio.access import Credential, LabelStudioAccess, origin_of
 from sam_backend.settings import MIB, Settings
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class _Hop:
 
     url: str
     credentials: str | None  # value of the Authorization header; dropped for good when the origin changes
-    is_token: bool = False  # the credentials are those for Label Studio
+    label_studio: Credential | None = None  # that the header was made of, where it goes to Label Studio
     may_renew: bool = False
 
 
@@ -98,13 +99,15 @@ class ImageFetcher:
             ImageTimeoutError: more time than the limit.
             BrokenImageError: a data: URI that is none.
             ImageError: the host cannot be reached, or answers with something else.
+            LabelStudioError: Label Studio does not exchange the personal access token.
         """
         uri = uri.strip()
         if uri[:5].lower() == "data:":
             return bytes_of_data_uri(uri, self._limits.max_bytes)
-        url = url_of(uri, self._access.url, task_id, project_id)
+        known = self._access.credential  # one value: its token goes to its URL, whatever a /setup brings meanwhile
+        url = url_of(uri, known.url if known else None, task_id, project_id)
         deadline = Deadline(self._limits.timeout_s)
-        hop = self._first_hop(url, login, password)
+        hop = self._first_hop(url, known, login, password)
         for _ in range(MAX_REDIRECTS + 1):
             try:
                 answer = self._walk(hop, uri, deadline)
@@ -127,11 +130,11 @@ class ImageFetcher:
         """Close the connections that are kept."""
         self._connections.close()
 
-    def _first_hop(self, url: str, login: str | None, password: str | None) -> _Hop:
-        if self._access.is_own_origin(url):
-            if not is_task_data(url, self._access.url):
+    def _first_hop(self, url: str, known: Credential | None, login: str | None, password: str | None) -> _Hop:
+        if known is not None and known.is_for(url):
+            if not is_task_data(url, known.url):
                 return _Hop(without_user(url), None)
-            return _Hop(without_user(url), self._access.authorization(), is_token=True, may_renew=True)
+            return _Hop(without_user(url), self._access.authorization(known), label_studio=known, may_renew=True)
         parts = urlsplit(url)
         user, secret = unquote(parts.username or ""), unquote(parts.password or "")
         if not (user or secret):
@@ -153,7 +156,7 @@ class ImageFetcher:
             if status == 200 and "html" not in response.headers.get("Content-Type", "").lower():
                 return self._body(response, uri)
         if status == 401 and hop.may_renew and hop.credentials is not None:
-            renewed = self._access.renewed_authorization(hop.credentials)
+            renewed = self._access.renewed_authorization(hop.credentials, hop.label_studio)
             if renewed is not None:
                 return self._walk(replace(hop, credentials=renewed, may_renew=False), uri, deadline)
         raise self._refusal(hop, uri, status)
@@ -188,7 +191,9 @@ class ImageFetcher:
             ) from error
         if self._access.is_own_origin(url) and is_login(url):
             raise self._refusal(hop, uri, 401)
-        if origin_of(url) != origin_of(hop.url) or (hop.is_token and not is_task_data(url, self._access.url)):
+        if origin_of(url) != origin_of(hop.url) or (
+            hop.label_studio is not None and not is_task_data(url, hop.label_studio.url)
+        ):
             return _Hop(url, None)
         return replace(hop, url=url)
 
@@ -217,8 +222,8 @@ class ImageFetcher:
             return ImageNotFoundError(f"the image {shown(uri)!r} is not there: {host} answered 404")
         if status not in (200, 401, 403):
             return ImageError(f"the image {shown(uri)!r} cannot be fetched: {host} answered {status}")
-        if self._access.is_own_origin(hop.url):
-            return ImageForbiddenError(f"{refused}: {self._access.explain_refusal()}")
+        if hop.label_studio is not None:
+            return ImageForbiddenError(f"{refused}: {self._access.explain_refusal(hop.label_studio)}")
         if is_task_data(hop.url, self._access.url) or is_login(hop.url):
             scheme, host, port = origin_of(hop.url)
             return ImageForbiddenError(

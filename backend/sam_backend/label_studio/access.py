@@ -1,6 +1,6 @@
-"""Where Label Studio is, and the token that lets us in.
+"""Label Studio's URL and API token.
 
-Both come from the settings (LABEL_STUDIO_URL, LABEL_STUDIO_API_KEY) or, where those are left open, from POST
+Both come from the settings (LABEL_STUDIO_URL, LABEL_STUDIO_API_KEY) or, where those are left open, from the first POST
 /setup. Label Studio 1.23 knows two kinds of token: the legacy one, sent as `Token <40 hex>`, which new
 organizations refuse; and the personal access token, a JWT that is exchanged at /api/token/refresh/ for a bearer
 token of five minutes.
@@ -12,12 +12,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import urllib3
 
-from sam_backend.errors import ImageError, ImageForbiddenError, ImageTimeoutError
+from sam_backend.base_url import parse_base_url
+from sam_backend.errors import LabelStudioError, LabelStudioForbiddenError, LabelStudioTimeoutError
+from sam_backend.label_studio.connections import label_studio_pool
+from sam_backend.redaction import mask_userinfo
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +31,8 @@ WAY_OUT = (
 )
 RENEW_AFTER_S = 240.0  # a bearer token lives for 300 s
 EXCHANGE_TIMEOUT_S = 10.0
+MOST_WARNINGS = 100  # a stranger may send as many different /setup as he likes
+IS_LEARNED = "SAM_LABEL_STUDIO_IS_LEARNED"  # between our own processes: LABEL_STUDIO_URL comes from a POST /setup
 
 Origin = tuple[str, str, int]
 
@@ -50,157 +56,234 @@ def is_timeout(error: Exception) -> bool:
     return isinstance(error, timeouts) and not isinstance(error, urllib3.exceptions.NewConnectionError)
 
 
-class LabelStudioAccess:
-    """Where Label Studio is and how to be let in: base URL (may have a path prefix) and token.
+@dataclass(frozen=True)
+class Credential:
+    """Label Studio's base URL and the token for it: one value, so that no token can go to another URL."""
 
-    The API key of the settings goes to the URL of the settings only: POST /setup needs no password, so a
-    stranger's `hostname` must not be able to collect the key. Safe to share between threads.
+    url: str  # without a slash at the end; may have a path
+    token: str | None = field(default=None, repr=False)
+    is_url_from_settings: bool = False  # else POST /setup told it, which anybody may send
+    is_token_from_settings: bool = False
+
+    def is_for(self, url: str) -> bool:
+        """Return whether `url` has the scheme, host and port that the token may go to."""
+        try:
+            return origin_of(url) == origin_of(self.url)
+        except ValueError:
+            return False
+
+
+class LabelStudioAccess:
+    """Label Studio's base URL and token, from the settings or from POST /setup.
+
+    POST /setup needs no password by default, so a stranger may send one. Settings win. What they leave open is learned
+    from the first /setup that brings both an address and a token, and stays until a restart, or until that Label Studio
+    refuses the token: only then another /setup is believed. A token from /setup goes to the origin (scheme, host, port)
+    that the same /setup named. Safe to share between threads.
     """
 
-    def __init__(self, url: str | None, api_key: str | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        url: str | None,
+        api_key: str | None,
+        *,
+        is_learned: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        Args:
+            url: of the settings.
+            api_key: of the settings.
+            is_learned: whether both come from a /setup of the process that started this one.
+            clock: in seconds.
+
+        Raises:
+            ValueError: `url` is no base URL, or `api_key` has none beside it.
+        """
         if url:
             try:
-                origin_of(url)
+                url = parse_base_url(url)
             except ValueError as error:
-                raise ValueError(f"LABEL_STUDIO_URL={url!r} is not an http(s) address") from error
+                raise ValueError(f"LABEL_STUDIO_URL={mask_userinfo(url)!r} cannot be used: {error}") from None
         if api_key and not url:
             raise ValueError("LABEL_STUDIO_API_KEY needs LABEL_STUDIO_URL beside it")
-        self._configured_url = url.rstrip("/") if url else None
-        self._configured_key = api_key or None
-        self._learned_url: str | None = None
-        self._learned_token: str | None = None
+        self._credential = (
+            Credential(url, api_key or None, not is_learned, bool(api_key) and not is_learned) if url else None
+        )
+        self._refused: Credential | None = None  # the last credential that Label Studio refused
         self._lock = threading.Lock()
         self._clock = clock
-        self._http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=EXCHANGE_TIMEOUT_S))
+        self._http = label_studio_pool(EXCHANGE_TIMEOUT_S)
         self._exchange_lock = threading.Lock()  # one exchange at a time, however many threads ask
-        self._bearer: tuple[str, str, float] | None = None  # personal access token, bearer token, renewal time
-        self._warned_of: set[str] = set()
+        self._bearer: tuple[Credential, str, float] | None = None  # made of, bearer token, renewal time
+        self._warned_of: set[object] = set()
 
     def learn_from_setup(self, hostname: str, access_token: str) -> None:
-        """Take from POST /setup what the settings left open."""
-        try:
-            origin_of(hostname)
-        except ValueError:
-            self._warn_once(
-                f"POST /setup names {hostname!r} as Label Studio's address, which is not an http(s) address"
-            )
-            hostname = ""
+        """Take from POST /setup what is still open; warn, once for each origin, where it names another Label Studio.
+
+        Args:
+            hostname: a base URL, or empty: a token without one goes nowhere.
+            access_token: a token, or empty.
+        """
+        if not hostname:
+            return
+        offered = Credential(hostname.rstrip("/"), access_token or None)
         with self._lock:
-            self._learned_url = hostname.rstrip("/") or self._learned_url
-            self._learned_token = access_token or self._learned_token
+            known = self._credential
+            if known is not None and known.is_token_from_settings:
+                return
+            learned = self._learned(known, offered)
+            if learned is not None:
+                self._credential = learned
+        if known is not None and learned is None and not known.is_for(offered.url):
+            self._warn_once(
+                f"ignored the address and token of a POST /setup for {offered.url}: this backend uses Label Studio at "
+                f"{known.url}; set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY, or restart the backend",
+                subject=("setup", origin_of(offered.url)),
+            )
+
+    def _learned(self, known: Credential | None, offered: Credential) -> Credential | None:
+        """The credential after a /setup; None where it changes nothing."""
+        if known is None:
+            return offered
+        may_replace = known.token is None or known == self._refused
+        if not may_replace or offered.token is None:
+            return None
+        if known.is_url_from_settings:
+            return replace(known, token=offered.token) if known.is_for(offered.url) else None
+        return offered if offered != known else None
+
+    @property
+    def credential(self) -> Credential | None:
+        """Base URL and token as one value; None while no address is known."""
+        with self._lock:
+            return self._credential
 
     @property
     def url(self) -> str | None:
         """Label Studio's address without a slash at the end; None while it is not known."""
-        with self._lock:
-            return self._configured_url or self._learned_url
+        known = self.credential
+        return known.url if known else None
 
     @property
     def is_known(self) -> bool:
         """Whether there are an address and a token."""
-        return self.url is not None and self._token() is not None
+        known = self.credential
+        return known is not None and known.token is not None
 
     def child_environment(self) -> dict[str, str]:
         """The variables by which another process of this program is let in as we are."""
-        known = {"LABEL_STUDIO_URL": self.url, "LABEL_STUDIO_API_KEY": self._token()}
-        return {variable: value for variable, value in known.items() if value}
+        known = self.credential
+        if known is None:
+            return {}
+        variables = {"LABEL_STUDIO_URL": known.url, "LABEL_STUDIO_API_KEY": known.token}
+        variables[IS_LEARNED] = None if known.is_url_from_settings else "1"
+        return {variable: value for variable, value in variables.items() if value}
 
     def is_own_origin(self, url: str) -> bool:
         """Whether scheme, host and port of `url` are those of Label Studio."""
-        base = self.url
-        try:
-            return base is not None and origin_of(url) == origin_of(base)
-        except ValueError:
-            return False
+        known = self.credential
+        return known is not None and known.is_for(url)
 
-    def authorization(self) -> str | None:
-        """The value of the Authorization header; None while no token is known.
+    def authorization(self, credential: Credential | None = None) -> str | None:
+        """The value of the Authorization header for `credential.url`; None while no token is known.
+
+        `credential` is what `self.credential` gave before, by default what it gives now.
 
         Raises:
-            ImageForbiddenError: Label Studio refuses the personal access token.
-            ImageTimeoutError: Label Studio does not answer.
-            ImageError: Label Studio cannot be reached, or answers with something else.
+            LabelStudioForbiddenError: Label Studio refuses the personal access token.
+            LabelStudioTimeoutError: Label Studio does not answer.
+            LabelStudioError: Label Studio cannot be reached, or answers with something else.
         """
-        token = self._token()
-        if token is None:
+        credential = credential or self.credential
+        if credential is None or credential.token is None:
             return None
-        return f"Bearer {self._bearer_for(token)}" if _is_personal(token) else f"Token {token}"
+        if _is_personal(credential.token):
+            return f"Bearer {self._bearer_for(credential, credential.token)}"
+        return f"Token {credential.token}"
 
-    def renewed_authorization(self, refused: str) -> str | None:
-        """Another header value to try after `refused` got a 401; None when there is none.
+    def renewed_authorization(self, refused: str, credential: Credential | None = None) -> str | None:
+        """Another header value to try for the same URL after `refused` got a 401; None when there is none.
 
         A bearer token can have been revoked, or live for less than five minutes, by Label Studio's settings.
 
         Raises:
-            ImageError: as `authorization` does.
+            LabelStudioError: as `authorization` does.
         """
+        credential = credential or self.credential
         with self._exchange_lock:
             if self._bearer is not None and refused == f"Bearer {self._bearer[1]}":
                 self._bearer = None
-        renewed = self.authorization()
+        renewed = self.authorization(credential)
         return renewed if renewed != refused else None
 
-    def explain_refusal(self) -> str:
-        """Say why Label Studio may have refused us, and what helps; the log gets it once per token."""
-        token = self._token()
-        if token is None:
+    def note_refusal(self, credential: Credential) -> None:
+        """Note that Label Studio refused the token: another /setup may bring another, if the settings give none."""
+        with self._lock:
+            self._refused = credential
+
+    def explain_refusal(self, credential: Credential | None = None) -> str:
+        """Note that Label Studio refused the token; return why it may have, and what helps. The log gets it once."""
+        credential = credential or self.credential
+        if credential is None or credential.token is None:
             return f"no token is known; {WAY_OUT}"
-        explanation = f"Label Studio at {self.url} refused {self.describe_token()}; {WAY_OUT}"
-        self._warn_once(explanation, subject=token)
+        self.note_refusal(credential)
+        explanation = f"Label Studio at {credential.url} refused {_described(credential)}; {WAY_OUT}"
+        self._warn_once(explanation, subject=credential)
         return explanation
 
     def describe_token(self) -> str | None:
         """Kind and source of the token, in words that do not show it; None where there is none."""
-        token = self._token()
-        if token is None:
-            return None
-        kind = "personal access token" if _is_personal(token) else "legacy token"
-        source = "LABEL_STUDIO_API_KEY" if token == self._configured_key else "POST /setup"
-        ended = _end_of(token)
-        over = f" (valid until {ended:%Y-%m-%d})" if ended and ended < datetime.now(UTC) else ""
-        return f"the {kind} from {source}{over}"
+        known = self.credential
+        return _described(known) if known is not None and known.token is not None else None
 
-    def _token(self) -> str | None:
-        with self._lock:
-            return self._configured_key or self._learned_token
-
-    def _bearer_for(self, personal_token: str) -> str:
+    def _bearer_for(self, credential: Credential, personal_token: str) -> str:
         with self._exchange_lock:
-            if self._bearer is None or self._bearer[0] != personal_token or self._clock() >= self._bearer[2]:
+            if self._bearer is None or self._bearer[0] != credential or self._clock() >= self._bearer[2]:
                 asked_at = self._clock()
-                self._bearer = (personal_token, self._exchange(personal_token), asked_at + RENEW_AFTER_S)
+                self._bearer = (credential, self._exchange(credential, personal_token), asked_at + RENEW_AFTER_S)
             return self._bearer[1]
 
-    def _exchange(self, personal_token: str) -> str:
-        url = self.url
+    def _exchange(self, credential: Credential, personal_token: str) -> str:
+        url = credential.url
         try:
             answer = self._http.request(
                 "POST", f"{url}/api/token/refresh/", json={"refresh": personal_token}, redirect=False
             )
         except urllib3.exceptions.HTTPError as error:
             if is_timeout(error):
-                raise ImageTimeoutError(
+                raise LabelStudioTimeoutError(
                     f"Label Studio at {url} did not answer within {EXCHANGE_TIMEOUT_S:g} s"
                 ) from error
-            raise ImageError(f"Label Studio at {url} cannot be reached") from error
+            raise LabelStudioError(f"Label Studio at {url} cannot be reached") from error
         if answer.status in (401, 403):
-            raise ImageForbiddenError(self.explain_refusal())
+            raise LabelStudioForbiddenError(self.explain_refusal(credential))
         bearer = _access_token(answer.data) if answer.status == 200 else None
         if bearer is None:
-            location = answer.headers.get("Location", "")
-            hint = f", redirecting to {location.partition('?')[0]}" if location else ""
-            raise ImageError(
+            location = answer.headers.get("Location", "") if credential.is_url_from_settings else ""
+            hint = f", redirecting to {mask_userinfo(location.partition('?')[0])}" if location else ""
+            raise LabelStudioError(
                 f"{url}/api/token/refresh/ answered {answer.status}{hint} in place of an access token; "
                 "is this the address of Label Studio?"
             )
         return bearer
 
-    def _warn_once(self, message: str, subject: str | None = None) -> None:
+    def _warn_once(self, message: str, subject: object) -> None:
         with self._lock:
-            is_new = (subject or message) not in self._warned_of
-            self._warned_of.add(subject or message)
+            is_new = subject not in self._warned_of and len(self._warned_of) < MOST_WARNINGS
+            if is_new:
+                self._warned_of.add(subject)
         if is_new:
             logger.warning("%s", message)
+
+
+def _described(credential: Credential) -> str:
+    token = credential.token or ""
+    kind = "personal access token" if _is_personal(token) else "legacy token"
+    source = "LABEL_STUDIO_API_KEY" if credential.is_token_from_settings else "POST /setup"
+    ended = _end_of(token)
+    over = f" (valid until {ended:%Y-%m-%d})" if ended and ended < datetime.now(UTC) else ""
+    return f"the {kind} from {source}{over}"
 
 
 def _is_personal(token: str) -> bool:

@@ -12,8 +12,10 @@ from urllib.parse import urlencode, urlsplit
 
 import urllib3
 
-from sam_backend.errors import ImageError, ImageForbiddenError
-from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.errors import LabelStudioError, LabelStudioForbiddenError
+from sam_backend.label_studio.access import Credential, LabelStudioAccess
+from sam_backend.label_studio.connections import label_studio_pool
+from sam_backend.redaction import mask_userinfo
 
 REQUEST_TIMEOUT_S = 120.0  # Label Studio itself waits up to 100 s for a backend
 PAGE_SIZE = 100
@@ -77,7 +79,7 @@ class LabelStudioApi:
 
     def __init__(self, access: LabelStudioAccess, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
         self._access = access
-        self._http = urllib3.PoolManager(maxsize=8, retries=False, timeout=urllib3.Timeout(timeout_s))
+        self._http = label_studio_pool(timeout_s, maxsize=8)
 
     def projects(self) -> list[Project]:
         """All projects of the organization."""
@@ -152,16 +154,18 @@ class LabelStudioApi:
         query: Mapping[str, object] | None = None,
         fields: Mapping[str, tuple[str, bytes]] | None = None,
         text: bytes | None = None,
+        with_token: bool = True,
     ) -> Json:
-        """One call; what its JSON says comes back. `body` is sent as JSON, `text` is JSON already, `fields` is a form.
+        """Make one call and return its JSON. `body` is sent as JSON, `text` is JSON already, `fields` is a form.
 
         Raises:
-            LabelStudioApiError: no answer, or another one than success.
+            LabelStudioApiError: no answer, or another one than success. Its message quotes the answer only if the
+                settings name this Label Studio: a POST /setup may name any host.
         """
-        base = self._access.url
-        if base is None:
+        known = self._access.credential
+        if known is None:
             raise LabelStudioApiError(f"{method} {path}: Label Studio's address is not known")
-        options: dict[str, Any] = {"headers": {"Authorization": self._authorization()}}
+        options: dict[str, Any] = {"headers": {"Authorization": self._authorization(known)} if with_token else {}}
         if text is not None:
             options["body"] = text
             options["headers"]["Content-Type"] = "application/json"
@@ -169,15 +173,18 @@ class LabelStudioApi:
             options["json"] = body
         elif fields is not None:
             options["fields"] = fields
-        url = f"{base}{path}" + (f"?{urlencode(query)}" if query else "")
-        return _json(f"{method} {path}", _send(self._http, method, url, **options))
+        url = f"{known.url}{path}" + (f"?{urlencode(query)}" if query else "")
+        response = _send(self._http, method, url, **options)
+        if response.status == 401 and with_token:
+            self._access.note_refusal(known)
+        return _json(f"{method} {path}", response, is_quoted=known.is_url_from_settings)
 
-    def _authorization(self) -> str:
+    def _authorization(self, known: Credential) -> str:
         try:
-            return self._access.authorization() or ""
-        except ImageForbiddenError as error:
+            return self._access.authorization(known) or ""
+        except LabelStudioForbiddenError as error:
             raise LabelStudioApiError(str(error), 401) from error
-        except ImageError as error:
+        except LabelStudioError as error:
             raise LabelStudioApiError(str(error)) from error
 
 
@@ -227,21 +234,22 @@ def _send(http: urllib3.PoolManager, method: str, url: str, **options: Any) -> u
         ) from error
 
 
-def _json(call: str, response: urllib3.BaseHTTPResponse) -> Json:
+def _json(call: str, response: urllib3.BaseHTTPResponse, *, is_quoted: bool = True) -> Json:
     text = response.data.decode("utf-8", "replace")
     if response.status in (200, 201, 204) and not text:
         return None
     if response.status not in (200, 201):
         if 300 <= response.status < 400:
-            text = f"go to {response.headers.get('Location', 'nowhere').partition('?')[0]}"
-        words = "a web page" if text.lstrip().startswith("<") else _words(text)
+            text = f"go to {mask_userinfo(response.headers.get('Location', 'nowhere').partition('?')[0])}"
+        words = ": a web page" if text.lstrip().startswith("<") else f": {_words(text)}"
         after = response.headers.get("Retry-After", "")
         wait_s = float(after) if after.isdecimal() else None
-        raise LabelStudioApiError(f"{call} answered {response.status}: {words}", response.status, wait_s)
+        words = words if is_quoted else ""
+        raise LabelStudioApiError(f"{call} answered {response.status}{words}", response.status, wait_s)
     try:
         return json.loads(text)
     except ValueError:
-        raise LabelStudioApiError(f"{call} answered no JSON: {text[:200]}") from None
+        raise LabelStudioApiError(f"{call} answered no JSON{f': {text[:200]}' if is_quoted else ''}") from None
 
 
 def _words(text: str) -> str:

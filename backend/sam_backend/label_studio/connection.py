@@ -4,6 +4,7 @@ Source: label-studio 1.23.2, ml/serializers.py and ml/api.py (what is checked), 
 that comes with each backend has a check of its own, so that a refused backend may be there all the same).
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,11 +47,12 @@ def check_version(api: LabelStudioApi) -> str:
         NotConnectedError: it is older than what this backend was tried with, or is no Label Studio.
         LabelStudioApiError: no answer.
     """
-    release = str((api.call("GET", "/api/version") or {}).get("release") or "")
-    numbers = tuple(int(part) for part in release.split(".")[:3] if part.isdecimal())
-    if not numbers:
+    answer = api.call("GET", "/api/version", with_token=False)
+    found = re.match(r"\d{1,4}(\.\d{1,6}){1,3}", str(answer.get("release"))) if isinstance(answer, dict) else None
+    if found is None:
         raise NotConnectedError("LABEL_STUDIO_URL is not the address of a Label Studio: /api/version names no release")
-    if numbers < OLDEST:
+    release = found[0]
+    if tuple(map(int, release.split("."))) < OLDEST:
         needed = ".".join(map(str, OLDEST))
         raise NotConnectedError(f"Label Studio {release} is too old; needed: {needed} or newer")
     return release

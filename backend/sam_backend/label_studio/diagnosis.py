@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.label_studio.api import Json, LabelStudioApi, LabelStudioApiError
 from sam_backend.label_studio.connection import NOT_REACHED, NotConnectedError, check_version
+from sam_backend.redaction import mask_userinfo
 
 TIMEOUT_S = 5.0
 PROJECTS_ASKED = 20  # for each of them Label Studio asks its backends how they are
@@ -66,7 +67,7 @@ def _check_address(access: LabelStudioAccess) -> Check:
     if access.url is None:
         return Check(name, False, problem="Label Studio's address is not known", next_step=NO_ADDRESS)
     try:
-        release = check_version(LabelStudioApi(LabelStudioAccess(access.url, None), TIMEOUT_S))
+        release = check_version(LabelStudioApi(access, TIMEOUT_S))
     except NotConnectedError as error:
         is_old = "too old" in str(error)
         way_out = (
@@ -89,7 +90,8 @@ def _check_token(access: LabelStudioAccess) -> Check:
             return Check(name, False, problem=f"{token} could not be tried: {error}", next_step=FIX_ADDRESS)
         why = LEGACY if "legacy" in token else ""
         return Check(name, False, problem=f"Label Studio refuses {token}{why}", next_step=CREATE_ONE)
-    return Check(name, True, found=f"{token}, of {user.get('email') or 'a user'}")
+    email = user.get("email") if isinstance(user, dict) and _is_quoted(access) else None
+    return Check(name, True, found=f"{token}, of {email or 'a user'}")
 
 
 def _check_project(access: LabelStudioAccess, model_version: str, is_connected: bool) -> Check:
@@ -104,13 +106,24 @@ def _check_project(access: LabelStudioAccess, model_version: str, is_connected: 
         entry for entry in entries if entry.get("state") == "CO" and model_version in str(entry.get("model_version"))
     ]
     if ours:
-        where = ", ".join(f"project {entry['project']} at {entry['url']}" for entry in ours[:3])
+        where = ", ".join(_named(entry, access) for entry in ours[:3])
         return Check(name, True, found=f"connected: {where}")
     unreached = next((entry for entry in entries if entry.get("state") != "CO"), None)
     if unreached is not None:
-        problem = f"project {unreached['project']}: Label Studio does not reach its model at {unreached['url']}"
+        problem = f"Label Studio does not reach the model of {_named(unreached, access)}"
         return Check(name, False, problem=problem, next_step=f"if that is this backend: {NOT_REACHED}")
     return Check(name, False, problem="no project of Label Studio is connected with this backend", next_step=CONNECT)
+
+
+def _is_quoted(access: LabelStudioAccess) -> bool:
+    """Whether Label Studio's words may be shown: a host that a POST /setup named may be any."""
+    known = access.credential
+    return known is not None and known.is_url_from_settings
+
+
+def _named(entry: Json, access: LabelStudioAccess) -> str:
+    where = f"project {int(entry['project'])}"
+    return f"{where} at {mask_userinfo(str(entry['url']))}" if _is_quoted(access) else where
 
 
 def _entries(api: LabelStudioApi) -> Sequence[Json]:

@@ -3,9 +3,11 @@
 Source: label-studio 1.23.2, ml/api_connector.py (what is sent), ml/mixins.py and tasks/serializers.py (the tasks).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from sam_backend.base_url import parse_base_url, parse_token
 from sam_backend.errors import BadRequestError
 from sam_backend.protocol.fields import listing, mapping, optional_text, shown, text
 from sam_backend.protocol.regions import PromptRegion, prompt_regions_from_json
@@ -62,7 +64,10 @@ class PredictRequest:
 
 @dataclass(frozen=True)
 class SetupRequest:
-    """POST /setup: which project, its labeling config, where Label Studio says it is."""
+    """POST /setup: which project, its labeling config, where Label Studio says it is.
+
+    `hostname` and `access_token` are empty where Label Studio has none to tell.
+    """
 
     project: str
     labeling_config: str
@@ -82,8 +87,8 @@ class SetupRequest:
         return cls(
             project=str(request.get("project") or ""),
             labeling_config=optional_text(request.get("schema"), "schema") or "",
-            hostname=optional_text(request.get("hostname"), "hostname") or "",
-            access_token=optional_text(request.get("access_token"), "access_token") or "",
+            hostname=_parsed(request, "hostname", parse_base_url),
+            access_token=_parsed(request, "access_token", parse_token),
             project_id=_project_id(request.get("project")),
             extra_params=request.get("extra_params"),
         )
@@ -124,6 +129,14 @@ def labeling_config_from_json(body: object) -> str:
     names = ("config", "label_config", "schema")
     given = next((name for name in names if request.get(name) is not None), "config")
     return text(request.get(given), given)
+
+
+def _parsed(request: dict[str, Any], field: str, parse: Callable[[str], str]) -> str:
+    given = (optional_text(request.get(field), field) or "").strip()
+    try:
+        return parse(given) if given else ""
+    except ValueError as error:
+        raise BadRequestError(f"{field} cannot be used: {error}") from None
 
 
 def _project_id(project: object) -> int | None:

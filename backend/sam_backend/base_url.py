@@ -1,0 +1,68 @@
+"""Label Studio's base URL and token, as the settings and POST /setup may give them.
+
+Anybody who reaches the port may send a /setup, so its values are parsed strictly: nothing in them can choose what is
+asked behind the host, or break a header.
+"""
+
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+from sam_backend.ip_addresses import ip_address_of, is_link_local
+
+LONGEST_URL, LONGEST_TOKEN = 2048, 4096  # characters
+
+_HOST = re.compile(r"[A-Za-z0-9._-]+")
+_PATH = re.compile(r"[A-Za-z0-9._~/-]*")
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+def parse_base_url(text: str) -> str:
+    """Return an http(s) base URL, which may have a path, without a slash at its end.
+
+    Raises:
+        ValueError: why it is none; the message does not quote it.
+    """
+    if len(text) > LONGEST_URL:
+        raise ValueError(f"it has more than {LONGEST_URL} characters")
+    if not text.isascii() or not text.isprintable() or re.search(r"[\s\\]", text):
+        raise ValueError("it has characters that no URL has")
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname or "", parts.port  # an invalid port raises
+    except ValueError:
+        raise ValueError("it is not an http(s) address") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise ValueError("it is not an http(s) address")
+    if "@" in parts.netloc:
+        raise ValueError("it has a user name or password")
+    if "?" in text or "#" in text:
+        raise ValueError("it has a query or a fragment")
+    if not _PATH.fullmatch(parts.path) or ".." in parts.path.split("/"):
+        raise ValueError("its path has characters other than letters, digits, '.', '_', '~', '-' and '/'")
+    if not _HOST.fullmatch(host) and not _is_ipv6(host):
+        raise ValueError("its host is neither a name nor an IP address")
+    address = ip_address_of(host)
+    if address is not None and is_link_local(str(address)):
+        raise ValueError("its host is a link-local address")
+    return text.rstrip("/")
+
+
+def parse_token(text: str) -> str:
+    """Return a token that can stand in a header.
+
+    Raises:
+        ValueError: why it cannot; the message does not quote it.
+    """
+    if len(text) > LONGEST_TOKEN:
+        raise ValueError(f"it has more than {LONGEST_TOKEN} characters")
+    if not _TOKEN.fullmatch(text):
+        raise ValueError("it has characters other than printable ASCII without spaces")
+    return text
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return not ipaddress.IPv6Address(host).scope_id
+    except ValueError:
+        return False

@@ -1,0 +1,61 @@
+"""IP addresses: which are public, which are link-local, and their many spellings.
+
+Source: IANA special-purpose address registries, through `ipaddress`; RFC 6052 for NAT64, RFC 3056 for 6to4.
+"""
+
+import ipaddress
+import re
+import socket
+import unicodedata
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_IDEOGRAPHIC_DOTS = re.compile("[\u3002\uff0e\uff61]")  # IDNA (RFC 3490) reads them as "."
+
+
+def ip_address_of(host: str) -> IPAddress | None:
+    """Return the IP address that a URL's host spells, None if it is a name.
+
+    Decimal, octal, hexadecimal and shortened spellings (`0x7f.1`), full-width digits, brackets, zone ids and a dot at
+    the end count, since resolvers take them.
+    """
+    text = _IDEOGRAPHIC_DOTS.sub(".", unicodedata.normalize("NFKC", host)).strip("[]").rstrip(".")
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        pass
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(text))
+    except (OSError, ValueError):
+        return None
+
+
+def is_public(address: str) -> bool:
+    """Return whether an IP address is one that every machine of the internet could reach."""
+    ip = ipaddress.ip_address(address)
+    if isinstance(ip, ipaddress.IPv4Address):
+        return ip.is_global and not ip.is_multicast
+    embedded = _embedded_ipv4(ip)
+    if embedded is not None and not is_public(str(embedded)):
+        return False
+    if ip.sixtofour is not None:  # out of use since RFC 7526, and Pythons differ on whether it is global
+        return False
+    return ip.ipv4_mapped is not None or ip in _NAT64 or (ip in _GLOBAL_UNICAST and ip.is_global)
+
+
+def is_link_local(address: str) -> bool:
+    """Return whether an IP address is link-local: clouds keep their metadata services there."""
+    ip = ipaddress.ip_address(address)
+    embedded = _embedded_ipv4(ip) if isinstance(ip, ipaddress.IPv6Address) else None
+    return ip.is_link_local or (embedded is not None and embedded.is_link_local)
+
+
+def _embedded_ipv4(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that a packet to `ip` ends at, where there is one."""
+    if ip in _NAT64:
+        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    if ip.teredo is not None:
+        return ip.teredo[1]
+    return ip.ipv4_mapped or ip.sixtofour
