@@ -40,7 +40,11 @@ def choose_model(settings: Settings, store: WeightStore) -> ModelChoice:
     Raises:
         SettingsError: `SAM_MODEL` is neither a model nor a file.
     """
-    cleaning = MaskCleaning(settings.fill_holes_below, settings.drop_specks_below, settings.keep_clicked_part)
+    cleaning = MaskCleaning(
+        min_hole_area=settings.fill_holes_below,
+        min_region_area=settings.drop_specks_below,
+        keep_clicked_region=settings.keep_clicked_part,
+    )
     if settings.model == "classical":
         return _classical()
     if settings.model == "auto":

@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from sam_model.masks.boxes import non_maximum_suppression
+from sam_model.masks.cleaning import fill_background_regions, remove_small_regions
 from sam_model.masks.coco_rle import run_lengths_from_mask
-from sam_model.masks.stability import stability_score, without_holes, without_specks
+from sam_model.masks.stability import stability_score
 from sam_model.sam.automatic_mask_settings import automatic_mask_settings
 from sam_model.sam.automatic_masks import AutomaticMask, segment_everything
 from sam_model.sam.crops import crops_of, point_grids
@@ -145,20 +146,23 @@ def test_crops_and_points_are_the_reference_s(size: tuple[int, int]) -> None:
 
 
 def test_what_is_made_of_a_mask_is_the_reference_s() -> None:
-    from segment_anything.utils.amg import calculate_stability_score, mask_to_rle_pytorch, remove_small_regions
+    from segment_anything.utils import amg
 
     random = np.random.default_rng(5)
     for density in (0.1, 0.4, 0.6, 0.9):
         logits = random.normal(0, 1, (37, 53)).astype(np.float32) + np.float32(density - 0.5)
         mask = logits > 0
-        assert stability_score(logits, 0.0, 0.3) == float(calculate_stability_score(torch.from_numpy(logits), 0.0, 0.3))
-        (rle,) = mask_to_rle_pytorch(torch.from_numpy(mask)[None])
+        assert stability_score(logits, 0.0, 0.3) == float(
+            amg.calculate_stability_score(torch.from_numpy(logits), 0.0, 0.3)
+        )
+        (rle,) = amg.mask_to_rle_pytorch(torch.from_numpy(mask)[None])
         assert run_lengths_from_mask(mask).to_coco() == rle
         for area in (2, 6, 5000):
-            for ours, mode in ((without_holes, "holes"), (without_specks, "islands")):
-                theirs, is_changed = remove_small_regions(mask, area, mode)
-                assert np.array_equal(ours(mask, area)[0], theirs)
-                assert ours(mask, area)[1] == is_changed
+            for ours, mode in ((fill_background_regions, "holes"), (remove_small_regions, "islands")):
+                theirs, is_changed = amg.remove_small_regions(mask, area, mode)
+                cleaned = ours(mask, area)
+                assert np.array_equal(cleaned, theirs)
+                assert (cleaned is not mask) == is_changed
 
 
 def generate(

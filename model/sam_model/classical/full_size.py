@@ -11,11 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_model.classical.clicks import apply_clicks, click_radius
 from sam_model.classical.colour_words import Floats
-from sam_model.classical.parts import Pixel, click_radius, fill_small_holes, keep_clicked_parts, mark_clicks
 from sam_model.classical.refinement import colour_model, cut, guided_coefficients
 from sam_model.classical.region_answer import RegionAnswer, keeps_to_box
 from sam_model.classical.region_graph import RegionGraph
+from sam_model.masks.cleaning import Pixel
 from sam_model.types import Box, Mask, Point
 
 VIEW_PIXELS = 40_000
@@ -91,9 +92,7 @@ def full_size_mask(
     patch = Grid(low, np.ones(2), (int(high[0] - low[0]), int(high[1] - low[1])))
     part = patch.sample(alpha, crop) > 0.5
     positive, negative = _clicks_in(patch, points, image_size, True), _clicks_in(patch, points, image_size, False)
-    mark_clicks(part, positive, negative, click_radius(image_size))
-    keep_clicked_parts(part, positive, box is not None)
-    fill_small_holes(part, negative)
+    part = apply_clicks(part, positive, negative, click_radius(image_size), has_box=box is not None)
     mask[low[1] : high[1], low[0] : high[0]] = part
     return mask
 

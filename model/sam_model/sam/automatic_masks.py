@@ -19,9 +19,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sam_model.masks.boxes import Boxes, box_from_mask, non_maximum_suppression
+from sam_model.masks.cleaning import fill_background_regions, remove_small_regions
 from sam_model.masks.coco_rle import RunLengths, run_lengths_from_mask
+from sam_model.masks.edges import soft_border, thin_edges
 from sam_model.masks.polygons import Polygon, polygons_from_mask
-from sam_model.masks.stability import soft_border, stability_score, thin_edges, without_holes, without_specks
+from sam_model.masks.stability import stability_score
 from sam_model.sam.automatic_mask_settings import AutomaticMaskSettings
 from sam_model.sam.crops import Crop, PointGrid, crops_of, is_cut_off, point_grid
 from sam_model.sam.segmenter import SamEmbedding, SamSegmenter
@@ -170,14 +172,15 @@ def _tidied(found: list[AutomaticMask], settings: AutomaticMaskSettings) -> list
     """The masks without small parts and holes; one that needed no change is preferred to one that did."""
     tidied, scores = [], []
     for one in found:
-        mask, had_holes = without_holes(one.mask, settings.min_mask_region_area)
-        mask, had_specks = without_specks(mask, settings.min_mask_region_area)
-        is_changed = had_holes or had_specks
+        mask = one.mask
+        cleaned = fill_background_regions(mask, settings.min_mask_region_area)
+        cleaned = remove_small_regions(cleaned, settings.min_mask_region_area)
+        is_changed = cleaned is not mask
         scores.append(0.0 if is_changed else 1.0)
         if is_changed:
-            box = box_from_mask(mask)
-            assert box is not None  # the largest part stays
-            one = replace(one, run_lengths=run_lengths_from_mask(mask), box=box)
+            box = box_from_mask(cleaned)
+            assert box is not None  # the largest region stays
+            one = replace(one, run_lengths=run_lengths_from_mask(cleaned), box=box)
         tidied.append(one)
     return _best_of(tidied, scores, max(settings.box_nms_thresh, settings.crop_nms_thresh))
 

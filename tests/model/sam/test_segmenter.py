@@ -259,7 +259,7 @@ def test_a_fingerprint_names_model_weights_precision_and_settings() -> None:
     assert fingerprint() == plain
     assert fingerprint(seed=1) != plain
     assert fingerprint(dtype="bfloat16") == plain.replace("float32", "bfloat16")
-    assert fingerprint(cleaning=MaskCleaning(fill_holes_below=20)) == f"{plain}-holes20"
+    assert fingerprint(cleaning=MaskCleaning(min_hole_area=20)) == f"{plain}-holes20"
 
 
 def test_one_changed_number_changes_the_fingerprint() -> None:

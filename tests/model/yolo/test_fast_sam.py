@@ -150,7 +150,7 @@ def test_a_prompt_that_picks_nothing_has_an_empty_mask_of_score_0(segmenter: Fas
 
 def test_masks_are_cleaned_where_that_is_asked_for() -> None:
     model = YoloModel(seeded_yolo(classes=1, has_masks=True), ("object",))
-    segmenter = FastSamSegmenter(model, image_size=64, cleaning=MaskCleaning(fill_holes_below=10))
+    segmenter = FastSamSegmenter(model, image_size=64, cleaning=MaskCleaning(min_hole_area=10))
     mask = WHOLE.run_lengths.mask
     mask[10:12, 10:12] = False
     holed = FoundMask(run_lengths_from_mask(mask), WHOLE.box, 0.9, 0)
