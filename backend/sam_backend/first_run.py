@@ -5,19 +5,24 @@ import threading
 import time
 from collections.abc import Callable
 
-from sam_backend.bulk.run_store import runs_folder
+from sam_backend.bulk.run_store import RunStore, RunStoreError, runs_folder
+from sam_backend.bulk.unreadable_runs import UnreadableRun
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.label_studio.diagnosis import PROJECT_CONNECTED, Check, check_label_studio
 from sam_backend.model_choice import AUTOMATIC
 from sam_backend.model_loading import ModelLoading
 from sam_backend.settings import Settings
-from sam_backend.start_checks import is_writable
 from sam_model.weights.catalog import WeightFile, find_weights
 from sam_model.weights.store import Presence, WeightStore
 
 logger = logging.getLogger(__name__)
 
 LOOK_AGAIN_S = 10.0
+SHOWN_RUNS = 3
+KEEP_OR_DELETE = (
+    "their predictions are still in Label Studio, and a new run with the policy skip passes over those; delete the "
+    "files in the subfolder `damaged` of the runs' folder, or restore them from a backup, to end this message"
+)
 
 
 class FirstRun:
@@ -33,6 +38,7 @@ class FirstRun:
     ) -> None:
         self._settings, self._access, self._model, self._store = settings, access, model, store
         self._is_connected = is_connected
+        self._runs = RunStore(runs_folder(settings.runs_dir))
         self._seen: tuple[Check, ...] = ()
         self._look_again_at = 0.0
         self._looking: threading.Thread | None = None
@@ -74,15 +80,31 @@ class FirstRun:
         return (*self._own_checks(), *self._look_at_label_studio())
 
     def _own_checks(self) -> tuple[Check, Check]:
-        return check_model(self._settings, self._model, self._store), check_runs(self._settings)
+        return check_model(self._settings, self._model, self._store), check_runs(self._runs)
 
 
-def check_runs(settings: Settings) -> Check:
-    """Whether bulk runs can keep their state; clicks are answered in any case."""
-    if is_writable(runs_folder(settings.runs_dir)):
-        return Check("Runs", True, found="their folder can be written")
-    way_out = "set SAM_RUNS_DIR to a folder that the backend's user may write; then start the backend again"
-    return Check("Runs", False, problem="the folder of bulk runs cannot be written: there are none", next_step=way_out)
+def check_runs(runs: RunStore) -> Check:
+    """Whether bulk runs can keep their state, and which of them cannot be read; clicks are answered in any case."""
+    problem = runs.problem()
+    if problem:
+        way_out = (
+            "free space on that disk, or set SAM_RUNS_DIR to a folder that the backend's user may write and start the "
+            "backend again"
+        )
+        return Check("Runs", False, problem=f"{problem}: no bulk run can begin or go on", next_step=way_out)
+    try:
+        unreadable = runs.unreadable()
+    except RunStoreError as error:
+        return Check("Runs", False, problem=str(error), next_step="set SAM_RUNS_DIR to another folder")
+    if unreadable:
+        return Check("Runs", False, problem=_words_of(unreadable), next_step=KEEP_OR_DELETE)
+    return Check("Runs", True, found="their folder can be written, all of them can be read")
+
+
+def _words_of(unreadable: list[UnreadableRun]) -> str:
+    named = "; ".join(f"run {one.id}: {one.cause}" for one in unreadable[:SHOWN_RUNS])
+    more = f"; and {len(unreadable) - SHOWN_RUNS} more" if len(unreadable) > SHOWN_RUNS else ""
+    return f"runs that cannot be read: {named}{more}"
 
 
 def check_model(settings: Settings, model: ModelLoading, store: WeightStore) -> Check:

@@ -10,7 +10,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from sam_backend.bulk.configuration import LARGEST_ID, WITHOUT_DETECTOR, RunConfiguration
 from sam_backend.bulk.connected_projects import check_names
-from sam_backend.bulk.run_store import Run, RunStateError
+from sam_backend.bulk.run_store import Run, RunStateError, RunStoreError
 from sam_backend.protocol.fields import mapping, whole_number
 from sam_backend.responses import json_body, json_response, service
 from sam_model.registry import DETECTOR_NAMES, MODEL_NAMES
@@ -31,14 +31,25 @@ def _needs_json() -> None:
 
 @run_routes.get("/runs")
 def runs() -> Response:
-    """The newest runs, or those of one project, the newest first."""
-    found = service().bulk.runs.runs()
+    """The newest runs, or those of one project, the newest first; and the runs that cannot be read."""
+    store = service().bulk.runs
+    problem = store.problem()
+    try:
+        found, unreadable = store.runs(), store.unreadable()
+    except RunStoreError as error:
+        found, unreadable, problem = [], [], problem or str(error)
     project = request.args.get("project")
     if project is not None:
         is_number = project.isdecimal() and len(project) <= len(str(LARGEST_ID))
         number = whole_number(int(project) if is_number else project, "project", 1, LARGEST_ID)
         found = [run for run in found if run.configuration.project == number]
-    return json_response({"runs": [run.progress().to_json() for run in found[:MOST_RUNS]]})
+    return json_response(
+        {
+            "runs": [run.progress().to_json() for run in found[:MOST_RUNS]],
+            "unreadable": [one.to_json() for one in unreadable],
+            "problem": problem,
+        }
+    )
 
 
 @run_routes.post("/runs")

@@ -162,6 +162,29 @@ def test_failed_tasks_are_listed_and_only_they_are_tried_again(house: House) -> 
     assert house.predictions() == {1: 1, 2: 1, 3: 1}
 
 
+def test_a_damaged_ledger_stops_no_other_run_and_is_named(house: House, tmp_path: Path) -> None:
+    house.store.add_tasks(2)
+    first = house.start(**QUICK)
+    house.backend.wait_for(first, "finished", "failed")
+    ledger = tmp_path / "runs" / f"{first}.sqlite3"
+    content = bytearray(ledger.read_bytes())
+    content[100] ^= 0xFF  # the kind of the first page
+    ledger.write_bytes(content)
+
+    second = house.start(**QUICK)
+    ended = house.backend.wait_for(second, "finished", "failed")
+    status, listed = house.backend.ask("/api/runs")
+
+    assert ended["state"] == "finished"
+    assert status == 200
+    assert [run["id"] for run in listed["runs"]] == [second]
+    assert [(one["id"], one["is_set_aside"]) for one in listed["unreadable"]] == [(first, True)]
+    assert house.backend.ask(f"/api/runs/{first}")[0] == 409
+    assert "Traceback" not in house.backend.log
+    checks = {check["name"]: check for check in house.backend.ask("/api/status")[1]["checks"]}
+    assert first in checks["Runs"]["problem"]
+
+
 def test_a_preview_shows_pictures_and_writes_nothing(house: House) -> None:
     house.store.add_tasks(6)
 
@@ -367,5 +390,8 @@ def test_a_folder_that_cannot_be_written_to_stops_runs_only(house: House) -> Non
     assert house.backend.ask("/health")[0] == 200
     assert house.predict(1) == [[]]
     checks = {check["name"]: check for check in house.backend.ask("/api/status")[1]["checks"]}
-    assert "cannot be written" in checks["Runs"]["problem"]
+    assert "the folder of the runs cannot be used" in checks["Runs"]["problem"]
+    listed = house.backend.ask("/api/runs")
+    assert (listed[0], listed[1]["runs"]) == (200, [])
+    assert "the folder of the runs cannot be used" in listed[1]["problem"]
     assert checks["Model"]["ok"]

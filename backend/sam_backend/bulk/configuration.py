@@ -1,6 +1,5 @@
 """What a run is asked to do: one frozen value, the same behind all doors (command line, HTTP, web page, webhooks)."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -120,12 +119,6 @@ class RunConfiguration:
     def to_json(self) -> dict[str, Any]:
         """What `from_json` reads back into an equal value."""
         return json.loads(json.dumps(asdict(self)), object_hook=_without_empty_ids)  # type: ignore[no-any-return]
-
-    @property
-    def digest(self) -> str:
-        """16 hex digits; equal for runs that were asked for the same, so that the same command goes on with its run."""
-        words = json.dumps(self.to_json(), sort_keys=True)
-        return hashlib.sha256(words.encode()).hexdigest()[:16]
 
     def with_model(self, name: str) -> "RunConfiguration":
         """The same, with the segmenter called `name`."""

@@ -1,21 +1,26 @@
-"""Where runs are kept: a folder with a ledger for each, and a lock that says whether somebody works on it."""
+"""The folder of the runs: a ledger for each, and a lock that says whether a process works on it.
+
+A ledger that cannot be read stops nothing: it is set aside (`unreadable_runs`) or, where it was written by a newer
+version of this program or cannot be opened at the moment, left where it is; `RunStore.unreadable` names it.
+"""
 
 import fcntl
+import hashlib
 import json
-import logging
 import os
-import sqlite3
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sam_backend.bulk.configuration import RunConfiguration
-from sam_backend.bulk.ledger import Ledger, now
+from sam_backend.bulk.ledger import Ledger, LedgerDamagedError, LedgerNewerError, LedgerUnavailableError, Row, now
 from sam_backend.bulk.run_mark import new_run_id
 from sam_backend.bulk.run_progress import ENDED, RunCounts, RunProgress
+from sam_backend.bulk.unreadable_runs import UnreadableRun, is_locked, runs_set_aside, set_aside
 from sam_backend.errors import BackendError
 
-logger = logging.getLogger(__name__)
+LEAST_FREE_BYTES = 1 << 20  # less than this, and the next write may fail
 
 
 class UnknownRunError(BackendError):
@@ -50,11 +55,13 @@ class Run:
     """One run: what it was asked to do, what became of it, and what people want of it now."""
 
     def __init__(self, path: Path) -> None:
-        self._lock_path = path.with_suffix(".lock")
+        self._path, self._lock_path = path, path.with_suffix(".lock")
         self.ledger = Ledger(path)
         row = self.ledger.run()
         self.id = str(row["id"])
-        self.configuration = RunConfiguration.from_json(json.loads(row["configuration"]))
+        if self.id != path.stem:  # the id marks the run's predictions
+            raise LedgerDamagedError(f"the ledger {path.name} is damaged: it holds run {self.id}")
+        self.configuration = _configuration(row)
         self.created_at = float(row["created_at"])
         self.is_of_service = bool(row["is_of_service"])
 
@@ -96,27 +103,32 @@ class Run:
     @property
     def is_held(self) -> bool:
         """Whether a process works on it at this moment."""
-        try:
-            with self._lock_path.open("a") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        return False
+        return is_locked(self._lock_path)
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Be the one that works on it; gone with the process, however that ends.
+        """Lock the run for this process, until the end of the block or of the process, and check its ledger.
 
         Raises:
-            RunHeldError: another process does.
+            RunHeldError: another process works on it.
+            LedgerDamagedError: the ledger is damaged; it is set aside.
+            LedgerUnavailableError: the ledger cannot be opened at the moment.
         """
-        with self._lock_path.open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunHeldError(f"another process works on run {self.id}") from None
-            with self.ledger.kept_open():
-                yield
+        try:
+            file = self._lock_path.open("a")
+        except OSError as error:
+            raise LedgerUnavailableError(f"run {self.id} cannot be locked: {_reason(error)}") from error
+        try:
+            with file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise RunHeldError(f"another process works on run {self.id}") from None
+                with self.ledger.kept_open():
+                    yield
+        except LedgerDamagedError as error:
+            set_aside(self._path, str(error))
+            raise
 
     def progress(self) -> RunProgress:
         """How far it is."""
@@ -161,15 +173,17 @@ class Run:
 
 
 class RunStore:
-    """All runs of one machine, in one folder."""
+    """All runs of one machine, in one folder; threads may share it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._known: dict[Path, Run] = {}
+        self._lock = threading.Lock()
 
     def create(
         self, configuration: RunConfiguration, *, title: str = "", version: str = "", is_of_service: bool = False
     ) -> Run:
-        """A new run, queued; one of the service goes on by itself after a restart.
+        """Return a new run, queued; one of the service goes on by itself after a restart.
 
         Raises:
             RunStoreError: the folder cannot be written to.
@@ -177,14 +191,15 @@ class RunStore:
         run_id = new_run_id()
         path = self._folder / f"{run_id}.sqlite3"
         half_done = path.with_suffix(".new")  # a run is there whole, or not at all
+        text = json.dumps(configuration.to_json())
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             Ledger(half_done).create_run(
                 {
                     "id": run_id,
-                    "configuration": json.dumps(configuration.to_json()),
+                    "configuration": text,
                     "project": configuration.project,
-                    "digest": configuration.digest,
+                    "digest": _digest(text),
                     "title": title,
                     "version": version,
                     "created_at": now(),
@@ -193,28 +208,70 @@ class RunStore:
                 }
             )
             half_done.rename(path)
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, BackendError) as error:
+            with suppress(OSError):
+                half_done.unlink()
             raise RunStoreError(
                 f"runs cannot be kept: {_reason(error)}; SAM_RUNS_DIR names a folder that can be written to"
             ) from error
         return Run(path)
 
+    def problem(self) -> str:
+        """Return why no new run can be kept, for people; empty where it can."""
+        folder = self._folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with os.scandir(folder):
+                pass
+            space = os.statvfs(folder)
+        except OSError as error:
+            return f"the folder of the runs cannot be used: {_reason(error)}"
+        if not os.access(folder, os.W_OK | os.X_OK):
+            return "the folder of the runs cannot be written"
+        if space.f_bavail * space.f_frsize < LEAST_FREE_BYTES:
+            return "the disk that holds the folder of the runs is full"
+        return ""
+
     def runs(self) -> list[Run]:
-        """All runs, the newest first."""
-        found = [run for path in self._paths() if (run := _readable(path)) is not None]
-        return sorted(found, key=lambda run: -run.created_at)
+        """Return all runs that can be read, the newest first.
+
+        Raises:
+            RunStoreError: the folder cannot be read.
+        """
+        return self._look()[0]
+
+    def unreadable(self) -> list[UnreadableRun]:
+        """Return the runs that cannot be read: those that were set aside, and those that are where they were.
+
+        Raises:
+            RunStoreError: the folder cannot be read.
+        """
+        in_place = [one for one in self._look()[1] if not one.is_set_aside]
+        return [*in_place, *runs_set_aside(self._folder)]
 
     def get(self, run_id: str) -> Run:
-        """The run of this id, or the only one whose id begins so.
+        """Return the run of this id, or the only one whose id begins so.
 
         Raises:
             UnknownRunError: none, or several.
+            BackendError: its ledger cannot be read.
         """
         paths = [path for path in self._paths() if run_id and path.stem.startswith(run_id)]
         if len(paths) != 1:
+            if not paths:
+                self._raise_where_set_aside(run_id)
             what = "there is no run" if not paths else f"{len(paths)} runs begin with"
             raise UnknownRunError(f"{what} {run_id[:40]!r}; label-studio-sam runs list shows them")
-        return Run(paths[0])
+        try:
+            return self._run(paths[0])
+        except LedgerDamagedError as error:
+            set_aside(paths[0], str(error))
+            raise
+
+    def _raise_where_set_aside(self, run_id: str) -> None:
+        for one in runs_set_aside(self._folder):
+            if run_id and one.id.startswith(run_id):
+                raise LedgerDamagedError(f"run {one.id} cannot be used: {one.cause}")
 
     def unfinished(self, configuration: RunConfiguration) -> Run | None:
         """The newest run that was asked for the same and has not ended."""
@@ -224,20 +281,63 @@ class RunStore:
         """The newest run of a project that has not ended."""
         return next((run for run in self.runs() if run.configuration.project == project and _is_unfinished(run)), None)
 
-    def _paths(self) -> list[Path]:
+    def _look(self) -> tuple[list[Run], list[UnreadableRun]]:
+        """Return the runs, the newest first, and those that cannot be read."""
+        found, unreadable = [], []
+        paths = self._paths()
+        with self._lock:
+            self._known = {path: run for path, run in self._known.items() if path in paths}
+        for path in paths:
+            try:
+                found.append(self._run(path))
+            except LedgerDamagedError as error:
+                unreadable.append(set_aside(path, str(error)))
+            except (LedgerNewerError, LedgerUnavailableError) as error:
+                unreadable.append(UnreadableRun(path.stem, str(error), is_set_aside=False))
+        return sorted(found, key=lambda run: -run.created_at), unreadable
+
+    def _run(self, path: Path) -> Run:
+        """Return the run in a file, which is read again only after it has changed.
+
+        Raises:
+            BackendError: the ledger cannot be read.
+        """
+        with self._lock:
+            known = self._known.get(path)
+        if known is not None:
+            known.ledger.run()
+            return known
+        run = Run(path)
+        with self._lock:
+            return self._known.setdefault(path, run)
+
+    def _paths(self) -> set[Path]:
         try:
-            return [path for path in self._folder.glob("*.sqlite3") if os.access(path, os.R_OK | os.W_OK)]
+            with os.scandir(self._folder) as entries:
+                return {self._folder / one.name for one in entries if one.name.endswith(".sqlite3")}
+        except FileNotFoundError:
+            return set()  # made with the first run
         except OSError as error:
             raise RunStoreError(f"runs cannot be read: {_reason(error)}; SAM_RUNS_DIR names another folder") from error
 
 
-def _readable(path: Path) -> Run | None:
-    """The run in a file; None where it is none, which must not hide the others."""
+def _configuration(row: Row) -> RunConfiguration:
     try:
-        return Run(path)
-    except (sqlite3.Error, IndexError, TypeError, ValueError, BackendError) as error:
-        logger.debug("%s is no run of this version: %s", path.name, error)
-        return None
+        is_whole = _digest(row["configuration"]) == row["digest"]
+    except ValueError:
+        is_whole = False
+    if not is_whole:
+        raise LedgerDamagedError("the ledger is damaged: the run's configuration is not what it was")
+    try:
+        return RunConfiguration.from_json(json.loads(row["configuration"]))
+    except BackendError as error:
+        raise LedgerNewerError(f"another version of label-studio-sam wrote the run: {error}") from error
+
+
+def _digest(configuration: str) -> str:
+    """Return 16 hex digits of a configuration's JSON, whatever the order of its fields."""
+    words = json.dumps(json.loads(configuration), sort_keys=True)
+    return hashlib.sha256(words.encode()).hexdigest()[:16]
 
 
 def _is_unfinished(run: Run) -> bool:
@@ -245,4 +345,5 @@ def _is_unfinished(run: Run) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    return (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
+    cause = error.__cause__ or error  # SQLite's own words
+    return (cause.strerror or type(cause).__name__) if isinstance(cause, OSError) else str(cause)

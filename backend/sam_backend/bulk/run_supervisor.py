@@ -2,15 +2,22 @@
 
 A worker ends with the service, however that ends: it reads its standard input, which closes then. Its run is
 interrupted in the ledger, and the next service goes on with it.
+
+A worker that ends before its run does is started again: at once when it got further, else after 1, 2, 4 ... 60 s, in
+which other runs have their turn. After `MOST_ATTEMPTS` in a row without progress the run is failed; a person can
+resume it.
 """
 
 import logging
+import math
 import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from sam_backend.bulk.configuration import RunConfiguration
@@ -22,12 +29,22 @@ logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 2.0  # for what another process left waiting
 END_TIMEOUT_S = 5.0
-MOST_ATTEMPTS = 3  # of a worker that dies without getting any further
+MOST_ATTEMPTS = 10  # in a row without progress: some four minutes
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # after an attempt without progress; doubles
 WAITING = ("queued", "interrupted", "undoing")
 
 
+@dataclass(frozen=True)
+class _Attempts:
+    """How often a run's worker ended in a row without progress, and when the next may start."""
+
+    progress: int
+    failures: int
+    next_at: float  # time.monotonic()
+
+
 class RunSupervisor:
-    """Lets workers loose on the runs that the service was asked for, the oldest first."""
+    """Start one worker process at a time for the runs that the service was asked for, the oldest first."""
 
     def __init__(
         self, folder: Path, access: LabelStudioAccess, environ: Mapping[str, str], look_every_s: float = LOOK_EVERY_S
@@ -39,7 +56,8 @@ class RunSupervisor:
         self._lock, self._creating = threading.Lock(), threading.Lock()
         self._thread: threading.Thread | None = None
         self._worker: subprocess.Popen[bytes] | None = None
-        self._attempts: dict[str, tuple[int, int]] = {}  # run -> tasks that were done, times begun with so many
+        self._attempts: dict[str, _Attempts] = {}
+        self._problem = ""  # why no worker is started, as the log was told last
 
     def start(self) -> None:
         """Begin, if that has not begun; what an earlier service left unfinished goes on."""
@@ -91,30 +109,33 @@ class RunSupervisor:
             try:
                 while not self._is_over.is_set() and (run := self._next()) is not None:
                     self._work_on(run)
-            except BackendError as error:  # a folder that cannot be read, which /api/runs tells as well
-                logger.debug("no runs: %s", error)
+                self._note_problem(self._runs.problem())
+            except BackendError as error:
+                self._note_problem(str(error))
             except Exception:  # the edge of a thread that must go on
                 logger.exception("runs cannot be supervised")
             self._changed.wait(self._look_every_s)
             self._changed.clear()
 
+    def _note_problem(self, problem: str) -> None:
+        """Log why no run is worked on, once for each cause; /api/runs has it as well."""
+        if problem and problem != self._problem:
+            logger.warning("no bulk run is worked on: %s", problem)
+        self._problem = problem
+
     def _next(self) -> Run | None:
-        """The run that has waited longest; none while nobody told where Label Studio is."""
-        if not self._access.is_known:
+        """Return the run that has waited longest; None while no address of Label Studio is known, or no disk space."""
+        if not self._access.is_known or self._runs.problem():
             return None
-        ours = [run for run in reversed(self._runs.runs()) if run.is_of_service]
+        ours = [run for run in reversed(self._runs.runs()) if run.is_of_service and self._may_start(run)]
         return next((run for run in ours if run.progress().state in WAITING and not run.is_held), None)
+
+    def _may_start(self, run: Run) -> bool:
+        attempts = self._attempts.get(run.id)
+        return attempts is None or time.monotonic() >= attempts.next_at
 
     def _work_on(self, run: Run) -> None:
         """Let a worker do what is wanted of the run, and wait for it."""
-        counts = run.progress().counts
-        done = counts.done + counts.undone
-        earlier, attempts = self._attempts.get(run.id, (done, 0))
-        attempts = attempts + 1 if done == earlier else 1
-        self._attempts[run.id] = done, attempts
-        if attempts > MOST_ATTEMPTS:
-            run.end("failed", f"its worker ended {MOST_ATTEMPTS} times without a word; the backend's log tells more")
-            return
         command = [sys.executable, "-m", "sam_backend.bulk.run_worker", str(self._folder), run.id]
         with self._lock:
             if self._is_over.is_set():
@@ -126,11 +147,34 @@ class RunSupervisor:
         logger.info("run %s: process %d works on it", run.id, self._worker.pid)
         with self._worker:
             code = self._worker.wait()
+        self._note_attempt(run, code)
         ended = run.progress()
         what = f"{ended.counts.written} written, {ended.counts.skipped} skipped, {ended.counts.failed} failed"
         logger.info("run %s is %s: %s %s (exit code %d)", run.id, ended.state, what, ended.message, code)
-        if ended.state not in WAITING:
-            self._attempts.pop(run.id, None)
+
+    def _note_attempt(self, run: Run, code: int) -> None:
+        """Count a worker that ended while its run is still to be worked on; fail the run after too many."""
+        earlier = self._attempts.get(run.id)
+        try:
+            if run.progress().state not in WAITING:
+                self._attempts.pop(run.id, None)
+                return
+            row = run.ledger.run()
+            progress = sum(int(row[name]) for name in ("listed", "written", "skipped", "failed", "undone"))
+        except BackendError as error:
+            logger.warning("run %s: %s", run.id, error)
+            progress = earlier.progress if earlier is not None else -1
+        failures = earlier.failures + 1 if earlier is not None and earlier.progress == progress else 0
+        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (failures - 1)) if failures else 0.0
+        is_over = failures >= MOST_ATTEMPTS
+        self._attempts[run.id] = _Attempts(progress, failures, math.inf if is_over else time.monotonic() + pause_s)
+        if is_over:
+            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            run.end(
+                "failed",
+                f"its worker process ended {failures + 1} times without progress, the last time with {how}; see the "
+                "backend's log for the cause, then resume the run",
+            )
 
     def _worker_environment(self) -> dict[str, str]:
         """Address and token go by the environment: arguments are shown to everyone by ps."""

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from sam_backend.bulk.ledger import LedgerDamagedError, LedgerUnavailableError
 from sam_backend.bulk.local_executor import LocalExecutor
 from sam_backend.bulk.outcome import Executor
 from sam_backend.bulk.preannotator import Preannotator
@@ -53,6 +54,9 @@ def work_on(
 
     Raises:
         RunHeldError: another process works on it.
+        LedgerDamagedError: the ledger is damaged; it is set aside.
+        LedgerUnavailableError: the ledger cannot be written, such as on a full disk; the run is interrupted then, and
+            goes on with the next call.
     """
     work = _Work(run, settings, access, store, say, executor_for, give_up_after_s)
     worker = threading.Thread(target=work.run_thread, name=f"run-{run.id}", daemon=True)
@@ -67,6 +71,8 @@ def work_on(
             work.stopping.set()
             worker.join(GRACE_S)
             break
+    if work.error is not None:
+        raise work.error
     if work.stopping.is_set():
         with work.ending:
             work.is_abandoned = worker.is_alive()
@@ -103,7 +109,7 @@ class _Work:
                 self.run.ledger.set_run(state="undoing" if wish == "undo" else "running", message="")
                 self.is_held.set()
                 self._end(*self._outcome(wish))
-        except BackendError as error:  # somebody else holds it
+        except BackendError as error:  # another process holds it, or its ledger cannot be used
             self.error = error
         finally:
             self.is_held.set()
@@ -123,6 +129,8 @@ class _Work:
             return "finished", ""
         except StoppedError:
             return None, ""
+        except (LedgerDamagedError, LedgerUnavailableError):  # the state cannot be noted either
+            raise
         except (BackendError, WeightsError, ConfigChangedError) as error:
             return "failed", str(error)
         except LabelStudioApiError as error:

@@ -78,7 +78,11 @@ let runs = [];
 
 async function showRuns() {
   const before = new Map(runs.map(run => [run.id, run.state]));
-  runs = (await ask("api/runs")).runs;
+  const answer = await ask("api/runs");
+  runs = answer.runs;
+  const lost = (answer.unreadable || []).map(run => `Run ${run.id} cannot be read: ${run.cause}`);
+  $("#runs-problem").textContent = [answer.problem, ...lost].filter(Boolean).join(". ");
+  $("#runs-problem").hidden = !$("#runs-problem").textContent;
   $("#no-runs").hidden = runs.length > 0;
   const list = $("#runs");
   const items = runs.map(run => {
