@@ -57,7 +57,6 @@ def test_thresholds_of_the_label_go_before_the_runs_and_that_before_the_tags() -
 
     assert {name: target.score_threshold for name, target in of_tag.targets.items()} == {"dog": 0.6, "person": 0.6}
     assert {name: target.score_threshold for name, target in of_run.targets.items()} == {"dog": 0.9, "person": 0.4}
-    assert of_run.least_score == 0.4
 
 
 def test_a_threshold_that_is_no_number_is_named() -> None:

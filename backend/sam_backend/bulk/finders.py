@@ -8,12 +8,11 @@ from sam_backend.bulk.label_mapping import THING, LabelMapping, Target
 from sam_backend.bulk.outcome import LabeledBox
 from sam_backend.prompts import box_around
 from sam_backend.protocol.regions import RotatedRectangle
-from sam_model.automatic_segmentation import everything
+from sam_model.automatic_segmentation import segment_automatically
+from sam_model.box_segmentation import segment_boxes
+from sam_model.detectors.class_filter import detect_classes
 from sam_model.interfaces import Detector, Segmenter
-from sam_model.types import Box, Image, Mask, Prompt
-
-MOST_FOUND = 3000  # objects of all classes, from which those with a label are taken
-PROMPTS_AT_ONCE = 16  # their masks are held at full size: at 12 megapixels 200 MB
+from sam_model.types import Box, Image, Mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,18 +40,16 @@ class DetectedObjects:
     def find(self, image: Image, boxes: Sequence[LabeledBox]) -> Iterator[FoundObject]:
         """The objects that have a label and are sure enough for it, the surest first."""
         configuration, targets = self._mapping.configuration, self._mapping.targets
-        detected = self._detector.detect(
+        detected = detect_classes(
+            self._detector,
             image,
-            score_threshold=self._mapping.least_score,
+            {name: target.score_threshold for name, target in targets.items()},
             iou_threshold=configuration.iou_threshold,
-            max_detections=max(configuration.at_most, MOST_FOUND),
+            max_detections=configuration.at_most,
         )
-        wanted = [
-            (targets[one.class_name], one.box, one.score)
-            for one in detected
-            if one.class_name in targets and one.score >= targets[one.class_name].score_threshold
-        ]
-        return masks_of_boxes(self._segmenter, image, wanted[: configuration.at_most])
+        return masks_of_boxes(
+            self._segmenter, image, [(targets[one.class_name], one.box, one.score) for one in detected]
+        )
 
 
 class Everything:
@@ -64,7 +61,7 @@ class Everything:
     def find(self, image: Image, boxes: Sequence[LabeledBox]) -> Iterator[FoundObject]:
         """The things, the best first."""
         target = self._mapping.targets[THING]
-        found = everything(self._segmenter, image, target.score_threshold)
+        found = segment_automatically(self._segmenter, image, target.score_threshold)
         for thing in found[: self._mapping.configuration.at_most]:
             yield FoundObject(target, thing.run_lengths.mask, thing.score)
 
@@ -96,10 +93,9 @@ def masks_of_boxes(
 
     The embedding is made only where there is something to ask.
     """
-    embedding = segmenter.embed(image) if wanted else None
-    for first in range(0, len(wanted), PROMPTS_AT_ONCE):
-        some = wanted[first : first + PROMPTS_AT_ONCE]
-        masks = segmenter.segment(embedding, [Prompt(box=box) for _, box, _ in some])
-        for (target, _, score), scored in zip(some, masks, strict=True):
-            if scored.mask.any():
-                yield FoundObject(target, scored.mask, scored.score if score is None else score)
+    if not wanted:
+        return
+    masks = segment_boxes(segmenter, segmenter.embed(image), [box for _, box, _ in wanted])
+    for (target, _, score), scored in zip(wanted, masks, strict=True):
+        if scored.mask.any():
+            yield FoundObject(target, scored.mask, scored.score if score is None else score)

@@ -98,11 +98,6 @@ class LabelMapping:
             )
         return cls(config, configuration, to_name, targets, report)
 
-    @property
-    def least_score(self) -> float:
-        """The lowest threshold of all targets: what the detector must be asked for."""
-        return min((target.score_threshold for target in self.targets.values()), default=DEFAULT_SCORE_THRESHOLD)
-
     def for_labels(self, labels: tuple[str, ...]) -> Target | None:
         """Where a mask goes that already has its labels; None where the config does not know them."""
         _, tags = _usable_tags(self.config, self.configuration.shape)

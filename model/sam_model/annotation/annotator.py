@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sam_model.annotation.annotated_image import AnnotatedObject
+from sam_model.box_segmentation import segment_boxes
+from sam_model.detectors.class_filter import detect_classes
 from sam_model.interfaces import Detector, Segmenter
 from sam_model.masks.coco_rle import RunLengths, run_lengths_from_mask
-from sam_model.types import Detection, Image, Prompt
+from sam_model.types import Detection, Image
 
 logger = logging.getLogger(__name__)
-PROMPTS_AT_ONCE = 16  # their masks are held at full size: at 12 megapixels 200 MB
-MAX_DETECTIONS_BEFORE_FILTER = 3000  # objects of all classes, from which those of the chosen classes are taken
 FEW = 12  # names that a message lists
 
 
@@ -76,15 +76,13 @@ class Annotator:
     def annotate(self, image: Image) -> tuple[AnnotatedObject, ...]:
         """The objects in an RGB uint8 image (H, W, 3), the surest first; none is no error."""
         choice = self._choice
-        found = self._detector.detect(
+        found = detect_classes(
+            self._detector,
             image,
-            score_threshold=choice.score_threshold,
+            dict.fromkeys(self._renamed, choice.score_threshold),
             iou_threshold=choice.iou_threshold,
-            max_detections=choice.max_detections
-            if choice.classes is None
-            else max(choice.max_detections, MAX_DETECTIONS_BEFORE_FILTER),
+            max_detections=choice.max_detections,
         )
-        found = [detection for detection in found if detection.class_name in self._renamed][: choice.max_detections]
         masks = self._own_masks(found) if self._segmenter is None else self._segmented(self._segmenter, image, found)
         objects = []
         for detection, mask in zip(found, masks, strict=True):
@@ -102,10 +100,9 @@ class Annotator:
             yield run_lengths_from_mask(detection.mask)
 
     def _segmented(self, segmenter: Segmenter[Any], image: Image, found: Sequence[Detection]) -> Iterator[RunLengths]:
-        embedding = segmenter.embed(image) if found else None
-        for first in range(0, len(found), PROMPTS_AT_ONCE):
-            prompts = [Prompt(box=detection.box) for detection in found[first : first + PROMPTS_AT_ONCE]]
-            for scored in segmenter.segment(embedding, prompts):
+        if found:
+            boxes = [detection.box for detection in found]
+            for scored in segment_boxes(segmenter, segmenter.embed(image), boxes):
                 yield run_lengths_from_mask(scored.mask)
 
 

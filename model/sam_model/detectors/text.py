@@ -2,21 +2,22 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sam_model.box_segmentation import segment_boxes
+from sam_model.detectors.class_filter import detect_classes
 from sam_model.interfaces import Detector, Segmenter, TextDetector
 from sam_model.masks.boxes import non_maximum_suppression
 from sam_model.runtime.torch_runtime import torch_device
-from sam_model.types import Detection, Image, Prompt, ScoredMask
+from sam_model.types import Detection, Image, ScoredMask
 from sam_model.weights.digest import weights_digest
 from sam_model.weights.errors import BrokenWeightsError
 from sam_model.yolo.decode import Objects
 from sam_model.yolo.detector import check_question, detections_of
-
-MAX_DETECTIONS_BEFORE_FILTER = 3000  # objects of all classes, from which those of the classes asked for are taken
 
 
 class ClassNameDetector:
@@ -41,22 +42,22 @@ class ClassNameDetector:
             ValueError: no text, or one that is no class; or as `Detector.detect`.
         """
         check_texts(texts)
-        names = [name.casefold() for name in self.detector.class_names]
+        known = {name.casefold(): name for name in reversed(self.detector.class_names)}
         for text in texts:
-            if text.strip().casefold() not in names:
-                known = ", ".join(self.detector.class_names)
-                raise ValueError(f"text {text!r} is no class of {self.name}; it knows: {known}")
-        place_of = {names.index(text.strip().casefold()): place for place, text in enumerate(texts)}
-        found = self.detector.detect(
+            if text.strip().casefold() not in known:
+                classes = ", ".join(self.detector.class_names)
+                raise ValueError(f"text {text!r} is not a class of {self.name}; known classes: {classes}")
+        class_ids = {known[text.strip().casefold()]: class_id for class_id, text in enumerate(texts)}
+        found = detect_classes(
+            self.detector,
             image,
-            score_threshold=score_threshold,
+            dict.fromkeys(class_ids, score_threshold),
             iou_threshold=iou_threshold,
-            max_detections=max(max_detections, MAX_DETECTIONS_BEFORE_FILTER),
+            max_detections=max_detections,
         )
-        wanted = [one for one in found if one.class_id in place_of]
         return [
-            Detection(one.box, one.score, place_of[one.class_id], texts[place_of[one.class_id]], one.mask)
-            for one in wanted[:max_detections]
+            replace(one, class_id=class_ids[one.class_name], class_name=texts[class_ids[one.class_name]])
+            for one in found
         ]
 
 
@@ -137,7 +138,7 @@ def segment_texts(
     found = detector.detect_texts(image, texts, score_threshold=score_threshold)
     if not found:
         return []
-    masks = segmenter.segment(segmenter.embed(image), [Prompt(box=one.box) for one in found])
+    masks = segment_boxes(segmenter, segmenter.embed(image), [one.box for one in found])
     return list(zip(found, masks, strict=True))
 
 

@@ -85,7 +85,7 @@ def test_a_rare_class_is_found_behind_three_hundred_of_another(image: Image) -> 
 
 
 def test_a_word_that_is_no_class_is_named(image: Image) -> None:
-    with pytest.raises(ValueError, match="text 'cat' is no class of finder; it knows: Person, dog, bicycle"):
+    with pytest.raises(ValueError, match="text 'cat' is not a class of finder; known classes: Person, dog, bicycle"):
         ClassNameDetector(Finder()).detect_texts(image, ["dog", "cat"])
 
 
