@@ -9,6 +9,7 @@ BackendError
 │   ├── ImageForbiddenError    403  it may not be fetched: refused, private address, other scheme
 │   ├── ImageTooLargeError     413  more bytes or pixels than the settings allow
 │   ├── BrokenImageError       422  the bytes are no picture we can read
+│   ├── ImageUnavailableError  422  its host cannot be reached, or has a failure of its own
 │   └── ImageTimeoutError      424  fetching took too long
 ├── LabelStudioError           502  Label Studio cannot be asked, or answers with something else
 │   ├── LabelStudioForbiddenError 403  it refuses the token
@@ -65,6 +66,10 @@ class ImageTooLargeError(ImageError):
 
 class BrokenImageError(ImageError):
     """The bytes are no picture that we can read."""
+
+
+class ImageUnavailableError(ImageError):
+    """The image's host cannot be reached or has a failure of its own; a later request may succeed."""
 
 
 class ImageTimeoutError(ImageError):

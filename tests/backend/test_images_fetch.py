@@ -20,6 +20,7 @@ from sam_backend.errors import (
     ImageNotFoundError,
     ImageTimeoutError,
     ImageTooLargeError,
+    ImageUnavailableError,
 )
 from sam_backend.images.fetch import FetchLimits, ImageFetcher
 from sam_backend.label_studio.access import LabelStudioAccess
@@ -617,7 +618,9 @@ def test_a_body_in_chunks_is_put_together() -> None:
         (401, ImageForbiddenError, "LABEL_STUDIO_API_KEY"),
         (403, ImageForbiddenError, "LABEL_STUDIO_API_KEY"),
         (400, ImageError, "answered 400"),
-        (500, ImageError, "answered 500"),
+        (410, ImageError, "answered 410"),
+        (429, ImageUnavailableError, "answered 429"),
+        (500, ImageUnavailableError, "answered 500"),
         (304, ImageError, "answered 304"),
     ],
 )

@@ -5,9 +5,13 @@ the origin they are meant for, and never come back once a redirect has left it; 
 """
 
 import base64
+import hashlib
+import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
@@ -18,6 +22,7 @@ from sam_backend.errors import (
     ImageNotFoundError,
     ImageTimeoutError,
     ImageTooLargeError,
+    ImageUnavailableError,
 )
 from sam_backend.images.addresses import Resolver, resolve, resolve_within
 from sam_backend.images.connections import Connections, Deadline
@@ -40,6 +45,8 @@ REDIRECTS = (301, 302, 303, 307, 308)
 MAX_REDIRECTS = 5
 CHUNK_BYTES = 65536
 USER_AGENT = "label-studio-sam"
+LONGEST_VALIDATOR = 1024  # characters; a longer ETag is not sent back
+SAME_SECOND = timedelta(seconds=2)  # a file this new may change again without another Last-Modified or ETag
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,43 @@ def fetch_limits(settings: Settings) -> FetchLimits:
         max_bytes=settings.max_image_mib * MIB,
         allow_private_addresses=settings.allow_private_addresses,
     )
+
+
+@dataclass(frozen=True)
+class ImageRequest:
+    """A data value of a task, and all else that decides which file it means.
+
+    `login` and `password` are the project's task data credentials, for http(s) hosts that are not Label Studio.
+    """
+
+    uri: str
+    task_id: int | None = None
+    project_id: int | None = None
+    login: str | None = None
+    password: str | None = None
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether the data value holds the image itself, which then can never change."""
+        return self.uri[:5].lower() == "data:"
+
+
+@dataclass(frozen=True)
+class Validators:
+    """What a server says of the version of a file (RFC 9110, section 8.8); sent back, they ask if it changed."""
+
+    location: str  # URL of the file without its query, which differs each time an address is signed
+    etag: str | None
+    last_modified: str | None
+    length: str | None
+
+
+@dataclass(frozen=True)
+class FetchedImage:
+    """The bytes of an image; `validators` are None where the server gives none that can be relied on."""
+
+    data: bytes
+    validators: Validators | None = None
 
 
 @dataclass(frozen=True)
@@ -93,35 +137,65 @@ class ImageFetcher:
         Studio.
 
         Raises:
+            ImageError: as `fetch_if_changed` does.
+        """
+        fetched = self.fetch_if_changed(ImageRequest(uri, task_id, project_id, login, password))
+        assert fetched is not None  # nothing is known that could be unchanged
+        return fetched.data
+
+    def key(self, asked: ImageRequest) -> str:
+        """A name for all that decides which file `asked` means: the full URL and the credentials, as a hash.
+
+        A relative or cloud address means another file in another Label Studio, project or storage: its URL is Label
+        Studio's, with the task's or project's number where Label Studio resolves it for one of them.
+
+        Raises:
+            ImageError: no address that can be fetched.
+        """
+        uri = asked.uri.strip()
+        url = uri if asked.is_inline else url_of(uri, self._access.url, asked.task_id, asked.project_id)
+        return hashlib.sha256(json.dumps([url, asked.login, asked.password]).encode()).hexdigest()
+
+    def fetch_if_changed(
+        self, asked: ImageRequest, known: Validators | None = None, timeout_s: float | None = None
+    ) -> FetchedImage | None:
+        """The image; None where the server says that it is still the version that `known` tells.
+
+        `timeout_s` may only shorten the limit of the settings.
+
+        Raises:
             ImageNotFoundError: it is not there.
             ImageForbiddenError: a refused token, a private address, another scheme, a login page.
             ImageTooLargeError: more bytes than the limit.
             ImageTimeoutError: more time than the limit.
+            ImageUnavailableError: the host cannot be reached, or has a failure of its own.
             BrokenImageError: a data: URI that is none.
-            ImageError: the host cannot be reached, or answers with something else.
+            ImageError: the host answers with something else.
             LabelStudioError: Label Studio does not exchange the personal access token.
         """
-        uri = uri.strip()
-        if uri[:5].lower() == "data:":
-            return bytes_of_data_uri(uri, self._limits.max_bytes)
-        known = self._access.credential  # one value: its token goes to its URL, whatever a /setup brings meanwhile
-        url = url_of(uri, known.url if known else None, task_id, project_id)
-        deadline = Deadline(self._limits.timeout_s)
-        hop = self._first_hop(url, known, login, password)
+        uri = asked.uri.strip()
+        if asked.is_inline:
+            return FetchedImage(bytes_of_data_uri(uri, self._limits.max_bytes))
+        credential = self._access.credential  # one value: its token goes to its URL, whatever a /setup brings meanwhile
+        url = url_of(uri, credential.url if credential else None, asked.task_id, asked.project_id)
+        deadline = Deadline(min(self._limits.timeout_s, timeout_s or self._limits.timeout_s))
+        hop = self._first_hop(url, credential, asked.login, asked.password)
         for _ in range(MAX_REDIRECTS + 1):
             try:
-                answer = self._walk(hop, uri, deadline)
+                answer = self._walk(hop, uri, deadline, known)
             except TimeoutError as error:
                 raise ImageTimeoutError(
                     f"the image {shown(uri)!r} was not here after {deadline.timeout_s:g} s, "
                     f"from {urlsplit(hop.url).hostname}"
                 ) from error
             except OSError as error:
-                raise ImageError(
+                raise ImageUnavailableError(
                     f"the image {shown(uri)!r} cannot be fetched from {urlsplit(hop.url).hostname}: {error}"
                 ) from error
-            if isinstance(answer, bytes):
-                logger.debug("fetched %s: %d bytes", shown(uri), len(answer))
+            if not isinstance(answer, _Hop):
+                logger.debug(
+                    "fetched %s: %s", shown(uri), "unchanged" if answer is None else f"{len(answer.data)} bytes"
+                )
                 return answer
             hop = answer
         raise ImageError(f"the image {shown(uri)!r} is behind more than {MAX_REDIRECTS} redirects")
@@ -143,22 +217,31 @@ class ImageFetcher:
             return _Hop(url, None)
         return _Hop(without_user(url), f"Basic {base64.b64encode(f'{user}:{secret}'.encode()).decode()}")
 
-    def _walk(self, hop: _Hop, uri: str, deadline: Deadline) -> bytes | _Hop:
-        """The picture, or the next hop to it."""
+    def _walk(self, hop: _Hop, uri: str, deadline: Deadline, known: Validators | None) -> FetchedImage | _Hop | None:
+        """The image, or the next hop to it; None where it is unchanged."""
         headers = {"User-Agent": USER_AGENT, "Accept": "image/*,*/*;q=0.8", "Accept-Encoding": "identity"}
         if hop.credentials is not None:
             headers["Authorization"] = hop.credentials
+        if known is not None and known.location != _location(hop.url):
+            known = None  # another file's
+        if known is not None:
+            headers |= _conditions(known)
         addresses = self._allowed_addresses(hop.url, uri, deadline)
         with self._connections.get(hop.url, addresses, headers, deadline) as response:
             status = response.status
             if status in REDIRECTS and "Location" in response.headers:
                 return self._redirected(hop, response.headers["Location"], uri)
             if status == 200 and "html" not in response.headers.get("Content-Type", "").lower():
-                return self._body(response, uri)
+                validators = _validators(hop.url, response.headers)
+                if validators is not None and validators == known:
+                    return None  # from a server that knows no conditional requests
+                return FetchedImage(self._body(response, uri), validators)
+            if status == 304 and known is not None:
+                return None
         if status == 401 and hop.may_renew and hop.credentials is not None:
             renewed = self._access.renewed_authorization(hop.credentials, hop.label_studio)
             if renewed is not None:
-                return self._walk(replace(hop, credentials=renewed, may_renew=False), uri, deadline)
+                return self._walk(replace(hop, credentials=renewed, may_renew=False), uri, deadline, known)
         raise self._refusal(hop, uri, status)
 
     def _allowed_addresses(self, url: str, uri: str, deadline: Deadline) -> list[str]:
@@ -168,7 +251,7 @@ class ImageFetcher:
         except TimeoutError:
             raise
         except OSError as error:
-            raise ImageError(f"the image {shown(uri)!r} is on {host!r}, which has no address") from error
+            raise ImageUnavailableError(f"the image {shown(uri)!r} is on {host!r}, which has no address") from error
         if self._limits.allow_private_addresses:
             return addresses
         if self._access.is_own_origin(url):
@@ -221,7 +304,8 @@ class ImageFetcher:
         if status == 404:
             return ImageNotFoundError(f"the image {shown(uri)!r} is not there: {host} answered 404")
         if status not in (200, 401, 403):
-            return ImageError(f"the image {shown(uri)!r} cannot be fetched: {host} answered {status}")
+            kind = ImageUnavailableError if status >= 500 or status in (408, 429) else ImageError
+            return kind(f"the image {shown(uri)!r} cannot be fetched: {host} answered {status}")
         if hop.label_studio is not None:
             return ImageForbiddenError(f"{refused}: {self._access.explain_refusal(hop.label_studio)}")
         if is_task_data(hop.url, self._access.url) or is_login(hop.url):
@@ -235,3 +319,37 @@ class ImageFetcher:
             f"{refused}: {host} answered {status}; its signature may have run out, or the project's task data "
             "login and password are missing"
         )
+
+
+def _location(url: str) -> str:
+    return url.partition("?")[0]
+
+
+def _validators(url: str, headers: Mapping[str, str]) -> Validators | None:
+    """The validators of an answer; None where there are none, or the file changed too lately for them to tell."""
+    etag, last_modified = headers.get("ETag"), headers.get("Last-Modified")
+    if etag is not None and len(etag) > LONGEST_VALIDATOR:
+        etag = None
+    if last_modified is not None:
+        modified = _date(last_modified)
+        answered = _date(headers.get("Date", "")) or datetime.now(UTC)
+        if modified is None:
+            last_modified = None
+        elif answered - modified < SAME_SECOND:
+            return None  # nginx' ETag, too, is made of seconds and size
+    if etag is None and last_modified is None:
+        return None
+    return Validators(_location(url), etag, last_modified, headers.get("Content-Length"))
+
+
+def _date(value: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _conditions(known: Validators) -> dict[str, str]:
+    given = {"If-None-Match": known.etag, "If-Modified-Since": known.last_modified}
+    return {name: value for name, value in given.items() if value is not None}

@@ -74,6 +74,17 @@ def http_url(uri: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, _quoted(parts.path) or "/", _quoted(parts.query), ""))
 
 
+def host_of(uri: str) -> str:
+    """What serves a data value: scheme, host and port, or the bucket; empty for Label Studio and `data:` URIs."""
+    if "://" not in uri[:20]:
+        return ""
+    try:
+        parts = urlsplit(uri.strip())
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}"
+
+
 def without_user(url: str) -> str:
     """`url` without `user:password@`."""
     parts = urlsplit(url)
