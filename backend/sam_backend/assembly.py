@@ -9,6 +9,7 @@ from sam_backend.embedding_cache import EmbeddingCache
 from sam_backend.embedding_files import EmbeddingFiles
 from sam_backend.first_run import FirstRun
 from sam_backend.images.fetch import ImageFetcher, fetch_limits
+from sam_backend.images.versions import ImageVersions
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.model_choice import choose_model
 from sam_backend.model_loading import ModelLoading
@@ -59,7 +60,7 @@ def assemble(settings: Settings, store: WeightStore) -> Service:
     files = None if folder is None else EmbeddingFiles(folder, settings.embeddings_mib * MIB)
     predictor = TaskPredictor(
         model=model,
-        fetcher=fetcher,
+        images=ImageVersions(fetcher, settings.image_check_s),
         cache=cache,
         max_pixels=settings.max_image_megapixels * 1_000_000,
         model_wait_s=settings.model_wait_s,

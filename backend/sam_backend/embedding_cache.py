@@ -38,6 +38,20 @@ class EmbeddingCache(Generic[E]):
         self._misses = 0
         self._lock = threading.Lock()
 
+    def get(self, key: str) -> E | None:
+        """The embedding of `key`, after waiting for it where it is on its way; None where there is none.
+
+        Raises:
+            Exception: whatever its computation raises.
+        """
+        with self._lock:
+            embedding = self._kept.get(key)
+            future = self._under_way.get(key)
+            if embedding is not None:
+                self._kept.move_to_end(key)
+            self._hits += embedding is not None or future is not None
+        return future.result() if future is not None else embedding
+
     def get_or_compute(self, key: str, compute: Callable[[], E]) -> tuple[E, bool]:
         """The embedding of `key`, and whether it was there (or on its way) already.
 

@@ -1,21 +1,34 @@
 """Embeddings in a folder: what was embedded before a restart need not be embedded again. Bounded by bytes.
 
-A file's name comes from the picture's bytes and the model, not from the picture's address: what lies at an address may
-change, and a mask of another picture is worse than none. SAM's embeddings only; the other models look at a picture
-again in less time than it takes to keep what they saw.
+A file's name comes from the image's bytes and the model, not from the image's address: what lies at an address may
+change, and a mask of another image is worse than none. SAM's embeddings only; the other models look at an image again
+in less time than it takes to keep what they saw.
 """
 
 import hashlib
 import logging
 import os
+import stat
+import sys
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sam_model.interfaces import Embedding
 
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
 logger = logging.getLogger(__name__)
 
 SUFFIX = ".embedding"
+UNFINISHED = ".part"  # a file that is being written, under the lock of the folder
+LOCK = "lock"
+LOCK_WAIT_S = 2.0
 ROOM_MADE = 0.9  # of the bytes allowed are left after the oldest were removed
 
 
@@ -24,70 +37,126 @@ class EmbeddingFiles:
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder, self._max_bytes = folder, max_bytes
-        self._bytes_held: int | None = None  # None: nobody has looked yet
+        self._problem: str | None = None  # the one that the log names already
         self._lock = threading.Lock()
 
-    def read(self, picture: bytes, fingerprint: str) -> Embedding | None:
-        """The embedding of a picture by the model of that fingerprint; None where there is none that can be used."""
-        path = self._path(picture, fingerprint)
+    def read(self, image: str, fingerprint: str) -> Embedding | None:
+        """The embedding of the image of that SHA-256 by the model of that fingerprint; None without a good one."""
+        from sam_model.sam.embedding_bytes import MOST_BYTES, embedding_from_bytes
+
+        path = self._path(image, fingerprint)
         try:
-            data = path.read_bytes()
-            os.utime(path)  # it was used now
+            data = _content(path, MOST_BYTES)
         except OSError:
             return None
-        from sam_model.sam.embedding_bytes import embedding_from_bytes
-
         try:
-            return embedding_from_bytes(data, fingerprint)
+            embedding = embedding_from_bytes(data, image, fingerprint)
         except ValueError as error:
-            logger.warning("%s is removed: %s", path.name, error)
-            path.unlink(missing_ok=True)
+            logger.warning("%s is removed, and its image is embedded again: %s", path.name, error)
+            with suppress(OSError):
+                path.unlink()
             return None
+        with suppress(OSError):
+            os.utime(path)  # it was used now
+        return embedding
 
-    def write(self, picture: bytes, embedding: Embedding) -> None:
-        """Keep the embedding of a picture, if it is one that can be kept; the files used longest ago make room."""
+    def write(self, image: str, embedding: Embedding) -> None:
+        """Keep the embedding of the image of that SHA-256, if it is SAM's; the files used longest ago make room."""
         from sam_model.sam.embedding_bytes import embedding_to_bytes
         from sam_model.sam.segmenter import SamEmbedding
 
         if not isinstance(embedding, SamEmbedding) or embedding.nbytes > self._max_bytes:
             return
-        path = self._path(picture, embedding.fingerprint)
-        half_done = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+        data = embedding_to_bytes(embedding, image)
+        if len(data) > self._max_bytes:
+            return
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            half_done.write_bytes(embedding_to_bytes(embedding))
-            half_done.replace(path)
-            self._make_room(path.stat().st_size)
+            with _locked(self._folder / LOCK):
+                self._make_room(len(data))
+                self._write(self._path(image, embedding.fingerprint), data)
         except OSError as error:
-            half_done.unlink(missing_ok=True)
-            logger.warning("an embedding cannot be kept in SAM_EMBEDDINGS_DIR: %s", error.strerror)
+            self._tell(f"{error.strerror or error}")
+        else:
+            self._tell(None)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        unfinished = path.with_suffix(UNFINISHED)
+        try:
+            unfinished.write_bytes(data)
+            unfinished.replace(path)
+        except OSError:
+            with suppress(OSError):
+                unfinished.unlink()
+            raise
 
     def _make_room(self, added: int) -> None:
-        with self._lock:
-            if self._bytes_held is not None and self._bytes_held + added <= self._max_bytes:
-                self._bytes_held += added
-                return
-            files = sorted((stat.st_mtime_ns, stat.st_size, path) for path, stat in self._files())
-            held = sum(size for _, size, _ in files)
-            room = self._max_bytes if held <= self._max_bytes else ROOM_MADE * self._max_bytes
-            for _, size, path in files:
-                if held <= room:
-                    break
-                path.unlink(missing_ok=True)
-                held -= size
-            self._bytes_held = held
-
-    def _files(self) -> list[tuple[Path, os.stat_result]]:
-        found = []
+        """Remove what was left unfinished, and the files used longest ago as far as `added` bytes need their place."""
+        kept: list[tuple[int, int, Path]] = []
         for entry in os.scandir(self._folder):
-            if entry.name.endswith(SUFFIX):
-                try:
-                    found.append((Path(entry.path), entry.stat()))
-                except OSError:  # another process removed it
-                    continue
-        return found
+            with suppress(FileNotFoundError):  # another process found it broken
+                if entry.name.endswith(UNFINISHED):
+                    Path(entry.path).unlink()  # its writer died: all who write hold the lock
+                elif entry.name.endswith(SUFFIX):
+                    found = entry.stat(follow_symlinks=False)
+                    kept.append((found.st_mtime_ns, found.st_size, Path(entry.path)))
+        held = sum(size for _, size, _ in kept)
+        if held + added <= self._max_bytes:
+            return
+        for _, size, path in sorted(kept):
+            if held + added <= ROOM_MADE * self._max_bytes:
+                break
+            path.unlink(missing_ok=True)
+            held -= size
 
-    def _path(self, picture: bytes, fingerprint: str) -> Path:
-        of_picture = hashlib.sha256(picture).hexdigest()[:40]
+    def _tell(self, problem: str | None) -> None:
+        with self._lock:
+            if problem == self._problem:
+                return
+            self._problem = problem
+        if problem is None:
+            logger.info("embeddings are kept in SAM_EMBEDDINGS_DIR again")
+        else:
+            logger.warning(
+                "embeddings cannot be kept in SAM_EMBEDDINGS_DIR: %s; masks are computed without the folder", problem
+            )
+
+    def _path(self, image: str, fingerprint: str) -> Path:
         of_model = hashlib.sha256(fingerprint.encode()).hexdigest()[:12]
-        return self._folder / f"{of_picture}-{of_model}{SUFFIX}"
+        return self._folder / f"{image}-{of_model}{SUFFIX}"
+
+
+def _content(path: Path, at_most: int) -> bytes:
+    """The bytes of a regular file; none of one with more than `at_most`.
+
+    Raises:
+        OSError: it is not there, no regular file, or cannot be read.
+    """
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode):  # a named pipe would be waited for
+        raise OSError("not a regular file")
+    return path.read_bytes() if found.st_size <= at_most else b""
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of `path` against other threads and processes.
+
+    Raises:
+        OSError: it cannot be opened, or is held by another for longer than `LOCK_WAIT_S`.
+    """
+    give_up_at = time.monotonic() + LOCK_WAIT_S
+    with path.open("a+b") as file:
+        while True:
+            try:
+                if sys.platform == "win32":
+                    file.seek(0)
+                    msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+                else:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() >= give_up_at:
+                    raise TimeoutError("its lock is held by another process") from None
+            time.sleep(0.01)
+        yield  # closing the file frees the lock

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from sam_backend.bulk.run_store import RunStore, RunStoreError, runs_folder
 from sam_backend.bulk.unreadable_runs import UnreadableRun
@@ -12,6 +13,7 @@ from sam_backend.label_studio.diagnosis import PROJECT_CONNECTED, Check, check_l
 from sam_backend.model_choice import AUTOMATIC
 from sam_backend.model_loading import ModelLoading
 from sam_backend.settings import Settings
+from sam_backend.start_checks import is_writable
 from sam_model.weights.catalog import WeightFile, find_weights
 from sam_model.weights.store import Presence, WeightStore
 
@@ -79,8 +81,10 @@ class FirstRun:
         """The same, looked at now; takes some seconds where Label Studio does not answer."""
         return (*self._own_checks(), *self._look_at_label_studio())
 
-    def _own_checks(self) -> tuple[Check, Check]:
-        return check_model(self._settings, self._model, self._store), check_runs(self._runs)
+    def _own_checks(self) -> tuple[Check, ...]:
+        checks = (check_model(self._settings, self._model, self._store), check_runs(self._runs))
+        folder = self._settings.embeddings_dir
+        return checks if folder is None else (*checks, check_embeddings(folder))
 
 
 def check_runs(runs: RunStore) -> Check:
@@ -105,6 +109,18 @@ def _words_of(unreadable: list[UnreadableRun]) -> str:
     named = "; ".join(f"run {one.id}: {one.cause}" for one in unreadable[:SHOWN_RUNS])
     more = f"; and {len(unreadable) - SHOWN_RUNS} more" if len(unreadable) > SHOWN_RUNS else ""
     return f"runs that cannot be read: {named}{more}"
+
+
+def check_embeddings(folder: Path) -> Check:
+    """Whether embeddings can be kept over restarts; clicks are answered in any case."""
+    if is_writable(folder):
+        return Check("Embeddings", True, found="their folder can be written")
+    return Check(
+        "Embeddings",
+        False,
+        problem="SAM_EMBEDDINGS_DIR cannot be written: every image is embedded again after a restart",
+        next_step="make it a folder that the backend's user may write, or unset SAM_EMBEDDINGS_DIR",
+    )
 
 
 def check_model(settings: Settings, model: ModelLoading, store: WeightStore) -> Check:

@@ -5,9 +5,11 @@ from typing import Any
 
 from sam_backend.assembly import Service
 from sam_backend.errors import BackendError, BadRequestError
+from sam_backend.images.sources import host_of
+from sam_backend.prefetch import PrefetchJob
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.requests import PredictRequest, SetupRequest, Task, WebhookEvent
-from sam_backend.task_predictor import Credentials, image_source
+from sam_backend.task_predictor import Credentials, image_request
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +61,9 @@ def predict(parts: Service, asked: PredictRequest) -> list[Any]:
         return [[] for _ in asked.tasks] if answers is None else list(answers)  # `[]`: nothing is stored for the task
     if not asked.tasks:
         raise BadRequestError("tasks is empty: there is nothing that params.context belongs to")
+    prompts, at_most = len(asked.context) * len(asked.tasks), parts.settings.max_prompts
+    if prompts > at_most:
+        raise BadRequestError(f"the request has {prompts} prompts; at most {at_most} are answered: see SAM_MAX_PROMPTS")
     config = LabelingConfig.from_xml(asked.labeling_config)
     results = []
     for task in asked.tasks:
@@ -74,9 +79,17 @@ def _prefetch(parts: Service, task: Task, labeling_config: str, credentials: Cre
         return
     try:
         config = LabelingConfig.from_xml(labeling_config)
-        source = image_source(task, config)
+        asked = image_request(task, config, credentials)
+        is_warm = parts.predictor.is_warm(asked)
     except BackendError as error:
         logger.warning("%s cannot be prefetched: %s", task.name, error)
         return
-    if source.key not in parts.cache:
-        parts.prefetcher.submit(source.key, lambda: parts.predictor.embedding(task, source, credentials))
+    if is_warm:
+        return
+    job = PrefetchJob(
+        name=task.name,
+        origin=host_of(asked.uri),
+        fetch=lambda: parts.predictor.image(asked),
+        embed=lambda image: parts.predictor.embedding(task, image),
+    )
+    parts.prefetcher.submit(asked, job)

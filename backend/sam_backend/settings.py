@@ -37,6 +37,8 @@ class Settings:
     embeddings_dir: Path | None = None  # SAM's embeddings are kept there as well, over restarts; None: nowhere
     embeddings_mib: int = 10240  # so many of them
     allow_private_addresses: bool = False  # may images come from hosts of the private network?
+    image_check_s: float = 5.0  # a click on an image that was last checked so long ago asks if it changed
+    max_prompts: int = 200  # clicks and rectangles in one request
     prefetch: bool = True  # embed a task's image as soon as the task is opened
     model_wait_s: float = 20.0  # how long a click waits for a model that is still loading
     basic_auth_user: str | None = None  # asked of every caller, but for event webhooks, which cannot send it
@@ -152,6 +154,8 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "embeddings_dir": ("SAM_EMBEDDINGS_DIR", _folder),
     "embeddings_mib": ("SAM_EMBEDDINGS_MIB", _number(int, 1, 1 << 24)),
     "allow_private_addresses": ("SAM_ALLOW_PRIVATE_ADDRESSES", _yes_or_no),
+    "image_check_s": ("SAM_IMAGE_CHECK_S", _number(float, 0, 86400)),
+    "max_prompts": ("SAM_MAX_PROMPTS", _number(int, 1, 10_000)),
     "prefetch": ("SAM_PREFETCH", _yes_or_no),
     "model_wait_s": ("SAM_MODEL_WAIT_S", _number(float, 0, 90)),
     "basic_auth_user": ("SAM_BASIC_AUTH_USER", _text),

@@ -5,8 +5,9 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any, Protocol
 
 import cv2
@@ -17,6 +18,8 @@ from sam_backend.embedding_cache import EmbeddingCache
 from sam_backend.embedding_files import EmbeddingFiles
 from sam_backend.errors import BadRequestError, ImageTooLargeError
 from sam_backend.images.decode import decode_image
+from sam_backend.images.fetch import ImageRequest
+from sam_backend.images.versions import ImageVersion, ImageVersions
 from sam_backend.model_loading import ModelLoading
 from sam_backend.prompts import ObjectPrompt, prompt_from_regions, regions_by_object
 from sam_backend.protocol.labeling_config import LabelingConfig
@@ -29,6 +32,9 @@ from sam_model.interfaces import Embedding
 from sam_model.types import Mask, ScoredMask
 
 logger = logging.getLogger(__name__)
+
+BOXES_AT_ONCE = 16
+PIXELS_AT_ONCE = 256_000_000  # of masks at full size, one byte each
 
 
 class Fetcher(Protocol):
@@ -54,11 +60,11 @@ class Credentials:
 
 
 @dataclass(frozen=True)
-class ImageSource:
-    """The address of an image, and a short name for it: the address may itself hold the whole image (`data:`)."""
+class SeenImage:
+    """An image whose bytes are known: its embedding where that is in memory, else the bytes."""
 
-    address: str
-    key: str
+    version: ImageVersion
+    embedding: Embedding | None
 
 
 class TaskPredictor:
@@ -67,7 +73,7 @@ class TaskPredictor:
     def __init__(
         self,
         model: ModelLoading,
-        fetcher: Fetcher,
+        images: ImageVersions,
         cache: EmbeddingCache[Any],
         max_pixels: int,
         model_wait_s: float,
@@ -75,7 +81,7 @@ class TaskPredictor:
     ) -> None:
         self._model = model
         self._files = files
-        self._fetcher = fetcher
+        self._images = images
         self._cache = cache
         self._earlier = EarlierAnswers()
         self._max_pixels = max_pixels
@@ -102,9 +108,9 @@ class TaskPredictor:
         for (to_name, page), objects in pages.items():
             # before any work on the image: a config may have no place for the mask
             tags = {o: config.mask_tags(to_name, o[0].labels, o[0].labels_from_name) for o in objects}
-            source = image_source(task, config, to_name, page)
-            embedding = self.embedding(task, source, credentials)
-            for found, scored in self._segment(task, source.key, embedding, objects):
+            image = self.image(image_request(task, config, credentials, to_name, page))
+            embedding = self.embedding(task, image)
+            for found, scored in self._segment(task, image.version.digest, embedding, objects):
                 mask = self._at_original_size(scored.mask, found.regions[0].original_size)
                 results += region_results(
                     brush_value(mask),
@@ -126,66 +132,111 @@ class TaskPredictor:
         )
         return Prediction(self._model.version, tuple(results), min(scores, default=0.0))
 
-    def embedding(self, task: Task, source: ImageSource, credentials: Credentials) -> Embedding:
-        """The embedding of one page of a task, from the cache or made now, by one thread however many ask.
+    def image(self, asked: ImageRequest) -> SeenImage:
+        """The image that `asked` means now; waits for the network where it is new, or due to be checked.
 
         Raises:
-            BackendError: the image cannot be had, or the model is not ready.
+            BackendError: the image cannot be fetched.
         """
+        began = time.perf_counter()
+        version = self._images.get(asked)
+        embedding: Embedding | None = None
+        if version.data is None:
+            embedding = self._cache.get(version.digest)
+            if embedding is None:  # it was embedded once, and made room since
+                version = self._images.get(asked, with_data=True)
+        if version.data is not None:
+            logger.info("image of task %s: fetched in %.0f ms", asked.task_id, 1e3 * (time.perf_counter() - began))
+        return SeenImage(version, embedding)
+
+    def is_warm(self, asked: ImageRequest) -> bool:
+        """Whether a click on the image needs no network and no embedding.
+
+        Raises:
+            ImageError: no address that can be fetched.
+        """
+        digest = self._images.fresh_digest(asked)
+        return digest is not None and digest in self._cache
+
+    def embedding(self, task: Task, image: SeenImage) -> Embedding:
+        """The embedding of an image of a task, from the cache or made now, by one thread however many ask.
+
+        Raises:
+            BackendError: the image cannot be decoded, or the model is not ready.
+        """
+        if image.embedding is not None:
+            return image.embedding
+        data, digest = image.version.data, image.version.digest
+        assert data is not None  # the other half of a SeenImage
         embedding: Embedding
-        embedding, was_there = self._cache.get_or_compute(
-            source.key, lambda: self._look_at(source.address, task, credentials)
-        )
-        logger.debug("embedding %s of %s: %s", source.key, task.name, "cached" if was_there else "new")
+        embedding, was_there = self._cache.get_or_compute(digest, lambda: self._look_at(data, digest, task))
+        logger.debug("embedding %s of %s: %s", digest[:12], task.name, "cached" if was_there else "new")
         return embedding
 
-    def _look_at(self, address: str, task: Task, credentials: Credentials) -> Embedding:
+    def _look_at(self, data: bytes, digest: str, task: Task) -> Embedding:
         began = time.perf_counter()
-        data = self._fetcher.fetch(address, task.id, task.project_id, credentials.login, credentials.password)
-        fetched = time.perf_counter()
         if self._files is not None:
             fingerprint = self._model.segmenter(self._model_wait_s).fingerprint
-            kept = self._files.read(data, fingerprint)
+            kept = self._files.read(digest, fingerprint)
             if kept is not None:
-                logger.info("image of %s: fetch %.0f ms, its embedding was kept", task.name, 1e3 * (fetched - began))
+                logger.info("image of %s: its embedding was kept", task.name)
                 return kept
         image = decode_image(data, self._max_pixels)
         decoded = time.perf_counter()
         embedding: Embedding = self._model.segmenter(self._model_wait_s).embed(image)
         if self._files is not None:
-            self._files.write(data, embedding)
+            self._files.write(digest, embedding)
         logger.info(
-            "image of %s: %d x %d, fetch %.0f ms, decode %.0f ms, embed %.0f ms",
+            "image of %s: %d x %d, decode %.0f ms, embed %.0f ms",
             task.name,
             image.shape[1],
             image.shape[0],
-            1e3 * (fetched - began),
-            1e3 * (decoded - fetched),
+            1e3 * (decoded - began),
             1e3 * (time.perf_counter() - decoded),
         )
         return embedding
 
     def _segment(
-        self, task: Task, key: str, embedding: Embedding, objects: Sequence[tuple[PromptRegion, ...]]
-    ) -> list[tuple[ObjectPrompt, ScoredMask]]:
+        self, task: Task, digest: str, embedding: Embedding, objects: Sequence[tuple[PromptRegion, ...]]
+    ) -> Iterator[tuple[ObjectPrompt, ScoredMask]]:
         """The objects that the prompts mean, with their masks; what means none, or gives no pixel, is left out."""
-        asked = []
+        clicked: list[ObjectPrompt] = []
+        boxes: list[ObjectPrompt] = []
         for of_one in objects:
             prompt = prompt_from_regions(of_one, embedding.image_size)
             if prompt is None:
                 logger.warning("%s: %d prompt(s) say what is not the object only: no mask", task.name, len(of_one))
             else:
-                asked.append(ObjectPrompt(of_one, replace(prompt, mask_input=self._earlier.before(key, of_one))))
-        if not asked:
-            return []
-        segmenter = self._model.segmenter(self._model_wait_s)
-        found = list(zip(asked, segmenter.segment(embedding, [each.prompt for each in asked]), strict=True))
+                (clicked if prompt.box is None else boxes).append(ObjectPrompt(of_one, prompt))
+        found = chain(self._refined(digest, embedding, clicked), self._boxed(embedding, boxes))
         for each, scored in found:
-            if scored.low_res_logits is not None:
-                self._earlier.remember(key, each.regions, scored.low_res_logits)
-            if not scored.mask.any():
+            if scored.mask.any():
+                yield each, scored
+            else:
                 logger.warning("%s: nothing found for prompt %s", task.name, each.regions[0].id[:40])
-        return [(each, scored) for each, scored in found if scored.mask.any()]
+
+    def _refined(
+        self, digest: str, embedding: Embedding, objects: Sequence[ObjectPrompt]
+    ) -> Iterator[tuple[ObjectPrompt, ScoredMask]]:
+        """The masks of objects that were clicked; one by one, since a batch rounds otherwise than one prompt alone."""
+        segmenter = self._model.segmenter(self._model_wait_s)
+        for each in objects:
+            mask_input = self._earlier.mask_input(segmenter, embedding, digest, each.prompt)
+            (scored,) = segmenter.segment(embedding, [replace(each.prompt, mask_input=mask_input)])
+            if scored.low_res_logits is not None:
+                self._earlier.remember(digest, each.prompt, scored.low_res_logits)
+            yield each, scored
+
+    def _boxed(
+        self, embedding: Embedding, objects: Sequence[ObjectPrompt]
+    ) -> Iterator[tuple[ObjectPrompt, ScoredMask]]:
+        """The masks of objects in boxes; so many at once that their masks stay small."""
+        segmenter = self._model.segmenter(self._model_wait_s)
+        height, width = embedding.image_size
+        at_once = max(1, min(BOXES_AT_ONCE, PIXELS_AT_ONCE // (height * width)))
+        for start in range(0, len(objects), at_once):
+            part = objects[start : start + at_once]
+            yield from zip(part, segmenter.segment(embedding, [each.prompt for each in part]), strict=True)
 
     def _at_original_size(self, mask: Mask, original_size: tuple[int, int] | None) -> Mask:
         """The mask at the size that the browser shows: a longer RLE would make Label Studio's Submit fail."""
@@ -200,8 +251,10 @@ class TaskPredictor:
         return cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT).view(np.bool_)
 
 
-def image_source(task: Task, config: LabelingConfig, to_name: str | None = None, page: int = 0) -> ImageSource:
-    """Where page `page` of the image tag `to_name` is; without a name the first image tag counts.
+def image_request(
+    task: Task, config: LabelingConfig, credentials: Credentials, to_name: str | None = None, page: int = 0
+) -> ImageRequest:
+    """What to fetch for page `page` of the image tag `to_name`; without a name the first image tag counts.
 
     Raises:
         BadRequestError: the task or the config names no such image or page.
@@ -209,7 +262,7 @@ def image_source(task: Task, config: LabelingConfig, to_name: str | None = None,
     addresses = config.image(to_name).sources(task.data)
     if page >= len(addresses):
         raise BadRequestError(f"item_index={page}, but the item has {len(addresses)} page(s), counted from 0")
-    return ImageSource(addresses[page], hashlib.sha256(addresses[page].encode()).hexdigest()[:32])
+    return ImageRequest(addresses[page], task.id, task.project_id, credentials.login, credentials.password)
 
 
 def region_id(task: Task, regions: Sequence[PromptRegion]) -> str:

@@ -36,6 +36,10 @@ class Segmenter(Protocol[E]):
     def fingerprint(self) -> str:
         """Names model, weights and settings: equal fingerprints give equal masks."""
 
+    @property
+    def uses_mask_input(self) -> bool:
+        """Whether `Prompt.mask_input` changes the masks, and answers have `low_res_logits` to give back as it."""
+
     def embed(self, image: Image) -> E:
         """Look at an RGB uint8 image (H, W, 3) once.
 

@@ -10,7 +10,13 @@ from threading import Event
 
 import pytest
 
-from sam_backend.errors import ImageError, ImageForbiddenError, ImageNotFoundError, ImageUnavailableError
+from sam_backend.errors import (
+    ImageError,
+    ImageForbiddenError,
+    ImageNotFoundError,
+    ImageUnavailableError,
+    LabelStudioForbiddenError,
+)
 from sam_backend.images.fetch import FetchLimits, ImageFetcher, ImageRequest
 from sam_backend.images.versions import ImageVersions
 from sam_backend.label_studio.access import LabelStudioAccess
@@ -216,6 +222,23 @@ def test_a_server_that_is_gone_or_silent_leaves_the_known_image_in_use(monkeypat
     gone = versions.get(UPLOAD)
 
     assert (silent.digest, gone.digest) == (digest(OLD), digest(OLD))
+
+
+@pytest.mark.parametrize(("status", "is_kept"), [(502, True), (401, False)])
+def test_a_label_studio_that_gives_no_access_token_leaves_the_known_image_in_use(status: int, is_kept: bool) -> None:
+    clock, exchange = Clock(), [Answer(b'{"access": "bearer"}')]
+    with serving(lambda asked: exchange[-1] if "token" in asked.path else Answer(OLD)) as server:
+        access = LabelStudioAccess(server.url, "a.personal.token", clock=clock)
+        versions = ImageVersions(ImageFetcher(access, FetchLimits()), 5.0, clock=clock)
+        versions.get(UPLOAD)
+        exchange.append(Answer(b"", status))
+        clock.now += 600  # the bearer token's life is over
+
+        if is_kept:
+            assert versions.get(UPLOAD).digest == digest(OLD)
+        else:
+            with pytest.raises(LabelStudioForbiddenError):
+                versions.get(UPLOAD)
 
 
 @pytest.mark.parametrize(

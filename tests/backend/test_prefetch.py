@@ -1,25 +1,85 @@
+import socket
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from sam_backend.errors import ImageNotFoundError
-from sam_backend.prefetch import WAITING_AT_MOST, Prefetcher
+from sam_backend.images.fetch import FetchLimits, ImageFetcher
+from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.prefetch import PER_ORIGIN_AT_MOST, WAITING_AT_MOST, Prefetcher, PrefetchJob
+from sam_testing.label_studio import predict_request
+from sam_testing.service import SamService, picture
+from sam_testing.web_server import Answer, serving
+
+
+def job(embed: Callable[[], object], origin: str = "", fetch: Callable[[], object] = lambda: None) -> PrefetchJob:
+    return PrefetchJob("task 1", origin, fetch, lambda _: embed())
 
 
 def test_the_newest_job_goes_first_and_the_oldest_are_dropped() -> None:
     prefetcher = Prefetcher()
-    started, go_on, last = threading.Event(), threading.Event(), threading.Event()
+    go_on, last = threading.Event(), threading.Event()
+    started = threading.Semaphore(0)
     done: list[str] = []
-    prefetcher.submit("busy", lambda: (started.set(), go_on.wait(timeout=10)))
-    started.wait(timeout=10)
+    for number in range(PER_ORIGIN_AT_MOST):
+        prefetcher.submit(number, job(lambda: None, fetch=lambda: (started.release(), go_on.wait(timeout=10))))
+    for _ in range(PER_ORIGIN_AT_MOST):
+        started.acquire(timeout=10)
+    single = threading.Lock()
 
     names = [f"task {i}" for i in range(WAITING_AT_MOST + 2)]
     for name in names:
-        prefetcher.submit(name, lambda name=name: (done.append(name), name == names[2] and last.set()))
+
+        def note(name: str = name) -> None:
+            with single:
+                done.append(name)
+                if len(done) == WAITING_AT_MOST:
+                    last.set()
+
+        prefetcher.submit(name, job(lambda: None, fetch=note))
     go_on.set()
 
     assert last.wait(timeout=10)
-    assert done == names[:1:-1]
+    assert set(done) == set(names[2:])
+    assert names.index(done[0]) >= len(names) - PER_ORIGIN_AT_MOST  # two workers may overtake each other
+
+
+def test_a_job_that_waits_is_not_added_twice() -> None:
+    prefetcher = Prefetcher()
+    go_on, done = threading.Event(), threading.Event()
+    runs: list[int] = []
+    for number in range(PER_ORIGIN_AT_MOST):
+        prefetcher.submit(number, job(lambda: None, fetch=lambda: go_on.wait(timeout=10)))
+
+    for number in range(3):
+        prefetcher.submit("same", job(lambda number=number: (runs.append(number), done.set())))
+    go_on.set()
+
+    assert done.wait(timeout=10)
+    assert runs == [2]
+
+
+def test_one_embeds_at_a_time_while_others_fetch() -> None:
+    prefetcher = Prefetcher()
+    embedding, go_on, fetched = threading.Event(), threading.Event(), threading.Event()
+    at_once: list[int] = []
+    busy = threading.Semaphore(1)
+
+    def embed() -> None:
+        at_once.append(busy.acquire(blocking=False))
+        embedding.set()
+        go_on.wait(timeout=10)
+        busy.release()
+
+    prefetcher.submit("one", job(embed, "http://a"))
+    assert embedding.wait(timeout=10)
+    prefetcher.submit("two", job(embed, "http://b", fetched.set))
+
+    assert fetched.wait(timeout=10)
+    assert at_once == [True]
+    go_on.set()
 
 
 def test_a_job_that_fails_does_not_stop_the_next(caplog: pytest.LogCaptureFixture) -> None:
@@ -28,15 +88,74 @@ def test_a_job_that_fails_does_not_stop_the_next(caplog: pytest.LogCaptureFixtur
 
     def fail() -> None:
         failed.set()
-        raise ImageNotFoundError("task 3: gone")
+        raise ImageNotFoundError("gone")
 
     def crash() -> None:
         crashed.set()
         raise ZeroDivisionError
 
-    for name, job, happened in (("bad", fail, failed), ("worse", crash, crashed), ("good", done.set, done)):
-        prefetcher.submit(name, job)
-        assert happened.wait(timeout=10)
+    for _ in range(3):  # more than the workers that an origin may have
+        for name, embed, happened in (("bad", fail, failed), ("worse", crash, crashed), ("good", done.set, done)):
+            prefetcher.submit(name, PrefetchJob(name, "", lambda: None, lambda _, embed=embed: embed()))
+            assert happened.wait(timeout=10)
+            happened.clear()
 
-    assert "prefetch of bad: task 3: gone" in caplog.text
+    assert "prefetch of bad: gone" in caplog.text
     assert "prefetch of worse failed" in caplog.text
+
+
+@contextmanager
+def dripping() -> Iterator[tuple[str, threading.Event]]:
+    """A web server that never ends its answer; its address, and an event that is set when it was asked."""
+    over, asked = threading.Event(), threading.Event()
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def drip(connection: socket.socket) -> None:
+        with connection:
+            connection.recv(65536)
+            asked.set()
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+            try:
+                while not over.wait(0.05):
+                    connection.sendall(b".")
+            except OSError:
+                return
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=drip, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}", asked
+    finally:
+        over.set()
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+
+
+@pytest.mark.parametrize("servers", [1, 9])
+def test_nine_tasks_on_dripping_servers_do_not_hold_up_the_tenth(servers: int) -> None:
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        drips = [stack.enter_context(dripping()) for _ in range(servers)]
+        honest = stack.enter_context(serving(lambda asked: Answer(picture())))
+        limits = FetchLimits(timeout_s=60, allow_private_addresses=True)
+        service = SamService(fetcher=ImageFetcher(LabelStudioAccess(None, None), limits))
+        for number in range(9):
+            address = f"{drips[number % servers][0]}/{number}.png"
+            service.client.post("/predict", json=predict_request(data={"image": address}, task_id=number + 1))
+        for _, asked in drips:
+            assert asked.wait(10)
+        embedded = threading.Event()
+        embed = service.segmenter.embed
+        service.segmenter.embed = lambda image: (embed(image), embedded.set())[0]  # type: ignore[method-assign]
+
+        service.client.post("/predict", json=predict_request(data={"image": f"{honest.url}/a.png"}, task_id=10))
+
+        assert embedded.wait(20)  # a dripping server is cut off after 60 s

@@ -83,7 +83,7 @@ def test_with_a_palette_a_mask_is_two_results_with_one_id(service: SamService) -
     assert "labels" not in brush["value"]
     assert labels["value"]["labels"] == ["Dog"]
     assert brush["value"]["rle"] == labels["value"]["rle"]
-    assert len(service.segmenter.prompts) == 1
+    assert len(service.segmenter.prompts[-1].points) == 2
 
 
 def test_two_rectangles_are_two_masks_in_one_answer(service: SamService) -> None:

@@ -24,6 +24,7 @@ GOOD, RESTLESS, BAD = 0.95, 0.9, 0.5  # predicted IoUs
 class ColourSam:
     name = "colour_sam"
     fingerprint = "colour-sam-1"
+    uses_mask_input = False
 
     def __init__(self) -> None:
         self.model = SimpleNamespace(mask_threshold=0.0, image_size=INPUT_SIDE, size=SimpleNamespace(low_res=SIDE))

@@ -23,6 +23,7 @@ class DiscSegmenter:
 
     name = "disc"
     fingerprint = "disc-1"
+    uses_mask_input = True
 
     def __init__(self, score: float = 0.87) -> None:
         self.score = score

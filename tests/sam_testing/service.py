@@ -20,6 +20,8 @@ from sam_backend.bulk.bulk_service import BulkService
 from sam_backend.embedding_cache import EmbeddingCache
 from sam_backend.errors import ImageNotFoundError
 from sam_backend.first_run import FirstRun
+from sam_backend.images.fetch import FetchedImage, ImageFetcher, ImageRequest
+from sam_backend.images.versions import ImageVersions
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.model_choice import ModelChoice
 from sam_backend.model_loading import ModelLoading
@@ -46,6 +48,12 @@ class PictureShelf:
         self.pictures = pictures
         self.asked: list[str] = []
 
+    def key(self, asked: ImageRequest) -> str:
+        return asked.uri
+
+    def fetch_if_changed(self, asked: ImageRequest, *_: Any) -> FetchedImage:
+        return FetchedImage(self.fetch(asked.uri))
+
     def fetch(self, uri: str, *_: Any) -> bytes:
         self.asked.append(uri)
         if uri not in self.pictures:
@@ -60,7 +68,9 @@ class SamService:
         self,
         settings: Settings | None = None,
         segmenter: DiscSegmenter | None = None,
-        load: Callable[[OnProgress], DiscSegmenter] | None = None,
+        load: Callable[[OnProgress], Any] | None = None,
+        fetcher: ImageFetcher | None = None,
+        cache_bytes: int = MIB,
     ) -> None:
         self.settings = settings or Settings()
         if self.settings.runs_dir is None:  # never the user's own
@@ -71,9 +81,10 @@ class SamService:
         self.shelf = PictureShelf({"/data/upload/1/picture.png": picture()})
         self.access = LabelStudioAccess(self.settings.label_studio_url, self.settings.label_studio_api_key)
         self.model = ModelLoading(ModelChoice("disc", "disc-1", load or (lambda _: self.segmenter)))
-        cache: EmbeddingCache[Any] = EmbeddingCache(MIB)
+        cache: EmbeddingCache[Any] = EmbeddingCache(cache_bytes)
+        images = ImageVersions(fetcher or self.shelf, self.settings.image_check_s)
         self.predictor = TaskPredictor(
-            self.model, self.shelf, cache, max_pixels=1_000_000, model_wait_s=self.settings.model_wait_s
+            self.model, images, cache, max_pixels=1_000_000, model_wait_s=self.settings.model_wait_s
         )
         store = store_from_env({"SAM_OFFLINE": "1"})
         self.bulk = BulkService(self.settings, self.access, self.model, self.shelf, store)

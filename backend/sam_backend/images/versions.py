@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sam_backend.errors import ImageTimeoutError, ImageUnavailableError
+from sam_backend.errors import ImageTimeoutError, ImageUnavailableError, LabelStudioError, LabelStudioForbiddenError
 from sam_backend.images.fetch import FetchedImage, ImageRequest, Validators
 from sam_backend.images.sources import shown
 
@@ -134,7 +134,9 @@ class ImageVersions:
         doublings = min(known.doublings + 1, MOST_DOUBLINGS)
         try:
             fetched = self._fetcher.fetch_if_changed(asked, known.validators, timeout_s)
-        except (ImageUnavailableError, ImageTimeoutError) as error:
+        except LabelStudioForbiddenError:
+            raise
+        except (ImageUnavailableError, ImageTimeoutError, LabelStudioError) as error:
             logger.warning("could not check if the image %r changed: %s; its last version is used", _name(asked), error)
             return self._again_later(known, doublings), ImageVersion(known.digest)
         if fetched is None:

@@ -39,6 +39,8 @@ class ClassicalEmbedding:
 class ClassicalSegmenter:
     """Masks from clicks and boxes without any weights; the package's docstring tells the method."""
 
+    uses_mask_input = False
+
     name = "classical"
     fingerprint = f"classical-{VERSION}-{REGIONS}-{CELL}-{PHOTO_SIDE}"
 

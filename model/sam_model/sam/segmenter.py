@@ -51,6 +51,8 @@ class LowResMasks:
 class SamSegmenter:
     """A SAM of any size behind the stateless interface of `sam_model.interfaces.Segmenter`."""
 
+    uses_mask_input = True
+
     def __init__(
         self,
         model: Sam,

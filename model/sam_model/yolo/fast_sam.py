@@ -62,6 +62,8 @@ class FastSamEmbedding:
 class FastSamSegmenter:
     """A YOLOv8 for segmentation behind the interface of `sam_model.interfaces.Segmenter`."""
 
+    uses_mask_input = False
+
     def __init__(
         self,
         model: YoloModel,
