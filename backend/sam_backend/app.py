@@ -3,16 +3,16 @@
 import logging
 
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 
 from sam_backend.assembly import Service
+from sam_backend.body_limits import LARGE_BODY_PATHS, SMALL_BODY_BYTES, body_limit
 from sam_backend.errors import BackendError
 from sam_backend.pages.pages import pages
 from sam_backend.redaction import mask_userinfo
 from sam_backend.responses import json_response, refusal_without_password
 from sam_backend.routes import routes
 from sam_backend.run_routes import run_routes
-from sam_backend.settings import MIB
 
 logger = logging.getLogger(__name__)
 
@@ -21,13 +21,15 @@ def create_app(service: Service) -> Flask:
     """The WSGI application around the parts of the service."""
     app = Flask(__name__, static_folder=None)
     app.extensions["service"] = service
-    app.config["MAX_CONTENT_LENGTH"] = service.settings.max_body_mib * MIB
+    app.config["MAX_CONTENT_LENGTH"] = SMALL_BODY_BYTES
     app.register_blueprint(routes)
     app.register_blueprint(run_routes)
     app.register_blueprint(pages)
     app.register_error_handler(BackendError, _backend_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unforeseen_error)
+    app.before_request(_check_query)
+    app.before_request(lambda: _limit_body(service))
     app.before_request(lambda: _check_basic_auth(service))
     return app
 
@@ -43,8 +45,9 @@ def _backend_error(error: BackendError) -> Response:
 def _http_error(error: HTTPException) -> Response:
     text = error.description or error.name
     if isinstance(error, RequestEntityTooLarge):
-        limit = (request.max_content_length or 0) // MIB
-        text = f"the body is larger than {limit} MiB, the limit that SAM_MAX_BODY_MIB sets"
+        limit = request.max_content_length or 0
+        source = "the limit that SAM_MAX_BODY_MIB sets" if request.path in LARGE_BODY_PATHS else "the limit here"
+        text = f"the body is larger than {limit // 1024} KiB, {source}"
     logger.warning("%s %s -> %s: %s", request.method, request.path[:200], error.code, text)
     return json_response({"error": text}, error.code or 500)
 
@@ -53,6 +56,18 @@ def _unforeseen_error(error: Exception) -> Response:
     """The edge: whatever nobody thought of is in the log with its traceback, and the caller learns only that."""
     logger.error("%s %s failed", request.method, request.path, exc_info=error)
     return json_response({"error": "internal error; the backend's log tells more"}, 500)
+
+
+def _check_query() -> None:
+    """Werkzeug decodes a query as UTF-8, strictly."""
+    try:
+        request.query_string.decode()
+    except UnicodeDecodeError:
+        raise BadRequest("the query is not UTF-8") from None
+
+
+def _limit_body(service: Service) -> None:
+    request.max_content_length = body_limit(request.path, service.settings)
 
 
 def _check_basic_auth(service: Service) -> Response | None:

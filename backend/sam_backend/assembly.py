@@ -71,5 +71,5 @@ def assemble(settings: Settings, store: WeightStore) -> Service:
     else:
         logger.info("masks come from %s", model.version)
     bulk = BulkService(settings, access, model, fetcher, store)
-    first_run = FirstRun(settings, access, model, store, lambda: len(bulk.projects) > 0)
+    first_run = FirstRun(settings, access, model, store, lambda: len(bulk.projects) > 0, lambda: bulk.projects.problem)
     return Service(settings, access, model, cache, predictor, Prefetcher(), bulk, first_run, store)

@@ -37,6 +37,11 @@ class BoundedCache(Generic[K, V]):
             while len(self._kept) > self._max_entries or self._bytes_held > self._max_bytes:
                 self._remove(next(iter(self._kept)))
 
+    def newest(self) -> V | None:
+        """Return the value that was used last; None where nothing is kept."""
+        with self._lock:
+            return next(reversed(self._kept.values()))[0] if self._kept else None
+
     def discard(self, key: K) -> None:
         """Remove the entry of `key`, if there is one."""
         with self._lock:

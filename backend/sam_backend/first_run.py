@@ -37,9 +37,10 @@ class FirstRun:
         model: ModelLoading,
         store: WeightStore,
         is_connected: Callable[[], bool],
+        extra_params_problem: Callable[[], str | None],
     ) -> None:
         self._settings, self._access, self._model, self._store = settings, access, model, store
-        self._is_connected = is_connected
+        self._is_connected, self._extra_params_problem = is_connected, extra_params_problem
         self._runs = RunStore(runs_folder(settings.runs_dir))
         self._seen: tuple[Check, ...] = ()
         self._look_again_at = 0.0
@@ -82,9 +83,14 @@ class FirstRun:
         return (*self._own_checks(), *self._look_at_label_studio())
 
     def _own_checks(self) -> tuple[Check, ...]:
-        checks = (check_model(self._settings, self._model, self._store), check_runs(self._runs))
-        folder = self._settings.embeddings_dir
-        return checks if folder is None else (*checks, check_embeddings(folder))
+        checks = [check_model(self._settings, self._model, self._store), check_runs(self._runs)]
+        if self._settings.embeddings_dir is not None:
+            checks.append(check_embeddings(self._settings.embeddings_dir))
+        problem = self._extra_params_problem()
+        if problem is not None:
+            next_step = "correct them in Label Studio: Settings > Model > Edit"
+            checks.append(Check("Extra parameters", False, problem=problem, next_step=next_step))
+        return tuple(checks)
 
 
 def check_runs(runs: RunStore) -> Check:

@@ -63,7 +63,7 @@ class SegmentAnything(LabelStudioMLBase):  # type: ignore[misc]  # label-studio-
         self.set("model_version", shared_service().model.version)
 
     def _set_up(self, body: Mapping[str, Json]) -> str:
-        version = label_studio_calls.setup(shared_service(), SetupRequest.from_json(body))
+        version = label_studio_calls.setup(shared_service(), SetupRequest.from_json(orjson.dumps(body)))
         if ModelResponse is not None:
             self.set("model_version", version)
         return version
@@ -94,7 +94,7 @@ class SegmentAnything(LabelStudioMLBase):  # type: ignore[misc]  # label-studio-
         results: list[Json] = []
 
         def answer() -> None:
-            found = label_studio_calls.predict(shared_service(), PredictRequest.from_json(body))
+            found = label_studio_calls.predict(shared_service(), PredictRequest.from_json(orjson.dumps(body)))
             results.extend(orjson.loads(orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY)))
 
         _answered_in_our_words(answer)
@@ -103,7 +103,7 @@ class SegmentAnything(LabelStudioMLBase):  # type: ignore[misc]  # label-studio-
     def fit(self, event: Json, data: Json = None, **kwargs: Any) -> dict[str, Json]:
         """2.x: "Start Training" begins a pre-annotation of the project. 1.0.9 calls from another process: nothing."""
         if ModelResponse is not None and isinstance(data, Mapping):
-            begun = WebhookEvent.from_json({**data, "action": event})
+            begun = WebhookEvent.from_json(orjson.dumps({**data, "action": event}))
             _answered_in_our_words(lambda: label_studio_calls.webhook(shared_service(), begun))
         return {}
 

@@ -11,7 +11,7 @@ from sam_backend import label_studio_calls
 from sam_backend.label_studio_calls import START_TRAINING
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.requests import PredictRequest, SetupRequest, WebhookEvent, labeling_config_from_json
-from sam_backend.responses import json_body, json_response, refusal_without_password, service
+from sam_backend.responses import json_response, read_body, refusal_without_password, service
 
 logger = logging.getLogger(__name__)
 routes = Blueprint("label_studio", __name__)
@@ -47,7 +47,7 @@ def ready() -> Response:
 @routes.post("/setup")
 def setup() -> Response:
     """A project introduces itself; the answer tells it our model version."""
-    version = label_studio_calls.setup(service(), SetupRequest.from_json(json_body()))
+    version = label_studio_calls.setup(service(), SetupRequest.from_json(read_body()))
     return json_response({"model_version": version})
 
 
@@ -60,7 +60,7 @@ def versions() -> Response:
 @routes.post("/validate")
 def validate() -> Response:
     """Whether a labeling config can be answered: 200, or 400 with the reason."""
-    config = LabelingConfig.from_xml(labeling_config_from_json(json_body()))
+    config = LabelingConfig.from_xml(labeling_config_from_json(read_body()))
     for image in config.images or (config.image(),):
         config.mask_tags(image.name, (), None)
     return json_response({"status": "ok"})
@@ -69,7 +69,7 @@ def validate() -> Response:
 @routes.post("/webhook")
 def webhook() -> Response:
     """Events of Label Studio, answered at once: "Start Training" and imports may begin a run, the others nothing."""
-    event = WebhookEvent.from_json(json_body())
+    event = WebhookEvent.from_json(read_body())
     logger.info("webhook %s", event.action[:80])
     if event.action == START_TRAINING and (refusal := refusal_without_password(service().settings)) is not None:
         return refusal
@@ -80,4 +80,4 @@ def webhook() -> Response:
 @routes.post("/predict")
 def predict() -> Response:
     """Masks for a person's prompts; for tasks without any, the pre-annotation that their project wants."""
-    return json_response({"results": label_studio_calls.predict(service(), PredictRequest.from_json(json_body()))})
+    return json_response({"results": label_studio_calls.predict(service(), PredictRequest.from_json(read_body()))})

@@ -32,7 +32,7 @@ class Settings:
     fetch_timeout_s: float = 30.0  # for one image, redirects included
     max_image_mib: int = 200  # bytes of one image file
     max_image_megapixels: int = 100  # pixels of one decoded image
-    max_body_mib: int = 128  # bytes of one request
+    max_body_mib: int = 64  # bytes of one request with tasks in it; all others may have 256 KiB
     cache_mib: int = 1024  # embeddings kept in memory
     embeddings_dir: Path | None = None  # SAM's embeddings are kept there as well, over restarts; None: nowhere
     embeddings_mib: int = 10240  # so many of them

@@ -1,7 +1,7 @@
 import pytest
 
 from sam_backend.errors import LabelingConfigError
-from sam_backend.protocol.labeling_config import LabelingConfig
+from sam_backend.protocol.labeling_config import LabelingConfig, _parsed
 from sam_testing.label_studio import BRUSH_CONFIG, PAGES_CONFIG, PALETTE_CONFIG
 
 
@@ -118,9 +118,35 @@ def test_an_unknown_image_name_is_refused_with_the_known_ones() -> None:
         '<!DOCTYPE v [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><View>&b;</View>',
         '<!DOCTYPE v [<!ENTITY a SYSTEM "file:///etc/passwd">]><View>&a;</View>',
         '<View><Image name="image"/></View>',
-        "<View>" + " " * 1_000_001 + "</View>",
+        "<View>" + " " * (256 * 1024) + "</View>",
+        "<View>" * 201 + "</View>" * 201,
+        "<View>" + '<Brush name="b" toName="i"/>' * 1001 + "</View>",
     ],
 )
 def test_what_is_no_labeling_config_is_refused(xml: str) -> None:
     with pytest.raises(LabelingConfigError):
         LabelingConfig.from_xml(xml)
+
+
+def test_a_label_belongs_to_the_control_tag_nearest_around_it() -> None:
+    inner = '<Labels name="inner" toName="image"><View><Label value="Cup"/></View></Labels>'
+    config = LabelingConfig.from_xml(view(f'<Labels name="outer" toName="image"><Label value="Cat"/>{inner}</Labels>'))
+
+    assert [(tag.name, tag.labels) for tag in config.controls] == [("outer", ("Cat",)), ("inner", ("Cup",))]
+
+
+def test_labels_are_kept_once_however_deep_their_tags_are_nested() -> None:
+    opening = "".join(f'<Labels name="l{i}" toName="image">' for i in range(190))
+    labels = "".join(f'<Label value="{i}"/>' for i in range(5000))
+
+    config = LabelingConfig.from_xml(view(opening + labels + "</Labels>" * 190))
+
+    assert sum(len(tag.labels) for tag in config.controls) == 5000
+
+
+def test_the_cache_of_parsed_configs_is_bounded_by_bytes() -> None:
+    for i in range(100):
+        LabelingConfig.from_xml(view('<Brush name="b" toName="image"/>' * 900) + " " * (100_000 + i))
+
+    assert 0 < _parsed.bytes_held <= 16 << 20
+    assert len(_parsed) < 20

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from sam_backend.errors import BadRequestError
@@ -10,8 +12,12 @@ from sam_backend.protocol.requests import (
 from sam_testing.label_studio import key_point, predict_request, setup_request
 
 
+def body_of(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
 def test_a_click_is_parsed_with_its_task_and_project() -> None:
-    request = PredictRequest.from_json(predict_request([key_point(10, 20)]))
+    request = PredictRequest.from_json(body_of(predict_request([key_point(10, 20)])))
 
     (task,) = request.tasks
     assert (task.id, task.project_id, task.data) == (1, 1, {"image": "/data/upload/1/picture.png"})
@@ -20,8 +26,8 @@ def test_a_click_is_parsed_with_its_task_and_project() -> None:
 
 
 def test_an_opened_task_has_no_context_and_an_empty_context_is_one() -> None:
-    opened = PredictRequest.from_json(predict_request(None))
-    emptied = PredictRequest.from_json(predict_request([]))
+    opened = PredictRequest.from_json(body_of(predict_request(None)))
+    emptied = PredictRequest.from_json(body_of(predict_request([])))
 
     assert opened.context is None
     assert emptied.context == ()
@@ -31,7 +37,7 @@ def test_params_may_be_missing_and_the_context_beside_them() -> None:
     body = predict_request([key_point(10, 20)])
     body["context"] = body.pop("params")["context"]
 
-    request = PredictRequest.from_json(body)
+    request = PredictRequest.from_json(body_of(body))
 
     assert request.context is not None
     assert len(request.context) == 1
@@ -43,7 +49,7 @@ def test_params_may_be_missing_and_the_context_beside_them() -> None:
         ({"tasks": None}, "tasks must be a JSON array, not None"),
         ({"tasks": ["x"]}, r"tasks\[0\] must be a JSON object, not 'x'"),
         ({"tasks": [{"id": "1", "data": {}}]}, r"tasks\[0\]\.id='1'"),
-        ({"tasks": [{"id": 1}]}, r"tasks\[0\]\.data must be a JSON object, not None"),
+        ({"tasks": [{"id": 1}]}, r"tasks\[0\]\.data is missing"),
         ({"label_config": None}, "label_config must be a string"),
         ({"params": []}, None),
         ({"params": [1]}, "params must be a JSON object"),
@@ -56,37 +62,39 @@ def test_what_label_studio_never_sends_is_refused_by_name_and_value(change: dict
     body = {**predict_request(None), **change}
 
     if complaint is None:
-        assert PredictRequest.from_json(body).context is None
+        assert PredictRequest.from_json(body_of(body)).context is None
         return
     with pytest.raises(BadRequestError, match=complaint):
-        PredictRequest.from_json(body)
+        PredictRequest.from_json(body_of(body))
 
 
 @pytest.mark.parametrize("project", [None, "", "x", 7, "9" * 5000, "1"])
 def test_an_odd_project_number_is_no_reason_to_refuse_a_click(project: object) -> None:
-    request = PredictRequest.from_json({**predict_request(None), "project": project})
+    request = PredictRequest.from_json(body_of({**predict_request(None), "project": project}))
 
     assert request.tasks[0].project_id == {7: 7, "1": 1}.get(project)  # type: ignore[call-overload]
 
 
 def test_setup_tells_who_and_where() -> None:
-    request = SetupRequest.from_json(setup_request())
+    request = SetupRequest.from_json(body_of(setup_request()))
 
     assert (request.project, request.hostname) == ("1.1795346939", "http://localhost:8080")
     assert request.access_token == "not-a-real-token"
 
 
 def test_setup_with_nulls_is_understood() -> None:
-    assert SetupRequest.from_json({"project": None, "schema": None, "hostname": None}) == SetupRequest("", "", "", "")
+    assert SetupRequest.from_json(body_of({"project": None, "schema": None, "hostname": None})) == SetupRequest(
+        "", "", "", ""
+    )
 
 
 def test_a_webhook_has_an_action() -> None:
-    event = WebhookEvent.from_json({"action": "START_TRAINING", "project": {"id": 7}})
+    event = WebhookEvent.from_json(body_of({"action": "START_TRAINING", "project": {"id": 7}}))
     assert (event.action, event.project_id) == ("START_TRAINING", 7)
-    with pytest.raises(BadRequestError, match="action must be a string, not None"):
-        WebhookEvent.from_json({})
+    with pytest.raises(BadRequestError, match="action is missing"):
+        WebhookEvent.from_json(body_of({}))
 
 
 @pytest.mark.parametrize("name", ["config", "label_config", "schema"])
 def test_a_config_to_validate_is_found_under_its_names(name: str) -> None:
-    assert labeling_config_from_json({name: "<View/>"}) == "<View/>"
+    assert labeling_config_from_json(body_of({name: "<View/>"})) == "<View/>"

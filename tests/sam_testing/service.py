@@ -88,7 +88,10 @@ class SamService:
         )
         store = store_from_env({"SAM_OFFLINE": "1"})
         self.bulk = BulkService(self.settings, self.access, self.model, self.shelf, store)
-        first_run = FirstRun(self.settings, self.access, self.model, store, lambda: len(self.bulk.projects) > 0)
+        projects = self.bulk.projects
+        first_run = FirstRun(
+            self.settings, self.access, self.model, store, lambda: len(projects) > 0, lambda: projects.problem
+        )
         prefetcher = Prefetcher()
         self.app: Flask = create_app(
             Service(

@@ -10,6 +10,8 @@ from concurrent.futures import TimeoutError as NotInTimeError
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import orjson
+
 from sam_backend.bulk.configuration import RunConfiguration, TaskFilter
 from sam_backend.bulk.connected_projects import ConnectedProjects
 from sam_backend.bulk.direct_answers import Answer, DirectAnswers
@@ -254,7 +256,8 @@ class BulkService:
         found = self.asked(lambda: self.api.call("GET", "/api/ml/", query={"project": project}), f"project {project}")
         if project not in self.projects:  # our own POST /setup came meanwhile, where the model is this one
             said = [item.get("extra_params") for item in found]
-            self.projects.learn(project, next((each for each in said if each), None))
+            found_params = next((each for each in said if each), None)
+            self.projects.learn(project, None if found_params is None else orjson.dumps(found_params))
 
     def _note_failure(self, project: int, reason: str) -> None:
         """Label Studio shows nobody an error, so the list of runs does."""

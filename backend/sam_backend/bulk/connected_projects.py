@@ -4,14 +4,16 @@ What a project wants stands in the extra parameters of its connected model, such
 "score_threshold": 0.4}: the fields of a run. Without any, the settings' detector counts.
 """
 
+import hashlib
 import json
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
+import orjson
+
+from sam_backend.bounded_cache import BoundedCache
 from sam_backend.bulk.configuration import WITHOUT_DETECTOR, RunConfiguration
 from sam_backend.bulk.preannotator_loading import preannotation_version, version_with
 from sam_backend.errors import BackendError, BadRequestError
@@ -24,6 +26,9 @@ from sam_model.weights.store import WeightStore
 logger = logging.getLogger(__name__)
 
 REMEMBERED_AT_MOST = 10_000  # projects
+REMEMBERED_BYTES = 16 << 20  # of their extra parameters together
+LARGEST_EXTRA_PARAMS = 16 * 1024  # bytes, of one project
+_ENTRY_BYTES = 300  # of an entry beside its text
 VERSION_WAIT_S = 1.5  # Label Studio gives POST /setup 3 s
 
 
@@ -32,25 +37,38 @@ class ConnectedProjects:
 
     def __init__(self, settings: Settings, model: ModelLoading, store: WeightStore) -> None:
         self._settings, self._model, self._store = settings, model, store
-        self._extra: OrderedDict[int, Any] = OrderedDict()
-        self._versions: dict[str, str] = {}
-        self._lock = threading.Lock()
+        self._extra: BoundedCache[int, bytes] = BoundedCache(REMEMBERED_AT_MOST, REMEMBERED_BYTES)
+        self._versions: BoundedCache[bytes, str] = BoundedCache(REMEMBERED_AT_MOST, REMEMBERED_BYTES)
+        self._problems: BoundedCache[int, str] = BoundedCache(100, 100_000)
 
-    def learn(self, project: int, extra_params: object) -> None:
-        """Note what a project's model was connected with."""
-        with self._lock:
-            self._extra[project] = extra_params
-            self._extra.move_to_end(project)
-            while len(self._extra) > REMEMBERED_AT_MOST:
-                self._extra.popitem(last=False)
+    def learn(self, project: int, extra_params: bytes | None) -> None:
+        """Note the extra parameters, as JSON text, that a project's model was connected with.
+
+        Text above `LARGEST_EXTRA_PARAMS` is refused: the project counts as connected without any.
+        """
+        given = extra_params or b""
+        self._problems.discard(project)
+        if len(given) > LARGEST_EXTRA_PARAMS:
+            self._note_problem(
+                project, f"the model's extra parameters have {len(given)} bytes, more than {LARGEST_EXTRA_PARAMS}"
+            )
+            given = b""
+        self._extra.put(project, given, len(given) + _ENTRY_BYTES)
+
+    @property
+    def problem(self) -> str | None:
+        """Why the extra parameters of a project cannot be used, of the one that was connected last; None: none."""
+        return self._problems.newest()
+
+    def _note_problem(self, project: int, problem: str) -> None:
+        logger.warning("project %d: %s", project, problem)
+        self._problems.put(project, f"project {project}: {problem}", len(problem) + _ENTRY_BYTES)
 
     def __len__(self) -> int:
-        with self._lock:
-            return len(self._extra)
+        return len(self._extra)
 
     def __contains__(self, project: int) -> bool:
-        with self._lock:
-            return project in self._extra
+        return project in self._extra
 
     def configuration(self, project: int) -> RunConfiguration | None:
         """The pre-annotation that a project wants; None where nobody said.
@@ -58,8 +76,8 @@ class ConnectedProjects:
         Raises:
             BadRequestError: the extra parameters are no fields of a run; names the first that is wrong.
         """
-        with self._lock:
-            given = self._extra.get(project)
+        stored = self._extra.get(project)
+        given = orjson.loads(stored) if stored else None
         if isinstance(given, str) and given.strip():
             try:
                 given = json.loads(given)
@@ -96,18 +114,15 @@ class ConnectedProjects:
         Raises:
             BadRequestError: no such model, detector or file.
         """
-        key = json.dumps([configuration.to_json() | {"project": 0, "filter": None}, self._model.version])
-        with self._lock:
-            known = self._versions.get(key)
+        words = json.dumps([configuration.to_json() | {"project": 0, "filter": None}, self._model.version])
+        key = hashlib.sha256(words.encode()).digest()
+        known = self._versions.get(key)
         if known is None:
             if self.takes_own_model(configuration):
                 known = version_with(configuration, self._model.name, self._model.version, self._store)
             else:
                 known = preannotation_version(configuration, self._settings, self._store)
-            with self._lock:
-                if len(self._versions) > REMEMBERED_AT_MOST:
-                    self._versions.clear()
-                self._versions[key] = known
+            self._versions.put(key, known, len(known) + _ENTRY_BYTES)
         return known
 
     def version_for_setup(self, project: int) -> str:
@@ -115,7 +130,7 @@ class ConnectedProjects:
         try:
             configuration = self.configuration(project)
         except BackendError as error:
-            logger.warning("project %d: %s", project, error)
+            self._note_problem(project, str(error)[:1000])
             return self._model.version
         if configuration is None:
             return self._model.version

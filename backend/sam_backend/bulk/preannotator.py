@@ -61,7 +61,7 @@ class Preannotator:
         """The task's pictures, from wherever they are; waits for the network and does nothing else of weight."""
         try:
             tag = self.mapping.config.image(self.mapping.to_name)
-            files = tuple(self._fetch(task, address) for address in tag.sources(dict(task.data)))
+            files = tuple(self._fetch(task, address) for address in tag.sources(task.data))
             pages = tuple(self._decoded(file) for file in files) if len(files) <= MOST_PAGES_AHEAD else files
             return FetchedTask(task, pages, tag.is_list)
         except BackendError as error:

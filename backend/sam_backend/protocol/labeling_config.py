@@ -5,18 +5,23 @@ web/libs/editor/src/core/Tree.tsx). Only XML is read: no file that a config name
 """
 
 import math
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import ParseError
 
 from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+from defusedxml.ElementTree import XMLParser
 
+from sam_backend.bounded_cache import BoundedCache
 from sam_backend.errors import LabelingConfigError
 from sam_backend.protocol.fields import shown
 
-LONGEST_CONFIG = 1_000_000  # characters
+LONGEST_CONFIG = 256 * 1024  # characters
+DEEPEST_NESTING = 200  # elements
+MOST_TAGS = 1000  # image and control tags together; a choice of tags for a mask looks at all of them
+_BYTES_PER_TAG, _BYTES_PER_LABEL = 1000, 200  # of a parsed config in memory, roughly
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class ObjectTag:
     value: str
     is_list: bool
 
-    def sources(self, data: dict[str, Any]) -> tuple[str, ...]:
+    def sources(self, data: Mapping[str, Any]) -> tuple[str, ...]:
         """The addresses of this tag's images in a task's data; several for a multi-page item.
 
         Raises:
@@ -35,20 +40,20 @@ class ObjectTag:
         """
         if not self.value.startswith("$"):
             return (self.value,)
-        field = self.value[1:]
-        found = data.get(field)
+        name = self.value[1:]
+        found = data.get(name)
         if found is None:
             known = ", ".join(sorted(map(str, data))) or "none"
             raise LabelingConfigError(
-                f"the task's data have no field {field!r}, which <Image name={self.name!r}> shows; "
+                f"the task's data have no field {shown(name)}, which <Image name={shown(self.name)}> shows; "
                 f"fields: {known[:200]}"
             )
         pages = found if isinstance(found, list) else [found]
         for page in pages:
             if not isinstance(page, str) or not page.strip():
-                raise LabelingConfigError(f"data.{field} holds {shown(page)}, which is no address of an image")
+                raise LabelingConfigError(f"data.{name} holds {shown(page)}, which is no address of an image")
         if not pages:
-            raise LabelingConfigError(f"data.{field} is an empty list: there is no image")
+            raise LabelingConfigError(f"data.{name} is an empty list: there is no image")
         return tuple(pages)
 
 
@@ -94,9 +99,15 @@ class LabelingConfig:
         """Parse a labeling config; the same text is parsed once.
 
         Raises:
-            LabelingConfigError: no XML, or XML with entities or other tricks.
+            LabelingConfigError: no XML, XML with entities or other tricks, or more of it than a config has.
         """
-        return _parse(xml)
+        known = _parsed.get(xml)
+        if known is None:
+            known = _parse(xml)
+            labels = sum(len(tag.labels) + len(tag.predicted_values) for tag in known.controls)
+            tags = len(known.images) + len(known.controls)
+            _parsed.put(xml, known, 4 * len(xml) + _BYTES_PER_TAG * tags + _BYTES_PER_LABEL * labels)
+        return known
 
     def image(self, name: str | None = None) -> ObjectTag:
         """The `<Image>` called `name`, or the only or first one where no name is given.
@@ -138,12 +149,11 @@ class LabelingConfig:
         brushes = [tag for tag in here if tag.kind == "brush"]
         palettes = [tag for tag in here if tag.kind == "labels"]
         named = [tag for tag in palettes if tag.name == palette or (labels and tag.knows(labels))]
-        pairs = [
-            MaskTags(brush, tag) for brush in brushes for tag in sorted(named, key=lambda tag: tag.name != palette)
-        ]
-        knowing = [MaskTags(tag) for tag in brush_labels if tag.knows(labels)]
-        preferred = pairs + knowing if palette is not None else knowing + pairs
-        for tags in preferred + [MaskTags(tag) for tag in brush_labels + brushes]:
+        nearest = next((tag for tag in named if tag.name == palette), next(iter(named), None))
+        pairs = [MaskTags(brushes[0], nearest)] if brushes and nearest is not None else []
+        knowing = (MaskTags(tag) for tag in brush_labels if tag.knows(labels))
+        preferred = chain(pairs, knowing) if palette is not None else chain(knowing, pairs)
+        for tags in chain(preferred, (MaskTags(tag) for tag in brush_labels + brushes)):
             return tags
         raise LabelingConfigError(
             f"the labeling config has no <BrushLabels> and no <Brush> with toName={to_name!r}: "
@@ -151,52 +161,98 @@ class LabelingConfig:
         )
 
 
-@lru_cache(maxsize=64)
+_parsed: BoundedCache[str, LabelingConfig] = BoundedCache(max_entries=64, max_bytes=16 << 20)
+
+
 def _parse(xml: str) -> LabelingConfig:
     if len(xml) > LONGEST_CONFIG:
         raise LabelingConfigError(f"the labeling config is {len(xml)} characters long, more than {LONGEST_CONFIG}")
+    tags = _TagCollector()
     try:
-        root = fromstring(xml)
+        parser = XMLParser(target=tags)
+        parser.feed(xml)
+        parser.close()
     except (ParseError, DefusedXmlException, ValueError) as error:
         raise LabelingConfigError(f"the labeling config is not XML that can be read: {shown(str(error))}") from None
-    elements = [element for element in root.iter() if isinstance(element.tag, str)]
-    return LabelingConfig(
-        images=tuple(_object_tag(element) for element in elements if element.tag.lower() == "image"),
-        controls=tuple(_control_tag(element) for element in elements if element.get("toName") and element.get("name")),
-    )
+    return LabelingConfig(tuple(tags.images), tuple(control.tag() for control in tags.controls))
 
 
-def _object_tag(element: Element) -> ObjectTag:
-    name = element.get("name") or ""
-    pages = element.get("valueList")
-    value = pages or element.get("value") or ""
+@dataclass
+class _OpenControl:
+    """A control tag whose labels are still being read."""
+
+    kind: str
+    attributes: dict[str, str]
+    labels: dict[str, None] = field(default_factory=dict)
+    predicted_values: list[tuple[str, str]] = field(default_factory=list)
+
+    def tag(self) -> ControlTag:
+        return ControlTag(
+            kind=self.kind.lower(),
+            name=self.attributes["name"],
+            to_names=tuple(name.strip() for name in self.attributes["toName"].split(",")),
+            labels=tuple(self.labels),
+            has_dynamic_labels=self.attributes.get("value", "").startswith("$"),
+            predicted_values=tuple(self.predicted_values),
+            score_threshold=_score_threshold(self.kind, self.attributes),
+        )
+
+
+class _TagCollector:
+    """Collects the tags in one pass, as the parser meets them; a label belongs to the control tag nearest around it."""
+
+    def __init__(self) -> None:
+        self.images: list[ObjectTag] = []
+        self.controls: list[_OpenControl] = []
+        self._open: list[_OpenControl | None] = []  # per element around this one: the control tag that it is or is in
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        """Note an element that begins."""
+        if len(self._open) >= DEEPEST_NESTING:
+            raise LabelingConfigError(f"the labeling config is nested deeper than {DEEPEST_NESTING} elements")
+        control = self._open[-1] if self._open else None
+        kind = name.lower()
+        if kind == "image":
+            self.images.append(_object_tag(attributes))
+        elif kind == "label" and control is not None:
+            _add_label(control, attributes)
+        if attributes.get("toName") and attributes.get("name"):
+            control = _OpenControl(name, attributes)
+            self.controls.append(control)
+        if len(self.images) + len(self.controls) > MOST_TAGS:
+            raise LabelingConfigError(f"the labeling config has more than {MOST_TAGS} image and control tags")
+        self._open.append(control)
+
+    def end(self, name: str) -> None:
+        """Note that an element ends."""
+        self._open.pop()
+
+    def data(self, text: str) -> None:
+        """Pass over text."""
+
+    def close(self) -> None:
+        """End; the parser calls this."""
+
+
+def _object_tag(attributes: dict[str, str]) -> ObjectTag:
+    name = attributes.get("name", "")
+    pages = attributes.get("valueList")
+    value = pages or attributes.get("value", "")
     if not value.strip():
-        raise LabelingConfigError(f"<Image name={name!r}> has neither value nor valueList")
+        raise LabelingConfigError(f"<Image name={shown(name)}> has neither value nor valueList")
     return ObjectTag(name, value.strip(), is_list=pages is not None)
 
 
-def _control_tag(element: Element) -> ControlTag:
-    labels = [label for label in element.iter() if isinstance(label.tag, str) and label.tag.lower() == "label"]
-    names = [name for label in labels for name in (label.get("value"), label.get("alias")) if name]
-    return ControlTag(
-        kind=str(element.tag).lower(),
-        name=element.get("name") or "",
-        to_names=tuple(name.strip() for name in (element.get("toName") or "").split(",")),
-        labels=tuple(dict.fromkeys(names)),
-        has_dynamic_labels=(element.get("value") or "").startswith("$"),
-        predicted_values=tuple(pair for label in labels for pair in _predicted_values(label)),
-        score_threshold=_score_threshold(element),
-    )
+def _add_label(control: _OpenControl, attributes: dict[str, str]) -> None:
+    """Add a label's value and alias, and its `predicted_values="car,truck"`: the classes that become it."""
+    value = attributes.get("value", "")
+    control.labels.update(dict.fromkeys(name for name in (value, attributes.get("alias")) if name))
+    names = (name.strip() for name in attributes.get("predicted_values", "").split(","))
+    control.predicted_values += [(name, value) for name in names if name and value]
 
 
-def _predicted_values(label: Element) -> list[tuple[str, str]]:
-    """A label's `predicted_values="car,truck"`: the classes that become it."""
-    names = [name.strip() for name in (label.get("predicted_values") or "").split(",")]
-    return [(name, label.get("value") or "") for name in names if name and label.get("value")]
-
-
-def _score_threshold(element: Element) -> float | None:
-    given = element.get("model_score_threshold")
+def _score_threshold(kind: str, attributes: dict[str, str]) -> float | None:
+    given = attributes.get("model_score_threshold")
     if given is None:
         return None
     try:
@@ -205,6 +261,6 @@ def _score_threshold(element: Element) -> float | None:
         threshold = math.nan
     if not 0 <= threshold <= 1:
         raise LabelingConfigError(
-            f"<{element.tag} name={element.get('name')!r}> has model_score_threshold={given!r}; needed: 0 to 1"
+            f"<{kind} name={shown(attributes['name'])}> has model_score_threshold={shown(given)}; needed: 0 to 1"
         )
     return threshold

@@ -6,16 +6,22 @@ regions/RectRegion.jsx). With a `<Labels>` palette each prompt is two results wi
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta, Raw, Struct
 
 from sam_backend.errors import BadRequestError, UnsupportedRegionError
-from sam_backend.protocol.fields import listing, mapping, number, shown, text, whole_number
+from sam_backend.protocol.fields import shown
+from sam_backend.protocol.typed_json import MISSING, Json, decoded, is_null
 
 logger = logging.getLogger(__name__)
 
-FARTHEST_PERCENT = 1000.0  # beyond that a coordinate is not a slip over the edge but nonsense
+FARTHEST_PERCENT = 1000.0  # a drag may leave the image a little; what is farther away is refused
 LONGEST_SIDE = 1_000_000  # pixels
+LARGEST_CONTEXT = 1 << 20  # bytes; a prompt has about 350, and no mask is sent with them
 KEYPOINT_TYPES = {"keypoint", "keypointlabels"}
 RECTANGLE_TYPES = {"rectangle", "rectanglelabels"}
 
@@ -59,42 +65,99 @@ class PromptRegion:
     item_index: int | None = None
 
 
-def prompt_regions_from_json(results: list[Any]) -> tuple[PromptRegion, ...]:
-    """The prompts among the results, in the order they were drawn; other kinds of regions are left out, and logged.
+Percent = Annotated[float, Meta(ge=-FARTHEST_PERCENT, le=FARTHEST_PERCENT)]
+Pixels = Annotated[float, Meta(ge=1, le=LONGEST_SIDE, multiple_of=1)]
+V = TypeVar("V")
+
+
+class _Labels(Struct, gc=False):
+    """The labels stand under the tag's own name, and under `labels` with a palette."""
+
+    labels: list[str] | None = None
+    keypointlabels: list[str] | None = None
+    rectanglelabels: list[str] | None = None
+
+    def of(self, kind: str) -> tuple[str, ...]:
+        own = getattr(self, kind, None)
+        return tuple(self.labels or () if own is None else own)
+
+
+class _KeyPointValue(_Labels, gc=False, kw_only=True):
+    x: Percent
+    y: Percent
+    is_positive: bool | int | None = None
+
+
+class _RectangleValue(_Labels, gc=False, kw_only=True):
+    x: Percent
+    y: Percent
+    width: Percent
+    height: Percent
+    rotation: Annotated[float, Meta(ge=-36000, le=36000)] | None = None
+
+
+class _Result(Struct, gc=False):
+    """One entry of `context.result`; what `value` holds depends on `type`."""
+
+    type: str
+    id: str | int | None = None
+    value: Raw = MISSING
+    is_positive: bool | int | None = None
+    from_name: str | None = None
+    to_name: str | None = None
+    original_width: Pixels | None = None
+    original_height: Pixels | None = None
+    item_index: Annotated[float, Meta(ge=0, le=1_000_000, multiple_of=1)] | None = None
+
+
+def prompt_regions_from_json(results: Sequence[Any]) -> tuple[PromptRegion, ...]:
+    """Return the prompts among results that are Python objects already; see `prompt_regions_from_context`.
 
     Raises:
         BadRequestError: a result that is none, or a prompt with an impossible number.
     """
+    return _prompt_regions(msgspec.json.encode(results), "result")
+
+
+def prompt_regions_from_context(context: Raw) -> tuple[PromptRegion, ...]:
+    """Return the prompts of a request's context, in the order they were drawn.
+
+    Other kinds of regions are left out, and logged.
+
+    Raises:
+        BadRequestError: a context larger than `LARGEST_CONTEXT`, a result that is none, or a prompt with an impossible
+            number.
+    """
+    size = memoryview(context).nbytes
+    if size > LARGEST_CONTEXT:
+        raise BadRequestError(f"params.context has {size} bytes, more than {LARGEST_CONTEXT}")
+    result = decoded(context, _Context, "params.context").result
+    return () if is_null(result) else _prompt_regions(result, "params.context.result")
+
+
+class _Context(Struct):
+    result: Raw = MISSING
+
+
+def _prompt_regions(results: Json, field: str) -> tuple[PromptRegion, ...]:
     regions: dict[str, PromptRegion] = {}
     palettes: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for position, item in enumerate(results):
-        where = f"params.context.result[{position}]"
-        result = mapping(item, where)
-        kind = text(result.get("type"), f"{where}.type").lower()
-        region_id = _region_id(result, position)
+    kinds = set()
+    for position, result in enumerate(decoded(results, list[_Result], field)):
+        where = f"{field}[{position}]"
+        kind = result.type.lower()
+        kinds.add(kind)
+        region_id = f"#{position}" if result.id is None else str(result.id)  # only the editor always sends an id
         if kind in KEYPOINT_TYPES | RECTANGLE_TYPES:
-            region = _prompt_region(result, kind, region_id, where)
-            regions.setdefault(region_id, region)
+            regions.setdefault(region_id, _prompt_region(result, kind, region_id, where))
         elif kind == "labels":
-            value = mapping(result.get("value"), f"{where}.value")
-            palettes[region_id] = (
-                text(result.get("from_name"), f"{where}.from_name"),
-                _labels(value, kind, where),
-            )
+            labels = _value(result, _Labels, where).of(kind)
+            palettes[region_id] = (_needed(result.from_name, f"{where}.from_name"), labels)
         else:
             logger.debug("%s: a region of type %s is no prompt", where, shown(kind))
-    if results and not regions:
-        kinds = sorted({str(result.get("type")) for result in results})
-        logger.warning("no key point and no rectangle among the regions sent, only %s", ", ".join(kinds)[:200])
+    if kinds and not regions:
+        logger.warning("no key point and no rectangle among the regions sent, only %s", ", ".join(sorted(kinds))[:200])
     return tuple(_with_palette(region, palettes.get(region.id)) for region in regions.values())
-
-
-def _region_id(result: dict[str, Any], position: int) -> str:
-    """The editor always sends an id; other callers may not, and then every result is a region of its own."""
-    region_id = result.get("id")
-    if region_id is None:
-        return f"#{position}"
-    return str(region_id)
 
 
 def _with_palette(region: PromptRegion, palette: tuple[str, tuple[str, ...]] | None) -> PromptRegion:
@@ -104,65 +167,43 @@ def _with_palette(region: PromptRegion, palette: tuple[str, tuple[str, ...]] | N
     return replace(region, labels_from_name=from_name, labels=labels or region.labels)
 
 
-def _prompt_region(result: dict[str, Any], kind: str, region_id: str, where: str) -> PromptRegion:
-    value = mapping(result.get("value"), f"{where}.value")
-    is_point = kind in KEYPOINT_TYPES
+def _prompt_region(result: _Result, kind: str, region_id: str, where: str) -> PromptRegion:
+    shape: KeyPoint | RotatedRectangle
+    value: _Labels
+    if kind in KEYPOINT_TYPES:
+        value = point = _value(result, _KeyPointValue, where)
+        is_positive = point.is_positive if result.is_positive is None else result.is_positive
+        if is_positive not in (None, 0, 1):
+            raise BadRequestError(f"{where}.is_positive must be true or false, not {shown(is_positive)}")
+        shape = KeyPoint(point.x, point.y, is_positive is None or bool(is_positive))
+    else:
+        value = box = _value(result, _RectangleValue, where)
+        shape = RotatedRectangle(box.x, box.y, box.width, box.height, box.rotation or 0.0)
     return PromptRegion(
         id=region_id,
-        shape=_key_point(result, value, where) if is_point else _rectangle(value, where),
-        labels=_labels(value, kind, where),
-        from_name=text(result.get("from_name"), f"{where}.from_name"),
-        to_name=text(result.get("to_name"), f"{where}.to_name"),
-        original_size=_original_size(result, where),
-        item_index=_item_index(result, where),
+        shape=shape,
+        labels=value.of(kind),
+        from_name=_needed(result.from_name, f"{where}.from_name"),
+        to_name=_needed(result.to_name, f"{where}.to_name"),
+        original_size=_original_size(result),
+        item_index=None if result.item_index is None else int(result.item_index),
     )
 
 
-def _percent(value: dict[str, Any], name: str, where: str) -> float:
+def _value(result: _Result, kind: type[V], where: str) -> V:
     try:
-        return number(value.get(name), f"{where}.value.{name}", -FARTHEST_PERCENT, FARTHEST_PERCENT)
+        return decoded(result.value if memoryview(result.value).nbytes else b"null", kind, f"{where}.value")
     except BadRequestError as error:
         raise UnsupportedRegionError(str(error)) from None
 
 
-def _key_point(result: dict[str, Any], value: dict[str, Any], where: str) -> KeyPoint:
-    is_positive = result.get("is_positive", value.get("is_positive", True))
-    if is_positive is None:
-        is_positive = True
-    if not isinstance(is_positive, bool | int) or is_positive not in (0, 1):
-        raise BadRequestError(f"{where}.is_positive must be true or false, not {shown(is_positive)}")
-    return KeyPoint(_percent(value, "x", where), _percent(value, "y", where), bool(is_positive))
+def _needed(name: str | None, field: str) -> str:
+    if name is None:
+        raise BadRequestError(f"{field} must be a string, not None")
+    return name
 
 
-def _rectangle(value: dict[str, Any], where: str) -> RotatedRectangle:
-    return RotatedRectangle(
-        x=_percent(value, "x", where),
-        y=_percent(value, "y", where),
-        width=_percent(value, "width", where),
-        height=_percent(value, "height", where),
-        rotation=number(value.get("rotation") or 0, f"{where}.value.rotation", -36000, 36000),
-    )
-
-
-def _labels(value: dict[str, Any], kind: str, where: str) -> tuple[str, ...]:
-    """The labels stand under the tag's own name, and under `labels` with a palette."""
-    name = kind if value.get(kind) is not None else "labels"
-    labels = value.get(name)
-    if labels is None:
-        return ()
-    return tuple(text(label, f"{where}.value.{name}") for label in listing(labels, f"{where}.value.{name}"))
-
-
-def _original_size(result: dict[str, Any], where: str) -> tuple[int, int] | None:
-    if result.get("original_width") is None or result.get("original_height") is None:
+def _original_size(result: _Result) -> tuple[int, int] | None:
+    if result.original_width is None or result.original_height is None:
         return None
-    height, width = (
-        whole_number(result[name], f"{where}.{name}", 1, LONGEST_SIDE) for name in ("original_height", "original_width")
-    )
-    return height, width
-
-
-def _item_index(result: dict[str, Any], where: str) -> int | None:
-    if result.get("item_index") is None:
-        return None
-    return whole_number(result["item_index"], f"{where}.item_index", 0, 1_000_000)
+    return int(result.original_height), int(result.original_width)

@@ -1,18 +1,29 @@
-"""The bodies that Label Studio posts, parsed once, at the door.
+"""The bodies that Label Studio posts, parsed into frozen dataclasses.
+
+Parsing costs at most three times the body in memory, beside some MiB: what nothing reads (annotations, drafts, the
+regions of predictions) is skipped. `data` of a task stays text until a field of it is asked for.
 
 Source: label-studio 1.23.2, ml/api_connector.py (what is sent), ml/mixins.py and tasks/serializers.py (the tasks).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Raw, Struct
+
 from sam_backend.base_url import parse_base_url, parse_token
 from sam_backend.errors import BadRequestError
-from sam_backend.protocol.fields import listing, mapping, optional_text, shown, text
-from sam_backend.protocol.regions import PromptRegion, prompt_regions_from_json
+from sam_backend.protocol.labeling_config import LONGEST_CONFIG
+from sam_backend.protocol.regions import PromptRegion, prompt_regions_from_context
+from sam_backend.protocol.task_data import TaskData
+from sam_backend.protocol.typed_json import MISSING, decoded, is_null, optional_text, shown_json, text
 
 LARGEST_ID = 2**63 - 1
+MOST_TASKS = 100_000
+LONGEST_NAME = 4096  # bytes of a user name, a password, a model's version
+_CONFIG_BYTES = 6 * LONGEST_CONFIG  # JSON writes a character with up to 6 bytes
+_BYTES_PER_OBJECT = 40  # of real annotations and predictions; JSON with denser objects costs too much memory
 
 
 @dataclass(frozen=True)
@@ -21,13 +32,37 @@ class Task:
 
     id: int | None
     project_id: int | None
-    data: dict[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
     versions: frozenset[str] = frozenset()  # of the predictions that it has already
 
     @property
     def name(self) -> str:
         """How messages call it."""
         return "task" if self.id is None else f"task {self.id}"
+
+
+class _TaskBody(Struct, gc=False):
+    data: Raw
+    id: Raw = MISSING
+    predictions: Raw = MISSING
+
+
+class _StoredPrediction(Struct, gc=False):
+    model_version: Raw = MISSING
+
+
+class _Params(Struct):
+    context: Raw = MISSING
+    login: Raw = MISSING
+    password: Raw = MISSING
+
+
+class _PredictBody(Struct):
+    tasks: list[_TaskBody]
+    label_config: Raw
+    project: Raw = MISSING
+    params: Raw = MISSING
+    context: Raw = MISSING
 
 
 @dataclass(frozen=True)
@@ -41,32 +76,46 @@ class PredictRequest:
     password: str | None
 
     @classmethod
-    def from_json(cls, body: object) -> "PredictRequest":
+    def from_json(cls, body: bytes | bytearray) -> "PredictRequest":
         """Parse the body of POST /predict.
 
         Raises:
             BadRequestError: not what Label Studio sends; names field and value.
         """
-        request = mapping(body, "the body")
-        params = mapping(request.get("params") or {}, "params")
-        context = params.get("context")
-        if context is None:
-            context = request.get("context")  # label-studio-ml's clients put it beside params
-        project_id = _project_id(request.get("project"))
+        objects = body.count(b"{")
+        if objects > MOST_TASKS:
+            _check_number_of_tasks(body)
+        request = decoded(body, _PredictBody)
+        has_params = not is_null(request.params) and bytes(memoryview(request.params)[:3]) != b"[]"
+        params = decoded(request.params, _Params, "params") if has_params else _Params()
+        context = request.context if is_null(params.context) else params.context  # label-studio-ml: beside params
+        is_click = not is_null(context)
+        if not is_click:
+            _check_density(body, objects)
+        project_id = _project_id(request.project)
         return cls(
-            tasks=tuple(_task(task, i, project_id) for i, task in enumerate(listing(request.get("tasks"), "tasks"))),
-            labeling_config=text(request.get("label_config"), "label_config"),
-            context=None if context is None else _context(context),
-            login=optional_text(params.get("login"), "params.login"),
-            password=optional_text(params.get("password"), "params.password"),
+            tasks=tuple(_task(task, i, project_id, not is_click) for i, task in enumerate(request.tasks)),
+            labeling_config=text(request.label_config, "label_config", _CONFIG_BYTES),
+            context=prompt_regions_from_context(context) if is_click else None,
+            login=optional_text(params.login, "params.login", LONGEST_NAME),
+            password=optional_text(params.password, "params.password", LONGEST_NAME),
         )
+
+
+class _SetupBody(Struct):
+    project: Raw = MISSING
+    schema: str | None = None
+    hostname: str | None = None
+    access_token: str | None = None
+    extra_params: Raw = MISSING
 
 
 @dataclass(frozen=True)
 class SetupRequest:
     """POST /setup: which project, its labeling config, where Label Studio says it is.
 
-    `hostname` and `access_token` are empty where Label Studio has none to tell.
+    `hostname` and `access_token` are empty where Label Studio has none to tell. `extra_params` is the JSON text of
+    whatever was typed with the connected model, None for none.
     """
 
     project: str
@@ -74,24 +123,38 @@ class SetupRequest:
     hostname: str
     access_token: str
     project_id: int | None = None
-    extra_params: object = None  # whatever JSON was typed with the connected model
+    extra_params: bytes | None = None
 
     @classmethod
-    def from_json(cls, body: object) -> "SetupRequest":
+    def from_json(cls, body: bytes | bytearray) -> "SetupRequest":
         """Parse the body of POST /setup.
 
         Raises:
             BadRequestError: not what Label Studio sends; names field and value.
         """
-        request = mapping(body, "the body")
+        request = decoded(body, _SetupBody)
         return cls(
-            project=str(request.get("project") or ""),
-            labeling_config=optional_text(request.get("schema"), "schema") or "",
-            hostname=_parsed(request, "hostname", parse_base_url),
-            access_token=_parsed(request, "access_token", parse_token),
-            project_id=_project_id(request.get("project")),
-            extra_params=request.get("extra_params"),
+            project=_project_name(request.project),
+            labeling_config=request.schema or "",
+            hostname=_parsed(request.hostname, "hostname", parse_base_url),
+            access_token=_parsed(request.access_token, "access_token", parse_token),
+            project_id=_project_id(request.project),
+            extra_params=None if is_null(request.extra_params) else bytes(request.extra_params),
         )
+
+
+class _WebhookBody(Struct):
+    action: str
+    project: Raw = MISSING
+    tasks: Raw = MISSING
+
+
+class _ProjectOfEvent(Struct):
+    id: Raw = MISSING
+
+
+class _TaskOfEvent(Struct, gc=False):
+    id: int
 
 
 @dataclass(frozen=True)
@@ -103,63 +166,116 @@ class WebhookEvent:
     task_ids: tuple[int, ...] = ()
 
     @classmethod
-    def from_json(cls, body: object) -> "WebhookEvent":
+    def from_json(cls, body: bytes | bytearray) -> "WebhookEvent":
         """Parse the body of POST /webhook; of events that mean nothing to us only the action has to be there.
 
         Raises:
             BadRequestError: not a JSON object with an action.
         """
-        request = mapping(body, "the body")
-        project, tasks = request.get("project"), request.get("tasks")
-        ids = [task.get("id") for task in tasks if isinstance(task, dict)] if isinstance(tasks, list) else []
+        request = decoded(body, _WebhookBody)
+        project = request.project
+        if bytes(memoryview(project)[:1]) == b"{":
+            project = decoded(project, _ProjectOfEvent, "project").id
         return cls(
-            action=text(request.get("action"), "action"),
-            project_id=_project_id(project.get("id") if isinstance(project, dict) else project),
-            task_ids=tuple(number for number in ids if type(number) is int and 0 < number <= LARGEST_ID),
+            action=request.action,
+            project_id=_project_id(project),
+            task_ids=_created_tasks(request.tasks, body) if request.action == "TASKS_CREATED" else (),
         )
 
 
-def labeling_config_from_json(body: object) -> str:
-    """The labeling config of a POST /validate: `config`, `label_config` or `schema`.
+class _ConfigBody(Struct):
+    config: str | None = None
+    label_config: str | None = None
+    schema: str | None = None
+
+
+def labeling_config_from_json(body: bytes | bytearray) -> str:
+    """Return the labeling config of a POST /validate: `config`, `label_config` or `schema`.
 
     Raises:
         BadRequestError: there is none.
     """
-    request = mapping(body, "the body")
-    names = ("config", "label_config", "schema")
-    given = next((name for name in names if request.get(name) is not None), "config")
-    return text(request.get(given), given)
+    request = decoded(body, _ConfigBody)
+    for found in (request.config, request.label_config, request.schema):
+        if found is not None:
+            return found
+    raise BadRequestError("config is missing: needed: a labeling config")
 
 
-def _parsed(request: dict[str, Any], field: str, parse: Callable[[str], str]) -> str:
-    given = (optional_text(request.get(field), field) or "").strip()
+def _parsed(given: str | None, field: str, parse: Callable[[str], str]) -> str:
+    given = (given or "").strip()
     try:
         return parse(given) if given else ""
     except ValueError as error:
         raise BadRequestError(f"{field} cannot be used: {error}") from None
 
 
-def _project_id(project: object) -> int | None:
+def _check_number_of_tasks(body: bytes | bytearray) -> None:
+    """Refuse more than `MOST_TASKS` tasks before memory is spent on them.
+
+    Each task has the name `data`; JSON may write its letters as escapes, which nothing does that means well.
+    """
+    names = sum(body.count(name) for name in (b'"data"', b"\\u0064", b"\\u0061", b"\\u0074"))
+    if names > MOST_TASKS:
+        raise BadRequestError(f"tasks: more than {MOST_TASKS} tasks in one request")
+
+
+def _check_density(body: bytes | bytearray, objects: int) -> None:
+    """Refuse many small objects: each costs more memory than its text."""
+    if objects > MOST_TASKS + len(body) // _BYTES_PER_OBJECT:
+        raise BadRequestError(f"the body has {objects} JSON objects in {len(body)} bytes: more than tasks have")
+
+
+def _created_tasks(tasks: Raw, body: bytes | bytearray) -> tuple[int, ...]:
+    if is_null(tasks):
+        return ()
+    _check_density(body, body.count(b"{"))
+    return tuple(task.id for task in decoded(tasks, list[_TaskOfEvent], "tasks") if 0 < task.id <= LARGEST_ID)
+
+
+def _project_name(project: Raw) -> str:
+    if is_null(project) or memoryview(project).nbytes > LONGEST_NAME:
+        return ""
+    json = bytes(project)
+    try:
+        return decoded(project, str, "project") if json.startswith(b'"') else json.decode("ascii", "replace")
+    except BadRequestError:
+        return ""
+
+
+def _project_id(project: Raw) -> int | None:
     """Label Studio writes `"<id>.<unix time of creation>"`."""
-    number = str(project or "").split(".")[0]
+    number = _project_name(project).split(".")[0]
     return int(number) if number.isdecimal() and len(number) < 19 else None
 
 
-def _task(task: object, position: int, project_id: int | None) -> Task:
-    fields = mapping(task, f"tasks[{position}]")
-    task_id = fields.get("id")
-    if task_id is not None and not (type(task_id) is int and 0 <= task_id <= LARGEST_ID):
-        raise BadRequestError(f"tasks[{position}].id={shown(task_id)} is not a task's number")
-    stored = fields.get("predictions")
-    versions = (one.get("model_version") for one in stored if isinstance(one, dict)) if isinstance(stored, list) else ()
-    return Task(
-        task_id,
-        project_id,
-        mapping(fields.get("data"), f"tasks[{position}].data"),
-        frozenset(version for version in versions if isinstance(version, str)),
+def _task(task: _TaskBody, position: int, project_id: int | None, with_versions: bool) -> Task:
+    where = f"tasks[{position}]"
+    if bytes(memoryview(task.data)[:1]) != b"{":
+        raise BadRequestError(f"{where}.data must be a JSON object, not {shown_json(task.data)}")
+    versions = _versions(task.predictions, f"{where}.predictions") if with_versions else frozenset[str]()
+    return Task(_task_id(task.id, f"{where}.id"), project_id, TaskData(bytes(task.data)), versions)
+
+
+def _task_id(number: Raw, where: str) -> int | None:
+    if is_null(number):
+        return None
+    digits = bytes(memoryview(number)[:20])
+    if not digits.isdigit() or int(digits) > LARGEST_ID:
+        raise BadRequestError(f"{where}={shown_json(number)} is not a task's number")
+    return int(digits)
+
+
+def _versions(predictions: Raw, where: str) -> frozenset[str]:
+    """The versions of the predictions that a task has; none where these are ids, as another serializer has them."""
+    if is_null(predictions):
+        return frozenset()
+    try:
+        stored = decoded(predictions, list[_StoredPrediction], where)
+    except BadRequestError:
+        return frozenset()
+    return frozenset(
+        text(one.model_version, f"{where}.model_version", LONGEST_NAME)
+        for one in stored
+        if bytes(memoryview(one.model_version)[:1]) == b'"'
     )
-
-
-def _context(context: object) -> tuple[PromptRegion, ...]:
-    result = mapping(context, "params.context").get("result")
-    return prompt_regions_from_json(listing([] if result is None else result, "params.context.result"))

@@ -1,0 +1,55 @@
+import json
+from typing import Any
+
+import pytest
+
+from sam_backend.errors import BadRequestError
+from sam_backend.protocol.task_data import LONGEST_ADDRESS, TaskData
+
+
+def data_of(value: dict[str, Any]) -> TaskData:
+    return TaskData(json.dumps(value).encode())
+
+
+@pytest.mark.parametrize("value", ["/a.png", "", "ä\n😀", None, ["/a.png", "/b.png"], []])
+@pytest.mark.parametrize("field", ["image", "Bild ä", 'a"b', "a\\b", "a\nb", "x" * 2000])
+def test_a_field_is_what_json_says(field: str, value: object) -> None:
+    data = data_of({"other": [1, {}], field: value})
+
+    assert data[field] == value
+    assert data.get("missing") is None
+    assert set(data) == {"other", field}
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        (7, "data.image holds 7, which is no address"),
+        (True, "data.image holds True, which is no address"),
+        ({"a": 1}, "data.image holds {'a': 1}, which is no address"),
+        (["/a.png", {}], r"data\.image\[1\] must be a string, not {}"),
+        ("x" * LONGEST_ADDRESS, "data.image has 65538 bytes, more than the longest address"),
+        ("data:image/png;base64,ä" + "x" * LONGEST_ADDRESS, "more than the longest address"),
+        (["a"] * 10_001, "data.image has more than 10000 pages"),
+    ],
+)
+def test_a_field_that_holds_no_address_is_refused_when_it_is_asked_for(value: object, complaint: str) -> None:
+    data = data_of({"image": value, "fine": "/a.png"})
+
+    assert data["fine"] == "/a.png"
+    with pytest.raises(BadRequestError, match=complaint):
+        data["image"]
+
+
+def test_an_address_that_holds_the_image_may_be_long() -> None:
+    address = "data:image/png;base64," + "QUJD" * LONGEST_ADDRESS
+
+    assert data_of({"image": address})["image"] == address
+    assert data_of({"image": [address, address]})["image"] == [address, address]
+
+
+def test_of_very_many_fields_the_names_are_not_listed() -> None:
+    data = data_of({f"field{i}": 1 for i in range(5000)} | {"image": "/a.png"})
+
+    assert data["image"] == "/a.png"
+    assert list(data) == []
