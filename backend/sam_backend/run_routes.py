@@ -78,6 +78,7 @@ def stop_run(run_id: str, wish: str) -> Response:
 def go_on_with_run(run_id: str, action: str) -> Response:
     """Go on with a run, or remove what it wrote."""
     run = service().bulk.runs.get(run_id)
+    service().bulk.supervisor.refuse_elsewhere(run)
     run.ask("go" if action == "resume" else "undo")
     service().bulk.supervisor.take(run)
     return _accepted(run)
@@ -87,6 +88,7 @@ def go_on_with_run(run_id: str, action: str) -> Response:
 def retry_run(run_id: str) -> Response:
     """Do the failed tasks of a run again."""
     run = service().bulk.runs.get(run_id)
+    service().bulk.supervisor.refuse_elsewhere(run)
     if not run.retry():
         raise RunStateError(f"run {run.id} has no failed task")
     service().bulk.supervisor.take(run)

@@ -6,6 +6,7 @@ import pytest
 
 from sam_backend.bulk.configuration import RunConfiguration
 from sam_backend.bulk.ledger import PENDING, SENDING, SKIPPED, WRITTEN
+from sam_backend.bulk.run_origin import RunOrigin
 from sam_backend.bulk.run_store import RunHeldError, RunStateError, RunStore, RunStoreError, UnknownRunError
 
 
@@ -19,7 +20,7 @@ def test_a_run_is_found_again_with_all_that_it_was_asked(store: RunStore, tmp_pa
         {"project": 3, "detector": "boxes", "label_map": {"car": "Vehicle"}, "filter": {"ids": [4, 5]}}
     )
 
-    run = store.create(configuration, title="Cars", version="v1")
+    run = store.create(configuration, RunOrigin("http://a", 3, title="Cars"))
 
     found = RunStore(tmp_path / "runs").get(run.id[:9])
     assert found.configuration == configuration
@@ -76,6 +77,7 @@ def test_failed_tasks_can_be_tried_again(store: RunStore) -> None:
 HOLD = """
 import sys, time
 from pathlib import Path
+from sam_backend.bulk.run_origin import RunOrigin
 from sam_backend.bulk.run_store import RunStore
 with RunStore(Path(sys.argv[1])).get(sys.argv[2]).hold():
     print("holding", flush=True)
@@ -128,12 +130,12 @@ def test_the_same_question_finds_its_unfinished_run_and_another_does_not(store: 
     ended = store.create(RunConfiguration(2))
     ended.end("finished")
 
-    found = store.unfinished(RunConfiguration(1, label_map={"a": "b"}))
+    found = store.unfinished(RunConfiguration(1, label_map={"a": "b"}), RunOrigin("", 1))
 
     assert found is not None
     assert found.id == run.id
-    assert store.unfinished(RunConfiguration(1)) is None
-    assert store.unfinished_of_project(2) is None
+    assert store.unfinished(RunConfiguration(1), RunOrigin("", 1)) is None
+    assert store.unfinished_of_project(RunOrigin("", 2)) is None
 
 
 def test_a_file_that_is_no_run_hides_no_run(store: RunStore, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def store(folder: Path) -> RunStore:
 
 
 def run_with_tasks(store: RunStore, tasks: int = 400) -> Run:
-    run = store.create(RunConfiguration(1, label_map={"car": "Vehicle"}), title="Cars")
+    run = store.create(RunConfiguration(1, label_map={"car": "Vehicle"}))
     run.ledger.list_tasks(range(1, tasks + 1), last_listed=tasks, is_listed=True)
     run.ledger.finish(WRITTEN, range(1, tasks // 2), {"Vehicle": tasks})
     return run

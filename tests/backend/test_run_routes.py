@@ -39,7 +39,13 @@ class House:
         return found
 
     def setup(self, extra_params: object) -> str:
-        body = {"project": "1.5", "schema": CONFIG, "hostname": "", "access_token": "", "extra_params": extra_params}
+        body = {
+            "project": self.store.uid,
+            "schema": CONFIG,
+            "hostname": "",
+            "access_token": "",
+            "extra_params": extra_params,
+        }
         version: str = self.backend.ask("/setup", body)[1]["model_version"]
         return version
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -38,6 +39,8 @@ class Store:
     """What it holds; tests look and meddle."""
 
     config: str = CONFIG
+    title: str = "Fake"
+    created_at: str = "2026-01-02T03:04:05.678901Z"
     tasks: dict[int, dict[str, Any]] = field(default_factory=dict)
     annotations: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     predictions: dict[int, list[dict[str, Any]]] = field(default_factory=dict)  # task -> predictions
@@ -64,6 +67,11 @@ class Store:
             number, self.next_id = self.next_id, self.next_id + 1
             self.predictions.setdefault(task, []).append({"id": number, "task": task, "score": None, **prediction})
             return number
+
+    @property
+    def uid(self) -> str:
+        """What Label Studio calls the project in POST /setup and POST /predict."""
+        return f"1.{int(datetime.fromisoformat(self.created_at).timestamp())}"
 
     def versions(self, task: int) -> list[str]:
         return [str(one["model_version"]) for one in self.predictions.get(task, [])]
@@ -146,8 +154,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _project(self) -> dict[str, Any]:
         store = self.store
-        return {"id": 1, "title": "Fake", "label_config": store.config, "task_number": len(store.tasks)} | {
-            "model_version": store.model_version
+        return {
+            "id": 1,
+            "title": store.title,
+            "created_at": store.created_at,
+            "label_config": store.config,
+            "task_number": len(store.tasks),
+            "model_version": store.model_version,
         }
 
     def _tasks(self, asked: dict[str, str]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from sam_backend.bulk.label_studio_view import LabelStudioView
 from sam_backend.bulk.preannotator import Preannotator
 from sam_backend.bulk.preannotator_loading import load_detector_of, load_preannotator, mapping_of
 from sam_backend.bulk.run_mark import DIRECT
+from sam_backend.bulk.run_origin import RunOrigin, installation_of
 from sam_backend.bulk.run_store import Run, RunStateError, RunStore, runs_folder
 from sam_backend.bulk.run_supervisor import RunSupervisor
 from sam_backend.errors import BackendError, LabelStudioError
@@ -82,7 +83,7 @@ class BulkService:
         self.projects.version(configuration)  # names what is not there
         project = self.project(configuration.project)
         LabelingConfig.from_xml(project.labeling_config).image()
-        return self.supervisor.create(configuration, project.title)
+        return self.supervisor.create(configuration, RunOrigin.of(self._access.url, project))
 
     def close(self) -> None:
         """The service ends: its worker does too, and waiting imports become runs."""
@@ -241,7 +242,7 @@ class BulkService:
     def _start_for_tasks(self, project: int, ids: tuple[int, ...]) -> None:
         try:
             plan = replace(self._plan(project), filter=TaskFilter(ids=ids))
-            self.supervisor.create(plan, beside_others=True)
+            self.supervisor.create(plan, self._origin(project), beside_others=True)
         except BackendError as error:
             logger.error("%d tasks of project %d are not pre-annotated: %s", len(ids), project, error)
 
@@ -250,6 +251,10 @@ class BulkService:
         if project not in self.projects:
             self._ask_for_extra_params(project)
         return self.projects.configuration(project) or self.projects.resolved(RunConfiguration(project))
+
+    def _origin(self, project: int) -> RunOrigin:
+        """A project of which nothing else is known yet: the run's worker asks."""
+        return RunOrigin(installation_of(self._access.url), project)
 
     def _ask_for_extra_params(self, project: int) -> None:
         """As Label Studio keeps them with the connected models; it asks those for their health before it answers."""
@@ -263,6 +268,6 @@ class BulkService:
         """Label Studio shows nobody an error, so the list of runs does."""
         logger.error("project %d cannot be pre-annotated: %s", project, reason)
         try:
-            self.runs.create(RunConfiguration(project)).end("failed", reason)
+            self.runs.create(RunConfiguration(project), self._origin(project)).end("failed", reason)
         except BackendError as error:
             logger.error("nor can that be noted: %s", error)

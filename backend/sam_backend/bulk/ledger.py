@@ -296,6 +296,14 @@ class Ledger:
             ).fetchall()
         return [self._task_id(row) for row in rows]
 
+    def last_written(self, limit: int) -> list[int]:
+        """Return the ids of the tasks behind which nothing is written, the last first."""
+        with self._reading() as database:
+            rows = database.execute(
+                "SELECT id FROM task WHERE state = ? ORDER BY id DESC LIMIT ?", (WRITTEN, limit)
+            ).fetchall()
+        return [self._task_id(row) for row in rows]
+
     def failures(self, limit: int) -> list[tuple[int, str]]:
         """The first failed tasks and why."""
         with self._reading() as database:

@@ -48,6 +48,7 @@ class RunProgress:
     labels: Mapping[str, int] = field(default_factory=dict)
     rate_per_s: float = 0.0  # tasks, of late
     message: str = ""
+    installation: str = ""  # the address of its Label Studio; empty where it is not recorded
 
     @property
     def eta_s(self) -> float | None:
@@ -63,6 +64,7 @@ class RunProgress:
             "id": self.id,
             "state": self.state,
             "project": self.configuration.project,
+            "installation": self.installation,
             "project_title": self.project_title,
             "configuration": self.configuration.to_json(),
             "model_version": self.model_version,

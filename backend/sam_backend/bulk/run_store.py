@@ -16,6 +16,7 @@ from pathlib import Path
 from sam_backend.bulk.configuration import RunConfiguration
 from sam_backend.bulk.ledger import Ledger, LedgerDamagedError, LedgerNewerError, LedgerUnavailableError, Row, now
 from sam_backend.bulk.run_mark import new_run_id
+from sam_backend.bulk.run_origin import RunOrigin
 from sam_backend.bulk.run_progress import ENDED, RunCounts, RunProgress
 from sam_backend.bulk.unreadable_runs import UnreadableRun, is_locked, runs_set_aside, set_aside
 from sam_backend.errors import BackendError
@@ -91,6 +92,18 @@ class Run:
         else:
             self.ledger.set_run(state="queued" if wish == "go" else "undoing", message="", ended_at=None)
 
+    @property
+    def origin(self) -> RunOrigin:
+        """The Label Studio and the project that the run belongs to, as far as they are recorded."""
+        row = self.ledger.run()
+        return RunOrigin(
+            str(row["installation"]), self.configuration.project, str(row["project_created_at"]), str(row["title"])
+        )
+
+    def record_origin(self, origin: RunOrigin) -> None:
+        """Note the Label Studio and the project that the run belongs to."""
+        self.ledger.set_run(installation=origin.installation, project_created_at=origin.created_at, title=origin.title)
+
     def hand_to_service(self) -> None:
         """Let the service work on it from now on, whoever began it."""
         self.ledger.set_run(is_of_service=1)
@@ -151,6 +164,7 @@ class Run:
             labels=self.ledger.labels(),
             rate_per_s=float(row["rate"]),
             message=str(row["message"]),
+            installation=str(row["installation"]),
         )
 
     def failures(self, limit: int = 100) -> list[tuple[int, str]]:
@@ -181,9 +195,11 @@ class RunStore:
         self._lock = threading.Lock()
 
     def create(
-        self, configuration: RunConfiguration, *, title: str = "", version: str = "", is_of_service: bool = False
+        self, configuration: RunConfiguration, origin: RunOrigin | None = None, *, is_of_service: bool = False
     ) -> Run:
         """Return a new run, queued; one of the service goes on by itself after a restart.
+
+        Without an origin the run is adopted by the Label Studio that works on it first.
 
         Raises:
             RunStoreError: the folder cannot be written to.
@@ -200,8 +216,10 @@ class RunStore:
                     "configuration": text,
                     "project": configuration.project,
                     "digest": _digest(text),
-                    "title": title,
-                    "version": version,
+                    "title": "" if origin is None else origin.title,
+                    "installation": "" if origin is None else origin.installation,
+                    "project_created_at": "" if origin is None else origin.created_at,
+                    "version": "",
                     "created_at": now(),
                     "state": "queued",
                     "is_of_service": int(is_of_service),
@@ -273,13 +291,16 @@ class RunStore:
             if run_id and one.id.startswith(run_id):
                 raise LedgerDamagedError(f"run {one.id} cannot be used: {one.cause}")
 
-    def unfinished(self, configuration: RunConfiguration) -> Run | None:
-        """The newest run that was asked for the same and has not ended."""
-        return next((run for run in self.runs() if run.configuration == configuration and _is_unfinished(run)), None)
+    def unfinished(self, configuration: RunConfiguration, origin: RunOrigin) -> Run | None:
+        """Return the newest run of a project that was asked for the same and has not ended."""
+        return next((run for run in self._unfinished(origin) if run.configuration == configuration), None)
 
-    def unfinished_of_project(self, project: int) -> Run | None:
-        """The newest run of a project that has not ended."""
-        return next((run for run in self.runs() if run.configuration.project == project and _is_unfinished(run)), None)
+    def unfinished_of_project(self, origin: RunOrigin) -> Run | None:
+        """Return the newest run of a project that has not ended."""
+        return next(self._unfinished(origin), None)
+
+    def _unfinished(self, origin: RunOrigin) -> Iterator[Run]:
+        return (run for run in self.runs() if not run.origin.is_other(origin) and _is_unfinished(run))
 
     def _look(self) -> tuple[list[Run], list[UnreadableRun]]:
         """Return the runs, the newest first, and those that cannot be read."""

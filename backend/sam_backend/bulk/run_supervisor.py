@@ -21,14 +21,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sam_backend.bulk.configuration import RunConfiguration
+from sam_backend.bulk.run_origin import RunElsewhereError, RunOrigin, claim
 from sam_backend.bulk.run_store import Run, RunStateError, RunStore
 from sam_backend.errors import BackendError
 from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.api import LabelStudioApi, LabelStudioApiError
+from sam_backend.label_studio.patience import Patience
 
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 2.0  # for what another process left waiting
 END_TIMEOUT_S = 5.0
+CHECK_TIMEOUT_S = 5.0  # of Label Studio, for the project that a run belongs to
 MOST_ATTEMPTS = 10  # in a row without progress: some four minutes
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # after an attempt without progress; doubles
 WAITING = ("queued", "interrupted", "undoing")
@@ -57,6 +61,7 @@ class RunSupervisor:
         self._thread: threading.Thread | None = None
         self._worker: subprocess.Popen[bytes] | None = None
         self._attempts: dict[str, _Attempts] = {}
+        self._elsewhere: dict[str, str | None] = {}  # run of another Label Studio -> the address that it was refused at
         self._problem = ""  # why no worker is started, as the log was told last
 
     def start(self) -> None:
@@ -66,7 +71,7 @@ class RunSupervisor:
                 self._thread = threading.Thread(target=self._run_thread, name="supervise-runs", daemon=True)
                 self._thread.start()
 
-    def create(self, configuration: RunConfiguration, title: str = "", *, beside_others: bool = False) -> Run:
+    def create(self, configuration: RunConfiguration, origin: RunOrigin, *, beside_others: bool = False) -> Run:
         """A new run, which begins when those before it have ended.
 
         Raises:
@@ -74,20 +79,32 @@ class RunSupervisor:
             RunStoreError: runs cannot be kept.
         """
         with self._creating:
-            other = None if beside_others else self._runs.unfinished_of_project(configuration.project)
+            other = None if beside_others else self._runs.unfinished_of_project(origin)
             if other is not None:
                 state = other.progress().state
                 what_now = "resume or cancel it first" if state == "paused" else "wait for its end, or cancel it"
                 raise RunStateError(f"run {other.id} of project {configuration.project} is {state}: {what_now}")
-            run = self._runs.create(configuration, title=title, is_of_service=True)
+            run = self._runs.create(configuration, origin, is_of_service=True)
         self._changed.set()
         return run
 
     def take(self, run: Run) -> None:
         """Work on a run again, whoever began it."""
         self._attempts.pop(run.id, None)
+        self._elsewhere.pop(run.id, None)
         run.hand_to_service()
         self._changed.set()
+
+    def refuse_elsewhere(self, run: Run) -> None:
+        """Refuse a run of another Label Studio; one that does not answer is left to the worker, which waits for it.
+
+        Raises:
+            RunElsewhereError: names both.
+        """
+        if self._access.is_known:
+            api = LabelStudioApi(self._access, timeout_s=CHECK_TIMEOUT_S)
+            with suppress(LabelStudioApiError):
+                claim(run, api, self._access.url, Patience(lambda: False, 0.0, logger.debug))
 
     def close(self) -> None:
         """End the worker; its run stays to be gone on with."""
@@ -131,11 +148,20 @@ class RunSupervisor:
         return next((run for run in ours if run.progress().state in WAITING and not run.is_held), None)
 
     def _may_start(self, run: Run) -> bool:
+        if run.id in self._elsewhere and self._elsewhere[run.id] == self._access.url:
+            return False
         attempts = self._attempts.get(run.id)
         return attempts is None or time.monotonic() >= attempts.next_at
 
     def _work_on(self, run: Run) -> None:
         """Let a worker do what is wanted of the run, and wait for it."""
+        try:
+            self.refuse_elsewhere(run)
+        except RunElsewhereError as error:
+            logger.warning("%s", error)
+            self._elsewhere[run.id] = self._access.url
+            run.ledger.set_run(message=str(error))
+            return
         command = [sys.executable, "-m", "sam_backend.bulk.run_worker", str(self._folder), run.id]
         with self._lock:
             if self._is_over.is_set():

@@ -12,6 +12,7 @@ from sam_backend.bulk.outcome import Executor
 from sam_backend.bulk.preannotator import Preannotator
 from sam_backend.bulk.preannotator_loading import load_preannotator
 from sam_backend.bulk.prediction_writer import ConfigChangedError, PredictionWriter
+from sam_backend.bulk.run_origin import RunElsewhereError, claim
 from sam_backend.bulk.run_progress import RunProgress
 from sam_backend.bulk.run_store import Run
 from sam_backend.bulk.task_source import TaskSource
@@ -21,7 +22,7 @@ from sam_backend.images.fetch import ImageFetcher, fetch_limits
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.label_studio.api import LabelStudioApi, LabelStudioApiError
 from sam_backend.label_studio.patience import Patience, StoppedError
-from sam_backend.label_studio.projects import project_details, show_predictions_of
+from sam_backend.label_studio.projects import show_predictions_of
 from sam_backend.settings import Settings
 from sam_backend.task_predictor import Credentials
 from sam_model.weights.errors import WeightsError
@@ -54,6 +55,7 @@ def work_on(
 
     Raises:
         RunHeldError: another process works on it.
+        RunElsewhereError: it belongs to another Label Studio or project; it stays as it is.
         LedgerDamagedError: the ledger is damaged; it is set aside.
         LedgerUnavailableError: the ledger cannot be written, such as on a full disk; the run is interrupted then, and
             goes on with the next call.
@@ -131,6 +133,9 @@ class _Work:
             return None, ""
         except (LedgerDamagedError, LedgerUnavailableError):  # the state cannot be noted either
             raise
+        except RunElsewhereError as error:  # it stays as it is, for its own Label Studio
+            self.run.ledger.set_run(message=str(error))
+            raise
         except (BackendError, WeightsError, ConfigChangedError) as error:
             return "failed", str(error)
         except LabelStudioApiError as error:
@@ -150,14 +155,14 @@ class _Work:
         return str(error)
 
     def _undo(self) -> None:
+        claim(self.run, self.api, self.access.url, self.patience)
         PredictionWriter(self.api, self.run, self.patience, self.stopping.is_set).settle()
         undo_run(self.run, self.api, self.patience, self.stopping.is_set)
 
     def _preannotate(self) -> None:
         run, configuration = self.run, self.run.configuration
-        project = self.patience.call(lambda: project_details(self.api, configuration.project))
+        project = claim(run, self.api, self.access.url, self.patience)
         run.ledger.set_run(
-            title=project.title,
             labeling_config=project.labeling_config,
             started_at=run.progress().started_at or time.time(),
         )

@@ -16,7 +16,11 @@ from sam_model.weights.errors import WeightsError
 
 if TYPE_CHECKING:
     from sam_backend.bulk.configuration import RunConfiguration
+    from sam_backend.bulk.run_origin import RunOrigin
     from sam_backend.bulk.run_store import Run
+    from sam_backend.label_studio.api import LabelStudioApi
+
+CHECK_TIMEOUT_S = 10.0  # of Label Studio, for the project that a run belongs to
 
 DESCRIPTION = """Writes predictions for the tasks of a project; annotations and other people's predictions are never
 touched. LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY say where Label Studio is. The same command after an interruption
@@ -154,17 +158,55 @@ def _preannotate(configuration: "RunConfiguration", settings: Settings, as_json:
     from sam_backend.bulk.run_store import RunStore, runs_folder
 
     runs = RunStore(runs_folder(settings.runs_dir))
-    run = runs.unfinished(configuration)
+    origin = _origin(configuration.project, settings)
+    run = runs.unfinished(configuration, origin)
     if run is not None:
         if not as_json:
             _say(f"going on with run {run.id}")
+        refuse_elsewhere(run, settings)
         run.ask("go")
     else:
-        other = runs.unfinished_of_project(configuration.project)
+        other = runs.unfinished_of_project(origin)
         if other is not None and other.is_held:
             raise BackendError(f"run {other.id} works on project {configuration.project} at this moment")
-        run = runs.create(configuration)
+        run = runs.create(configuration, origin)
     return work_in_terminal(run, settings, as_json)
+
+
+def _origin(project: int, settings: Settings) -> "RunOrigin":
+    """The project; only its address where Label Studio does not answer: the run waits for it."""
+    from sam_backend.bulk.run_origin import RunOrigin, installation_of
+    from sam_backend.label_studio.api import LabelStudioApiError
+    from sam_backend.label_studio.projects import project_details
+
+    try:
+        return RunOrigin.of(settings.label_studio_url, project_details(_quick_api(settings), project))
+    except LabelStudioApiError:
+        return RunOrigin(installation_of(settings.label_studio_url), project)
+
+
+def refuse_elsewhere(run: "Run", settings: Settings) -> None:
+    """Refuse a run of another Label Studio; one that does not answer is left to the run, which waits for it.
+
+    Raises:
+        RunElsewhereError: names both.
+    """
+    from contextlib import suppress
+
+    from sam_backend.bulk.run_origin import claim
+    from sam_backend.label_studio.api import LabelStudioApiError
+    from sam_backend.label_studio.patience import Patience
+
+    with suppress(LabelStudioApiError):
+        claim(run, _quick_api(settings), settings.label_studio_url, Patience(lambda: False, 0.0, lambda words: None))
+
+
+def _quick_api(settings: Settings) -> "LabelStudioApi":
+    from sam_backend.label_studio.access import LabelStudioAccess
+    from sam_backend.label_studio.api import LabelStudioApi
+
+    access = LabelStudioAccess(settings.label_studio_url, settings.label_studio_api_key)
+    return LabelStudioApi(access, timeout_s=CHECK_TIMEOUT_S)
 
 
 def _dry_run(args: argparse.Namespace, configuration: "RunConfiguration", settings: Settings) -> int:

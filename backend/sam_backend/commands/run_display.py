@@ -79,7 +79,10 @@ def print_table(runs: "Sequence[Run]") -> None:
     if not runs:
         print("no runs yet")
         return
-    print(f"{'RUN':<14} {'STATE':<12} {'PROJECT':<24} {'MODELS':<28} {'DONE':>15} {'FAILED':>7}  STARTED")
+    print(
+        f"{'RUN':<14} {'STATE':<12} {'PROJECT':<24} {'MODELS':<28} {'DONE':>15} {'FAILED':>7}  {'STARTED':<16}  "
+        "LABEL STUDIO"
+    )
     for run in runs:
         progress = run.progress()
         counts, asked = progress.counts, progress.configuration
@@ -88,7 +91,8 @@ def print_table(runs: "Sequence[Run]") -> None:
         started = datetime.fromtimestamp(progress.started_at or progress.created_at)  # the person's clock
         print(
             f"{run.id:<14} {progress.state:<12} {project[:24]:<24} {_models(run)[:28]:<28} "
-            f"{f'{counts.done}/{total}':>15} {counts.failed:>7}  {started:%Y-%m-%d %H:%M}"
+            f"{f'{counts.done}/{total}':>15} {counts.failed:>7}  {started:%Y-%m-%d %H:%M}  "
+            f"{progress.installation or '?'}"
         )
 
 

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from sam_backend.commands.preannotate import needed_settings, work_in_terminal
+from sam_backend.commands.preannotate import needed_settings, refuse_elsewhere, work_in_terminal
 from sam_backend.commands.run_display import describe, print_summary, print_table
 from sam_backend.errors import BackendError
 from sam_backend.settings import Settings
@@ -47,14 +47,19 @@ def _run(args: argparse.Namespace) -> int:
     if args.action == "list":
         found = runs.runs()
         if args.json:
-            print(json.dumps({"runs": [one.progress().to_json() for one in found]}))
+            unreadable = [one.to_json() for one in runs.unreadable()]
+            print(json.dumps({"runs": [one.progress().to_json() for one in found], "unreadable": unreadable}))
         else:
             print_table(found)
+            for one in runs.unreadable():
+                print(f"run {one.id} cannot be read: {one.cause}", file=sys.stderr)
         return 0
     newest = runs.runs()[:1]
     if not args.run_id and not newest:
         raise UnknownRunError("there are no runs yet")
     chosen = runs.get(args.run_id) if args.run_id else newest[0]
+    if args.action in ("resume", "retry", "undo"):
+        refuse_elsewhere(chosen, needed_settings())
     if args.action in ("pause", "cancel"):
         chosen.ask(args.action)
     elif args.action == "retry":

@@ -14,6 +14,7 @@ class ProjectDetails:
     labeling_config: str
     tasks: int
     model_version: str
+    created_at: str = ""  # as Label Studio writes it; a project of another database has another
     task_login: str | None = None
     task_password: str | None = None
 
@@ -27,6 +28,7 @@ def project_details(api: LabelStudioApi, project: int) -> ProjectDetails:
         labeling_config=str(item["label_config"]),
         tasks=int(item.get("task_number") or 0),
         model_version=str(item.get("model_version") or ""),
+        created_at=str(item.get("created_at") or ""),
         task_login=item.get("task_data_login") or None,
         task_password=item.get("task_data_password") or None,
     )

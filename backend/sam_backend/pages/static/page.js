@@ -113,6 +113,7 @@ function fillItem(item, run) {
   $(".badge", item).textContent = run.state;
   $(".badge", item).dataset.state = run.state;
   $(".id", item).textContent = run.id;
+  $(".installation", item).textContent = run.installation;
   const bar = $("progress", item);
   const part = run.state === "undoing" ? counts.undone / Math.max(1, counts.written) : done / Math.max(1, counts.total || 0);
   bar.hidden = !["running", "paused", "interrupted", "undoing"].includes(run.state);
