@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
 from tqdm import tqdm
 
 from sam_model.annotation.annotated_image import AddImage, AnnotatedImage
@@ -16,7 +17,6 @@ from sam_model.annotation.image_list import ListedImage
 from sam_model.annotation.parallel_annotation import annotate_images
 from sam_model.annotation.record_store import RecordStore
 from sam_model.images.reader import read_image
-from sam_model.weights.file_lock import file_lock
 
 RECORDS = ".annotate"  # folder of the records, within the one of the answers
 LEDGER = "errors.jsonl"
@@ -72,7 +72,7 @@ def run_annotation(
     records = out / RECORDS
     records.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        stack.enter_context(file_lock(records / "lock"))
+        stack.enter_context(FileLock(records / "lock"))
         adds = [stack.enter_context(file) for file in files]
         store = RecordStore(records, annotator.fingerprint)
         bar = stack.enter_context(

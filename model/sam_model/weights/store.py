@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from filelock import FileLock
+
 from sam_model.weights.catalog import CATALOG, WeightFile
 from sam_model.weights.download import OnProgress, content_length, download
 from sam_model.weights.errors import BrokenWeightsError, WeightsUnavailableError
-from sam_model.weights.file_lock import file_lock
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class WeightStore:
             if self.is_offline:
                 raise WeightsUnavailableError(f"offline mode is on (SAM_OFFLINE=1). {self.how_to_get(weights)}")
             self._prepare_directory(weights)
-            with file_lock(path.with_name(path.name + ".lock")):
+            with FileLock(path.with_name(path.name + ".lock")):
                 if not path.exists():  # nobody brought it while we waited
                     self._bring(weights, on_progress)
         self.verify(weights, trust_earlier=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from sam_model.weights.errors import BrokenWeightsError
 from sam_model.weights.loading import differences
 from sam_model.yolo.network import YoloV8
-from sam_model.yolo.pickle_machine import Inert
+from sam_model.yolo.pickle_reader import Inert
 from sam_model.yolo.sizes import SIZES, STRIDES, YoloSize
 from sam_model.yolo.stand_ins import TASKS
 from sam_model.yolo.torch_files import StoredTensor, TorchFile, read_torch_file

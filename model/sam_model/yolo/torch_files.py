@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sam_model.weights.errors import BrokenWeightsError
-from sam_model.yolo.pickle_machine import Known, PickleMachine, RefusedPickleError
+from sam_model.yolo.pickle_reader import Known, PickleReader, RefusedPickleError
 from sam_model.yolo.stand_ins import STAND_INS, STORAGES
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
@@ -134,7 +134,7 @@ def _read_legacy_storage(file: BinaryIO, storage: Storage) -> bytes:
     return file.read(storage.count * storage.dtype.itemsize) if count == storage.count else b""
 
 
-def _machine(seen: dict[str, Storage] | None = None) -> PickleMachine:
+def _machine(seen: dict[str, Storage] | None = None) -> PickleReader:
     """A machine that knows what YOLO checkpoints mention; it notes in `seen` which storages were named."""
 
     def from_outside(identity: Any) -> Storage | Known:
@@ -151,7 +151,7 @@ def _machine(seen: dict[str, Storage] | None = None) -> PickleMachine:
             seen[storage.key] = storage
         return storage
 
-    return PickleMachine(STAND_INS, CONSTRUCTORS, from_outside)
+    return PickleReader(STAND_INS, CONSTRUCTORS, from_outside)
 
 
 def _shown(identity: Any) -> str:

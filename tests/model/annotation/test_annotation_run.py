@@ -368,10 +368,10 @@ def test_two_runs_with_one_folder_take_turns(photos: Path) -> None:
 import sys, time
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from pathlib import Path
-from sam_model.weights.file_lock import file_lock
+from filelock import FileLock
 folder = Path({str(out)!r}) / ".annotate"
 folder.mkdir(parents=True)
-with file_lock(folder / "lock"):
+with FileLock(folder / "lock"):
     print("locked", flush=True)
     time.sleep(1.5)
     (folder.parent / "first").touch()

@@ -239,7 +239,7 @@ def test_a_tuple_nested_a_million_times_breaks_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_plain_containers_come_out_as_python_reads_them(protocol: int) -> None:
-    from sam_model.yolo.pickle_machine import PickleMachine
+    from sam_model.yolo.pickle_reader import PickleReader
 
     content = {
         "numbers": [0, 1, -1, 255, 65_535, 65_536, 2**31, -(2**70), 1.5, float("inf")],
@@ -256,7 +256,7 @@ def test_plain_containers_come_out_as_python_reads_them(protocol: int) -> None:
     def outside(identity: object) -> object:
         raise AssertionError(identity)
 
-    found = PickleMachine((), {}, outside).read(io.BytesIO(pickle.dumps(content, protocol)))
+    found = PickleReader((), {}, outside).read(io.BytesIO(pickle.dumps(content, protocol)))
 
     assert found == content
     assert found["shared"][0] is found["shared"][1]

@@ -41,7 +41,7 @@ PLAIN = (str, bytes, int, float, type(None))  # what may be a key; a deep tuple'
 Constructor = Callable[..., Any]
 
 
-class PickleMachine:
+class PickleReader:
     """Reads one pickle after the other from a file."""
 
     def __init__(
@@ -78,7 +78,7 @@ class PickleMachine:
 class _Run:
     """Stack and memo of one pickle."""
 
-    def __init__(self, machine: PickleMachine) -> None:
+    def __init__(self, machine: PickleReader) -> None:
         self.machine = machine
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
