@@ -16,12 +16,12 @@ import pytest
 import torch
 from hypothesis import given, strategies
 from PIL import Image
+from sam_model.weights.file_lock import file_lock
 
 from sam_backend.embedding_files import EmbeddingFiles
 from sam_backend.first_run import check_embeddings
 from sam_model.sam.embedding_bytes import MAGIC, embedding_from_bytes, embedding_to_bytes
 from sam_model.sam.segmenter import SamEmbedding
-from sam_model.weights.file_lock import file_lock
 from sam_testing.backend_program import BackendProgram
 from sam_testing.disc_segmenter import DiscSegmenter
 from sam_testing.label_studio import key_point, predict_request
