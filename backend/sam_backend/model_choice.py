@@ -9,6 +9,7 @@ from typing import Any
 
 import urllib3
 
+from sam_backend.limited_segmenter import LimitedSegmenter
 from sam_backend.settings import Settings, SettingsError
 from sam_model.interfaces import Segmenter
 from sam_model.masks.cleaning import MaskCleaning
@@ -77,7 +78,7 @@ def _classical() -> ModelChoice:
     from sam_model.classical.segmenter import ClassicalSegmenter
 
     segmenter = ClassicalSegmenter()
-    return ModelChoice("classical", segmenter.fingerprint, lambda _: segmenter)
+    return ModelChoice("classical", segmenter.fingerprint, lambda _: LimitedSegmenter(segmenter))
 
 
 def _sam(name: str, sha256: str, settings: Settings, cleaning: MaskCleaning, store: WeightStore) -> ModelChoice:
@@ -88,8 +89,10 @@ def _sam(name: str, sha256: str, settings: Settings, cleaning: MaskCleaning, sto
     return ModelChoice(
         name,
         "-".join(part for part in parts if part),
-        lambda on_progress: load_segmenter(
-            asked_for, settings.device, settings.dtype, cleaning=cleaning, store=store, on_progress=on_progress
+        lambda on_progress: LimitedSegmenter(
+            load_segmenter(
+                asked_for, settings.device, settings.dtype, cleaning=cleaning, store=store, on_progress=on_progress
+            )
         ),
     )
 
