@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from sam_backend.request_pool import slot_released
 from sam_model.interfaces import Embedding
 
 E = TypeVar("E", bound=Embedding)
@@ -71,7 +72,8 @@ class EmbeddingCache(Generic[E]):
             else:
                 self._hits += 1
         if future is not None:
-            return future.result(), True
+            with slot_released():
+                return future.result(), True
         return self._compute(key, compute, mine), False
 
     def _compute(self, key: str, compute: Callable[[], E], future: Future[E]) -> E:

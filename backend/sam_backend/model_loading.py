@@ -9,6 +9,7 @@ from typing import Any
 
 from sam_backend.errors import ModelNotReadyError
 from sam_backend.model_choice import ModelChoice
+from sam_backend.request_pool import slot_released
 from sam_model.interfaces import Segmenter
 from sam_model.weights.download import Progress
 from sam_model.weights.errors import WeightsError
@@ -86,7 +87,10 @@ class ModelLoading:
             ModelNotReadyError: it is still loading, or cannot be loaded.
         """
         self.start()
+        if self._loaded.done():
+            return self._loaded.result()
         try:
-            return self._loaded.result(timeout=wait_s)
+            with slot_released():
+                return self._loaded.result(timeout=wait_s)
         except StillLoadingError:
             raise ModelNotReadyError(f"model {self.name} is still loading after {wait_s:g} s; try again") from None

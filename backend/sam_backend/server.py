@@ -1,4 +1,4 @@
-"""The service on gunicorn: one process that owns model and cache, many threads."""
+"""The service on gunicorn: one process that owns model and cache; an event loop reads, threads answer."""
 
 import errno
 import logging
@@ -7,13 +7,14 @@ import socket
 import sys
 from typing import Any
 
-from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
 from sam_backend.app import create_app
+from sam_backend.asgi_adapter import AsgiAdapter
 from sam_backend.assembly import Service
 from sam_backend.logs import LogFormatter
+from sam_backend.web_worker import WebWorker
 
 
 class PortTakenError(OSError):
@@ -42,13 +43,15 @@ class SamServer(BaseApplication):  # type: ignore[misc]  # gunicorn ships no typ
         """Gunicorn's settings."""
         chosen: dict[str, Any] = {
             "bind": [self._address],
-            "worker_class": "gthread",
+            "worker_class": WebWorker,
             "workers": 1,  # the cache is this process's memory
-            "threads": self._service.settings.threads,
             "preload_app": True,
-            "timeout": 120,  # Label Studio gives up after 100 s
-            "graceful_timeout": 30,
+            "timeout": 120,  # s without a sign of life of the event loop, then the worker is replaced
+            "graceful_timeout": 30,  # above web_worker.STOP_S, which ends a stop before
             "keepalive": 75,
+            "asgi_loop": "asyncio",
+            "asgi_disconnect_grace_period": 0,  # a request whose client has gone leaves the queue at once
+            "http_parser": "python",
             "control_socket_disable": True,
             "loglevel": "warning",
             "logger_class": GunicornLog,
@@ -56,8 +59,7 @@ class SamServer(BaseApplication):  # type: ignore[misc]  # gunicorn ships no typ
             "worker_exit": self._close,
         }
         for name, value in chosen.items():
-            if name in self.cfg.settings:  # control_socket_disable came with gunicorn 25
-                self.cfg.set(name, value)
+            self.cfg.set(name, value)
 
     def _start(self, worker: object) -> None:
         """In the worker, after the fork."""
@@ -75,9 +77,9 @@ class SamServer(BaseApplication):  # type: ignore[misc]  # gunicorn ships no typ
             sys.stderr.flush()
             os._exit(0)
 
-    def load(self) -> Flask:
-        """The WSGI application, made once before the worker is forked."""
-        return create_app(self._service)
+    def load(self) -> AsgiAdapter:
+        """Return the application, made once before the worker is forked."""
+        return AsgiAdapter(create_app(self._service), self._service.settings)
 
 
 def check_port_is_free(host: str, port: int) -> None:

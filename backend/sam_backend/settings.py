@@ -48,7 +48,10 @@ class Settings:
     batch_deadline_s: float = 60.0  # for "Retrieve predictions"; Label Studio waits 100 s
     open_deadline_s: float = 5.0  # for one task, which a person may be opening
     runs_dir: Path | None = None  # where bulk runs keep their state; None: in the user's state folder
-    threads: int = 16  # requests served at the same time
+    threads: int = 16  # /predict requests computed at the same time
+    max_waiting: int = 48  # /predict requests that may wait for a thread; the next ones get 503
+    max_connections: int = 512  # open connections; above, the oldest idle one is closed
+    read_timeout_s: float = 30.0  # for a client to send the body of /predict
     log_level: str = "INFO"
 
     @classmethod
@@ -166,5 +169,8 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "open_deadline_s": ("SAM_OPEN_DEADLINE_S", _number(float, 0.1, 95)),
     "runs_dir": ("SAM_RUNS_DIR", _folder),
     "threads": ("SAM_THREADS", _number(int, 1, 256)),
+    "max_waiting": ("SAM_MAX_WAITING", _number(int, 0, 1024)),
+    "max_connections": ("SAM_MAX_CONNECTIONS", _number(int, 16, 65536)),
+    "read_timeout_s": ("SAM_READ_TIMEOUT_S", _number(float, 0.1, 600)),
     "log_level": ("SAM_LOG_LEVEL", _one_of("DEBUG", "INFO", "WARNING", "ERROR")),
 }

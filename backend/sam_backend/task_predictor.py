@@ -26,6 +26,7 @@ from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.predictions import Prediction, ResultJson
 from sam_backend.protocol.regions import PromptRegion
 from sam_backend.protocol.requests import Task
+from sam_backend.request_pool import slot_released
 from sam_backend.shapes.brush import brush_value
 from sam_backend.shapes.regions import region_results
 from sam_model.interfaces import Embedding
@@ -139,12 +140,14 @@ class TaskPredictor:
             BackendError: the image cannot be fetched.
         """
         began = time.perf_counter()
-        version = self._images.get(asked)
+        with slot_released():
+            version = self._images.get(asked)
         embedding: Embedding | None = None
         if version.data is None:
             embedding = self._cache.get(version.digest)
             if embedding is None:  # it was embedded once, and made room since
-                version = self._images.get(asked, with_data=True)
+                with slot_released():
+                    version = self._images.get(asked, with_data=True)
         if version.data is not None:
             logger.info("image of task %s: fetched in %.0f ms", asked.task_id, 1e3 * (time.perf_counter() - began))
         return SeenImage(version, embedding)

@@ -39,6 +39,9 @@ def test_every_variable_reaches_its_field() -> None:
         "SAM_OPEN_DEADLINE_S": "1.5",
         "SAM_RUNS_DIR": "/somewhere/runs",
         "SAM_THREADS": "4",
+        "SAM_MAX_WAITING": "12",
+        "SAM_MAX_CONNECTIONS": "99",
+        "SAM_READ_TIMEOUT_S": "7.5",
         "SAM_LOG_LEVEL": "debug",
     }
 
@@ -74,6 +77,9 @@ def test_every_variable_reaches_its_field() -> None:
         open_deadline_s=1.5,
         runs_dir=Path("/somewhere/runs"),
         threads=4,
+        max_waiting=12,
+        max_connections=99,
+        read_timeout_s=7.5,
         log_level="DEBUG",
     )
 

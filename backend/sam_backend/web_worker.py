@@ -1,0 +1,170 @@
+"""Gunicorn's ASGI worker with deadlines for slow clients, a limit of connections, and a stop that answers everyone.
+
+Built on gunicorn 27: `ASGIWorker._serve`, `ASGIProtocol.app` and `ASGIProtocol._send_error_response` are not documented
+by gunicorn, so pyproject.toml names the version. Everything else is asyncio's own interface.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from typing import Any
+
+from gunicorn.asgi.protocol import ASGIProtocol
+from gunicorn.workers.gasgi import ASGIWorker
+
+from sam_backend.asgi_adapter import Message, Receive, Send
+
+logger = logging.getLogger(__name__)
+
+STOP_S = 8.0  # requests that are not answered so long after SIGTERM get 503; Docker kills after 10 s
+IDLE_STOP_S = 0.5  # after SIGTERM, connections that have sent nothing are closed
+SWITCH_S = 0.001  # for the event loop to get Python's lock from a thread that computes; Python's own 5 ms add up
+FLUSH_S = 1.0  # for the last answers to be sent
+
+
+class HttpConnection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
+    """One client's connection."""
+
+    def __init__(self, worker: "WebWorker") -> None:
+        super().__init__(worker)
+        self._adapter = worker.asgi
+        self.app = self._answer
+        self._headers_deadline: asyncio.TimerHandle | None = None
+        self._has_sent_bytes = False  # of a request whose headers are not complete yet
+        self._is_answering = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Count the connection and start to wait for its first request."""
+        super().connection_made(transport)
+        self.worker.register(self)
+        self._wait_for_headers()
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; the first bytes of a request start the deadline of its headers."""
+        if not self._is_answering:
+            self._has_sent_bytes = True
+            self._wait_for_headers()
+        super().data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._headers_are_read()
+        self.worker.forget(self)
+        super().connection_lost(exc)
+
+    async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
+        self._headers_are_read()
+        self._is_answering = True
+        try:
+            await self._adapter(scope, receive, send, self)
+        finally:
+            self._is_answering = self._has_sent_bytes = False
+            self.worker.wait_for_request(self)
+
+    def request_is_read(self) -> None:
+        """Note that the client has sent the whole request: the connection is not closed to make space."""
+        self.worker.is_read(self)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no byte of a request is here that has no answer yet."""
+        return not (self._is_answering or self._has_sent_bytes)
+
+    def close(self) -> None:
+        """Close the connection once what was written is sent."""
+        self.transport.close()
+
+    def abort(self) -> None:
+        """Close the connection without sending what is left."""
+        self.transport.abort()
+
+    def _wait_for_headers(self) -> None:
+        if self._headers_deadline is None:
+            self._headers_deadline = self.worker.loop.call_later(
+                self._adapter.headers_timeout_s, self._headers_are_late
+            )
+
+    def _headers_are_read(self) -> None:
+        if self._headers_deadline is not None:
+            self._headers_deadline.cancel()
+            self._headers_deadline = None
+
+    def _headers_are_late(self) -> None:
+        if self._has_sent_bytes:
+            limit_s = self._adapter.headers_timeout_s
+            self._send_error_response(408, f"the request's headers were not complete after {limit_s:g} s")
+        self.close()
+
+    def _send_error_response(self, status: int, message: str, extra_headers: Any = ()) -> None:
+        """Answer what is not HTTP with JSON, as all other errors."""
+        headers = (("Content-Type", "application/json"), *extra_headers)
+        super()._send_error_response(status, json.dumps({"error": message}), headers)
+
+
+class WebWorker(ASGIWorker):  # type: ignore[misc]  # gunicorn ships no types
+    """The process that answers: one event loop; `asgi` is an `AsgiAdapter`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._connections: set[HttpConnection] = set()
+        self._unread: dict[HttpConnection, None] = {}  # no complete request yet; the oldest first
+
+    def register(self, connection: HttpConnection) -> None:
+        """Count a new connection; above the limit, close the one that has waited longest with a request unsent."""
+        if len(self._connections) >= self.asgi.max_connections:
+            oldest = next(iter(self._unread), connection)
+            logger.debug("%d connections are open; closing the oldest idle one", len(self._connections))
+            self.forget(oldest)
+            oldest.abort()
+            if oldest is connection:
+                return
+        self._connections.add(connection)
+        self._unread[connection] = None
+
+    def wait_for_request(self, connection: HttpConnection) -> None:
+        """Note that a connection was answered and may send another request."""
+        if connection in self._connections:
+            self._unread.pop(connection, None)
+            self._unread[connection] = None
+
+    def is_read(self, connection: HttpConnection) -> None:
+        """Note that the request of a connection is complete."""
+        self._unread.pop(connection, None)
+
+    def forget(self, connection: HttpConnection) -> None:
+        """Remove a connection that is closed."""
+        self._connections.discard(connection)
+        self._unread.pop(connection, None)
+
+    async def _serve(self) -> None:
+        sys.setswitchinterval(SWITCH_S)
+        for listener in self.sockets:
+            server = await self.loop.create_server(
+                lambda: HttpConnection(self), sock=listener.sock, backlog=self.cfg.backlog
+            )
+            self.servers.append(server)
+        while self.alive and self.ppid == os.getppid():
+            self.notify()
+            await asyncio.sleep(0.2)
+        if not self._quick_shutdown:
+            await self._stop()
+
+    async def _stop(self) -> None:
+        """Answer every request whose connection was accepted, then return."""
+        self.alive = False  # answers say `Connection: close` from now on
+        await asyncio.sleep(0.05)  # accept what the kernel has queued
+        for server in self.servers:
+            server.close()
+        began = self.loop.time()
+        while self._connections and self.loop.time() < began + STOP_S and not self._quick_shutdown:
+            self.notify()
+            if self.loop.time() > began + IDLE_STOP_S:
+                for connection in [each for each in self._connections if each.is_idle]:
+                    connection.close()
+            await asyncio.sleep(0.05)
+        self.asgi.refuse_all()
+        flushed = self.loop.time() + FLUSH_S
+        while self._connections and self.loop.time() < flushed and not self._quick_shutdown:
+            await asyncio.sleep(0.02)
