@@ -29,6 +29,11 @@ class LimitedSegmenter:
         """Names model, weights and settings."""
         return self._segmenter.fingerprint
 
+    @property
+    def uses_mask_input(self) -> bool:
+        """Whether a prompt's `mask_input` changes its mask."""
+        return self._segmenter.uses_mask_input
+
     def embed(self, image: Image) -> Any:
         """Embed an RGB uint8 image (H, W, 3)."""
         with self._turns:
