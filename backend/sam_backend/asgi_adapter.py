@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 from sam_backend import metrics
+from sam_backend.body_limits import LARGE_BODY_PATHS, body_limit
 from sam_backend.request_pool import PoolFullError, RequestPool
 from sam_backend.settings import MIB, Settings
 
@@ -27,8 +28,7 @@ CONTROL_PATHS = frozenset({"/health", "/ready", "/versions", "/setup", "/metrics
 CONTROL_THREADS = 4
 PAGES_THREADS = 8
 WAITING_PER_THREAD = 8  # of the control and pages pools
-SMALL_BODY_BYTES = 256 << 10  # limit of every route but /predict
-SMALL_READ_S = 10.0  # at most, for the headers of a request, and for a body of every route but /predict
+SMALL_READ_S = 10.0  # at most, for the headers of a request, and for a body that may not be large
 UNBUDGETED_BYTES = MIB  # a body up to this size is read even when the memory for bodies is used up
 BUDGET_BODIES = 8  # memory for bodies, in bodies of the largest size
 DRAIN_S = 2.0  # how long the rest of a refused body is read, so that the client gets to read the answer
@@ -76,9 +76,9 @@ class ClientGoneError(Exception):
 
 @dataclass
 class _Body:
-    """The part of a request's body that has been read."""
+    """The part of a request's body that has been read; held in memory once."""
 
-    chunks: list[bytes] = field(default_factory=list)
+    file: io.BytesIO = field(default_factory=io.BytesIO)
     size: int = 0
     is_complete: bool = False
 
@@ -89,8 +89,8 @@ class AsgiAdapter:
     def __init__(self, app: WsgiApp, settings: Settings) -> None:
         self.max_connections = settings.max_connections
         self._app = app
-        self._max_body = settings.max_body_mib * MIB
-        self._read_timeout_s = settings.read_timeout_s
+        self._settings = settings
+        self._body_budget = BUDGET_BODIES * settings.max_body_mib * MIB
         self.headers_timeout_s = min(SMALL_READ_S, settings.read_timeout_s)
         self._control = RequestPool("control", CONTROL_THREADS, WAITING_PER_THREAD * CONTROL_THREADS)
         self._predict = RequestPool("predict", settings.threads, settings.max_waiting)
@@ -146,7 +146,7 @@ class AsgiAdapter:
                     connection.request_is_read()
                     if not self._is_stopping:
                         deadline.reschedule(None)
-                    return await self._call(pool, scope, b"".join(body.chunks))
+                    return await self._call(pool, scope, body.file)
                 finally:
                     self._deadlines.discard(deadline)
         except TimeoutError:
@@ -167,10 +167,10 @@ class AsgiAdapter:
 
     def _rules(self, path: str) -> tuple[RequestPool, int, float]:
         """The pool, the limit of the body in bytes and the time to read it, in seconds."""
-        if path == "/predict":
-            return self._predict, self._max_body, self._read_timeout_s
-        pool = self._control if path in CONTROL_PATHS else self._pages
-        return pool, SMALL_BODY_BYTES, self.headers_timeout_s
+        other = self._control if path in CONTROL_PATHS else self._pages
+        pool = self._predict if path == "/predict" else other
+        timeout_s = self._settings.read_timeout_s if path in LARGE_BODY_PATHS else self.headers_timeout_s
+        return pool, body_limit(path, self._settings), timeout_s
 
     async def _read(self, scope: Message, receive: Receive, body: _Body, limit: int) -> None:
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
@@ -181,16 +181,16 @@ class AsgiAdapter:
             if message["type"] == "http.disconnect":
                 raise ClientGoneError
             chunk = message.get("body", b"")
-            body.chunks.append(chunk)
+            body.file.write(chunk)
             body.size += len(chunk)
             self._buffered += len(chunk)
             body.is_complete = not message.get("more_body", False)
             if body.size > limit:
                 raise _too_large(scope["path"], limit)
-            if body.size > UNBUDGETED_BYTES and self._buffered > BUDGET_BODIES * self._max_body:
+            if body.size > UNBUDGETED_BYTES and self._buffered > self._body_budget:
                 raise RefusedError(503, "overloaded: the memory for request bodies is used up; try again")
 
-    async def _call(self, pool: RequestPool, scope: Message, body: bytes) -> Answer:
+    async def _call(self, pool: RequestPool, scope: Message, body: io.BytesIO) -> Answer:
         is_abandoned = threading.Event()
         environ = wsgi_environ(scope, body)
 
@@ -223,11 +223,13 @@ def error_answer(status: int, text: str) -> Answer:
     return Answer(status, headers, body)
 
 
-def wsgi_environ(scope: Message, body: bytes) -> dict[str, Any]:
-    """Return the WSGI environment of an ASGI request whose body is complete.
+def wsgi_environ(scope: Message, body: io.BytesIO) -> dict[str, Any]:
+    """Return the WSGI environment of an ASGI request whose complete body is in `body`.
 
     Source: PEP 3333 and the ASGI specification's HTTP scope.
     """
+    size = body.seek(0, io.SEEK_END)
+    body.seek(0)
     server = scope.get("server") or ("localhost", 80)
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope["method"],
@@ -240,7 +242,7 @@ def wsgi_environ(scope: Message, body: bytes) -> dict[str, Any]:
         "REMOTE_ADDR": (scope.get("client") or ("",))[0],
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope["scheme"],
-        "wsgi.input": io.BytesIO(body),  # shares the bytes
+        "wsgi.input": body,
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,
@@ -254,7 +256,7 @@ def wsgi_environ(scope: Message, body: bytes) -> dict[str, Any]:
             value = f"{environ[name]},{value}" if name in environ else value
         environ[name] = value
     environ.pop("TRANSFER_ENCODING", None)
-    environ["CONTENT_LENGTH"] = str(len(body))
+    environ["CONTENT_LENGTH"] = str(size)
     return environ
 
 
@@ -293,9 +295,8 @@ async def _drain(receive: Receive) -> None:
 
 
 def _too_large(path: str, limit: int) -> RefusedError:
-    if path == "/predict":
-        return RefusedError(413, f"the body is larger than {limit // MIB} MiB, the limit that SAM_MAX_BODY_MIB sets")
-    return RefusedError(413, f"the body is larger than {limit >> 10} KiB, the limit of every address but /predict")
+    source = "the limit that SAM_MAX_BODY_MIB sets" if path in LARGE_BODY_PATHS else "the limit here"
+    return RefusedError(413, f"the body is larger than {limit // 1024} KiB, {source}")
 
 
 def _names(scope: Message) -> tuple[str, str]:

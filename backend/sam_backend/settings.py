@@ -51,7 +51,7 @@ class Settings:
     threads: int = 16  # /predict requests computed at the same time
     max_waiting: int = 48  # /predict requests that may wait for a thread; the next ones get 503
     max_connections: int = 512  # open connections; above, the oldest idle one is closed
-    read_timeout_s: float = 30.0  # for a client to send the body of /predict
+    read_timeout_s: float = 30.0  # for a client to send a body with tasks
     log_level: str = "INFO"
 
     @classmethod

@@ -1,6 +1,7 @@
 """The adapter without sockets: what it reads, refuses and hands to Flask."""
 
 import asyncio
+import io
 import json
 import threading
 from collections.abc import Callable, Iterable
@@ -8,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from sam_backend.asgi_adapter import SMALL_BODY_BYTES, AsgiAdapter, wsgi_environ
+from sam_backend.asgi_adapter import AsgiAdapter, wsgi_environ
+from sam_backend.body_limits import SMALL_BODY_BYTES
 from sam_backend.settings import MIB, Settings
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
@@ -241,7 +243,7 @@ def test_the_environment_is_that_of_pep_3333() -> None:
     asked["headers"].append((b"transfer-encoding", b"chunked"))
     asked["query_string"] = b"a=%20b"
 
-    environ = wsgi_environ(asked, b"body")
+    environ = wsgi_environ(asked, io.BytesIO(b"body"))
 
     assert environ["PATH_INFO"] == "/data/Ã©"  # UTF-8 read as Latin-1, as PEP 3333 wants
     assert environ["QUERY_STRING"] == "a=%20b"
