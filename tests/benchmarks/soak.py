@@ -131,7 +131,10 @@ class Soak:
 
     def send(self, kind: str, expected: Callable[[int], bool], path: str, body: object = None) -> Any:
         """One request; what is not as expected is kept."""
-        status, answer = self.backend.ask(path, body)
+        try:
+            status, answer = self.backend.ask(path, body)
+        except OSError as error:  # the server did not answer, or closed the connection
+            status, answer = 0, repr(error)
         with self.lock:
             self.requests += 1
             self.answers[kind, status] += 1
@@ -206,7 +209,10 @@ class Soak:
     def bulk_run(self) -> None:
         """A run over a few tasks; then its predictions are removed."""
         asked = {"project": 1, "detector": "everything", "label_map": {"object": "face"}, "policy": "add"}
-        run = self.send("run", lambda status: status == 202, "/api/runs", asked)["run"]["id"]
+        answer = self.send("run", lambda status: status == 202, "/api/runs", asked)
+        if not isinstance(answer, dict) or "run" not in answer:
+            return
+        run = answer["run"]["id"]
         for wish, state in ((None, "finished"), ("undo", "undone")):
             if wish:  # 409: a busy machine has not ended the run yet
                 self.send("run", lambda status: status in (202, 409), f"/api/runs/{run}/{wish}", {})

@@ -29,6 +29,7 @@ from sam_testing.yolo_files import TINY, write_yolo_file
 
 # files of a test's own folder are written anew by each example
 ANEW = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+IMAGE = "0" * 64  # the SHA-256 of an image's file
 EDIT = st.tuples(
     st.sampled_from(("flip", "cut", "insert", "double", "zero", "end")),
     st.floats(0, 1),
@@ -196,7 +197,7 @@ def test_a_damaged_yolo_file_is_read_or_refused(is_legacy: bool, tmp_path: Path)
 
 def test_a_damaged_embedding_is_refused() -> None:
     features = torch.randn((1, 256, 64, 64), generator=torch.Generator().manual_seed(1)).half()
-    data = embedding_to_bytes(SamEmbedding(features, (427, 640), (683, 1024), "sam"))
+    data = embedding_to_bytes(SamEmbedding(features, (427, 640), (683, 1024), "sam"), IMAGE)
     header = 600  # bytes at the front, where most of the damage is done
 
     @settings(ANEW, max_examples=min(settings().max_examples, 2000))
@@ -206,7 +207,7 @@ def test_a_damaged_embedding_is_refused() -> None:
         if damaged == data:
             return
         with pytest.raises(ValueError, match=r"."):
-            embedding_from_bytes(damaged, "sam")
+            embedding_from_bytes(damaged, IMAGE, "sam")
 
     check()
 
