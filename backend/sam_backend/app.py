@@ -5,12 +5,15 @@ import logging
 from flask import Flask, Response, request
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 
+from sam_backend import metrics
 from sam_backend.assembly import Service
 from sam_backend.body_limits import LARGE_BODY_PATHS, SMALL_BODY_BYTES, body_limit
 from sam_backend.errors import BackendError
+from sam_backend.operator_routes import operator_routes
 from sam_backend.pages.pages import pages
 from sam_backend.redaction import mask_userinfo
-from sam_backend.responses import json_response, refusal_without_password
+from sam_backend.request_ids import HEADER, begin_request, current_request_id, end_request
+from sam_backend.responses import error_response, refusal_without_password
 from sam_backend.routes import routes
 from sam_backend.run_routes import run_routes
 
@@ -23,11 +26,15 @@ def create_app(service: Service) -> Flask:
     app.extensions["service"] = service
     app.config["MAX_CONTENT_LENGTH"] = SMALL_BODY_BYTES
     app.register_blueprint(routes)
+    app.register_blueprint(operator_routes)
     app.register_blueprint(run_routes)
     app.register_blueprint(pages)
     app.register_error_handler(BackendError, _backend_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unforeseen_error)
+    app.before_request(_begin_request)
+    app.after_request(_count_request)
+    app.teardown_request(lambda _: end_request())
     app.before_request(_check_query)
     app.before_request(lambda: _limit_body(service))
     app.before_request(lambda: _check_basic_auth(service))
@@ -36,7 +43,8 @@ def create_app(service: Service) -> Flask:
 
 def _backend_error(error: BackendError) -> Response:
     logger.warning("%s %s -> %d: %s", request.method, request.path, error.status, error)
-    response = json_response({"error": mask_userinfo(str(error))}, error.status)
+    metrics.errors.labels(type(error).__name__).inc()
+    response = error_response(mask_userinfo(str(error)), error.status)
     if error.status == 503:
         response.headers["Retry-After"] = "5"
     return response
@@ -48,14 +56,29 @@ def _http_error(error: HTTPException) -> Response:
         limit = request.max_content_length or 0
         source = "the limit that SAM_MAX_BODY_MIB sets" if request.path in LARGE_BODY_PATHS else "the limit here"
         text = f"the body is larger than {limit // 1024} KiB, {source}"
+        metrics.refused.labels("body").inc()
+    else:
+        metrics.errors.labels(type(error).__name__).inc()
     logger.warning("%s %s -> %s: %s", request.method, request.path[:200], error.code, text)
-    return json_response({"error": text}, error.code or 500)
+    return error_response(text, error.code or 500)
 
 
 def _unforeseen_error(error: Exception) -> Response:
     """The edge: whatever nobody thought of is in the log with its traceback, and the caller learns only that."""
     logger.error("%s %s failed", request.method, request.path, exc_info=error)
-    return json_response({"error": "internal error; the backend's log tells more"}, 500)
+    metrics.errors.labels("InternalError").inc()
+    return error_response("internal error; the backend's log tells more", 500)
+
+
+def _begin_request() -> None:
+    begin_request(request.headers.get(HEADER))
+
+
+def _count_request(response: Response) -> Response:
+    response.headers[HEADER] = current_request_id() or ""
+    route = "other" if request.url_rule is None else request.url_rule.rule
+    metrics.requests.labels(route, response.status_code).inc()
+    return response
 
 
 def _check_query() -> None:

@@ -14,6 +14,7 @@ from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.model_choice import choose_model
 from sam_backend.model_loading import ModelLoading
 from sam_backend.prefetch import Prefetcher
+from sam_backend.readiness import Readiness
 from sam_backend.settings import MIB, Settings
 from sam_backend.start_checks import check_device, check_folder
 from sam_backend.task_predictor import TaskPredictor
@@ -34,6 +35,7 @@ class Service:
     prefetcher: Prefetcher
     bulk: BulkService
     first_run: FirstRun
+    readiness: Readiness
     store: WeightStore
 
     def start(self) -> None:
@@ -72,4 +74,5 @@ def assemble(settings: Settings, store: WeightStore) -> Service:
         logger.info("masks come from %s", model.version)
     bulk = BulkService(settings, access, model, fetcher, store)
     first_run = FirstRun(settings, access, model, store, lambda: len(bulk.projects) > 0, lambda: bulk.projects.problem)
-    return Service(settings, access, model, cache, predictor, Prefetcher(), bulk, first_run, store)
+    readiness = Readiness(access, model, first_run)
+    return Service(settings, access, model, cache, predictor, Prefetcher(), bulk, first_run, readiness, store)

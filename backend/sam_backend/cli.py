@@ -83,7 +83,7 @@ def _serve(args: argparse.Namespace) -> int:
     from sam_model.weights.store import store_from_env
 
     settings = Settings.from_env()
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, settings.log_format)
     try:
         check_port_is_free(args.host, args.port)
     except OSError as error:

@@ -8,8 +8,10 @@ from typing import Any
 import orjson
 from flask import Response, current_app, request
 
+from sam_backend import metrics
 from sam_backend.assembly import Service
 from sam_backend.errors import BadRequestError
+from sam_backend.request_ids import current_request_id
 from sam_backend.settings import Settings
 
 READ_BYTES = 1 << 20
@@ -24,6 +26,11 @@ def service() -> Service:
 def json_response(value: object, status: int = 200) -> Response:
     """`value` as JSON; numpy arrays become lists."""
     return Response(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY), status, mimetype="application/json")
+
+
+def error_response(text: str, status: int) -> Response:
+    """Return an error as JSON, with the id of the request, by which its lines of the log are found."""
+    return json_response({"error": text, "request_id": current_request_id()}, status)
 
 
 def read_body() -> bytes | bytearray:
@@ -63,7 +70,8 @@ def refusal_without_password(settings: Settings) -> Response | None:
     given = _basic_credentials(request.headers.get("Authorization", ""))
     if hmac.compare_digest(given, f"{user}:{password}".encode()):
         return None
-    response = json_response({"error": "this backend asks for a user name and a password"}, 401)
+    metrics.refused.labels("password").inc()
+    response = error_response("this backend asks for a user name and a password", 401)
     response.headers["WWW-Authenticate"] = 'Basic realm="label-studio-sam"'
     return response
 

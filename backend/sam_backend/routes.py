@@ -7,7 +7,7 @@ import logging
 
 from flask import Blueprint, Response
 
-from sam_backend import label_studio_calls
+from sam_backend import label_studio_calls, metrics
 from sam_backend.label_studio_calls import START_TRAINING
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.requests import PredictRequest, SetupRequest, WebhookEvent, labeling_config_from_json
@@ -35,13 +35,6 @@ def health() -> Response:
     if parts.model.name == "classical":
         answer["note"] = "weight-free classical segmenter, not SAM"
     return json_response(answer)
-
-
-@routes.get("/ready")
-def ready() -> Response:
-    """200 when a click would be answered at once, 503 before."""
-    model = service().model
-    return json_response({"state": model.state, "problem": model.problem}, 200 if model.state == "ready" else 503)
 
 
 @routes.post("/setup")
@@ -80,4 +73,7 @@ def webhook() -> Response:
 @routes.post("/predict")
 def predict() -> Response:
     """Masks for a person's prompts; for tasks without any, the pre-annotation that their project wants."""
-    return json_response({"results": label_studio_calls.predict(service(), PredictRequest.from_json(read_body()))})
+    with metrics.stage("total"):
+        with metrics.stage("parse"):
+            asked = PredictRequest.from_json(read_body())
+        return json_response({"results": label_studio_calls.predict(service(), asked)})

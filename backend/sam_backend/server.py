@@ -13,7 +13,7 @@ from gunicorn.glogging import Logger
 from sam_backend.app import create_app
 from sam_backend.asgi_adapter import AsgiAdapter
 from sam_backend.assembly import Service
-from sam_backend.logs import LogFormatter
+from sam_backend.logs import configured_formatter
 from sam_backend.web_worker import WebWorker
 
 
@@ -28,7 +28,7 @@ class GunicornLog(Logger):  # type: ignore[misc]  # gunicorn ships no types
         """Set up the log from gunicorn's settings."""
         super().setup(cfg)
         for handler in self.error_log.handlers:
-            handler.setFormatter(LogFormatter())
+            handler.setFormatter(configured_formatter())
 
 
 class SamServer(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types

@@ -53,6 +53,7 @@ class Settings:
     max_connections: int = 512  # open connections; above, the oldest idle one is closed
     read_timeout_s: float = 30.0  # for a client to send a body with tasks
     log_level: str = "INFO"
+    log_format: str = "text"  # text or json
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
@@ -173,4 +174,5 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "max_connections": ("SAM_MAX_CONNECTIONS", _number(int, 16, 65536)),
     "read_timeout_s": ("SAM_READ_TIMEOUT_S", _number(float, 0.1, 600)),
     "log_level": ("SAM_LOG_LEVEL", _one_of("DEBUG", "INFO", "WARNING", "ERROR")),
+    "log_format": ("SAM_LOG_FORMAT", _one_of("text", "json")),
 }

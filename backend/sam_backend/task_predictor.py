@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
+from sam_backend import metrics
 from sam_backend.earlier_answers import EarlierAnswers
 from sam_backend.embedding_cache import EmbeddingCache
 from sam_backend.embedding_files import EmbeddingFiles
@@ -112,9 +113,11 @@ class TaskPredictor:
             image = self.image(image_request(task, config, credentials, to_name, page))
             embedding = self.embedding(task, image)
             for found, scored in self._segment(task, image.version.digest, embedding, objects):
-                mask = self._at_original_size(scored.mask, found.regions[0].original_size)
+                with metrics.stage("encode"):
+                    mask = self._at_original_size(scored.mask, found.regions[0].original_size)
+                    value = brush_value(mask)
                 results += region_results(
-                    brush_value(mask),
+                    value,
                     (mask.shape[0], mask.shape[1]),
                     tags[found.regions],
                     to_name,
@@ -149,7 +152,9 @@ class TaskPredictor:
                 with slot_released():
                     version = self._images.get(asked, with_data=True)
         if version.data is not None:
-            logger.info("image of task %s: fetched in %.0f ms", asked.task_id, 1e3 * (time.perf_counter() - began))
+            took_s = time.perf_counter() - began
+            metrics.stage_seconds.labels("fetch").observe(took_s)
+            logger.info("image of task %s: fetched in %.0f ms", asked.task_id, 1e3 * took_s)
         return SeenImage(version, embedding)
 
     def is_warm(self, asked: ImageRequest) -> bool:
@@ -184,9 +189,12 @@ class TaskPredictor:
             if kept is not None:
                 logger.info("image of %s: its embedding was kept", task.name)
                 return kept
-        image = decode_image(data, self._max_pixels)
+        with metrics.stage("decode"):
+            image = decode_image(data, self._max_pixels)
         decoded = time.perf_counter()
-        embedding: Embedding = self._model.segmenter(self._model_wait_s).embed(image)
+        segmenter = self._model.segmenter(self._model_wait_s)
+        with metrics.stage("embed"):
+            embedding: Embedding = segmenter.embed(image)
         if self._files is not None:
             self._files.write(digest, embedding)
         logger.info(
@@ -225,7 +233,8 @@ class TaskPredictor:
         segmenter = self._model.segmenter(self._model_wait_s)
         for each in objects:
             mask_input = self._earlier.mask_input(segmenter, embedding, digest, each.prompt)
-            (scored,) = segmenter.segment(embedding, [replace(each.prompt, mask_input=mask_input)])
+            with metrics.stage("segment"):
+                (scored,) = segmenter.segment(embedding, [replace(each.prompt, mask_input=mask_input)])
             if scored.low_res_logits is not None:
                 self._earlier.remember(digest, each.prompt, scored.low_res_logits)
             yield each, scored
@@ -239,7 +248,9 @@ class TaskPredictor:
         at_once = max(1, min(BOXES_AT_ONCE, PIXELS_AT_ONCE // (height * width)))
         for start in range(0, len(objects), at_once):
             part = objects[start : start + at_once]
-            yield from zip(part, segmenter.segment(embedding, [each.prompt for each in part]), strict=True)
+            with metrics.stage("segment"):
+                found = segmenter.segment(embedding, [each.prompt for each in part])
+            yield from zip(part, found, strict=True)
 
     def _at_original_size(self, mask: Mask, original_size: tuple[int, int] | None) -> Mask:
         """The mask at the size that the browser shows: a longer RLE would make Label Studio's Submit fail."""

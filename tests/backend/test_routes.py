@@ -1,12 +1,17 @@
 import base64
+import re
+import socket
 import threading
 import time
 
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from sam_backend.images.fetch import FetchLimits, ImageFetcher
 from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.logs import LogFormatter
+from sam_backend.request_ids import current_request_id
 from sam_backend.settings import Settings
 from sam_backend.shapes.brush_rle import decode_mask
 from sam_model.weights.errors import WeightsUnavailableError
@@ -252,12 +257,91 @@ def test_versions_names_the_one_there_is(service: SamService) -> None:
     assert service.client.get("/versions").get_json() == {"versions": ["disc-1"]}
 
 
-def test_ready_tells_whether_a_click_would_be_answered(service: SamService) -> None:
-    before = service.client.get("/ready").status_code
-    service.model.segmenter(wait_s=10)
-    after = service.client.get("/ready").status_code
+def wait_until_ready(service: SamService, *, ready: bool = True) -> dict:
+    end = time.monotonic() + 30
+    while (answer := service.client.get("/ready")).status_code != (200 if ready else 503):
+        assert time.monotonic() < end, answer.text
+        time.sleep(0.01)
+    found: dict = answer.get_json()
+    return found
 
-    assert (before, after) == (503, 200)
+
+def test_ready_tells_whether_a_click_would_be_answered(service: SamService) -> None:
+    before = service.client.get("/ready")
+    service.model.segmenter(wait_s=10)
+
+    assert before.status_code == 503
+    assert before.get_json()["problems"] == ["Model: loading"]
+    assert wait_until_ready(service) == {"ready": True, "problems": [], "state": "ready", "problem": None}
+    assert [image.shape for image in service.segmenter.images] == [(48, 64, 3)]
+
+
+def test_a_model_that_cannot_answer_a_prompt_is_not_ready(service: SamService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service.segmenter, "segment", lambda *_: 1 / 0)
+    service.model.segmenter(wait_s=10)
+
+    def problems() -> list[str]:
+        return service.client.get("/ready").get_json()["problems"]
+
+    end = time.monotonic() + 30
+    while problems() == ["Model: the self-test is running"]:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert problems() == ["Model: the self-test failed: ZeroDivisionError: division by zero"]
+
+
+def test_a_label_studio_of_the_settings_that_does_not_answer_is_not_ready() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # nothing listens there
+        service = SamService(Settings(label_studio_url=f"http://127.0.0.1:{unused.getsockname()[1]}"))
+        service.model.segmenter(wait_s=10)
+
+        end = time.monotonic() + 30
+        while "Label Studio: " not in " ".join(service.client.get("/ready").get_json()["problems"]):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        assert service.client.get("/ready").status_code == 503
+
+
+def test_metrics_count_what_a_click_does(service: SamService) -> None:
+    def value(name: str, /, **labels: str) -> float:
+        text = service.client.get("/metrics").text
+        found = {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+        return found.get((name, tuple(sorted(labels.items()))), 0.0)
+
+    stages = ("parse", "fetch", "decode", "embed", "segment", "encode", "total")
+    before = {stage: value("sam_stage_seconds_count", stage=stage) for stage in stages}
+    wrong = value("sam_errors_total", kind="UnsupportedRegionError")
+    answered = value("sam_requests_total", route="/predict", status="200")
+
+    service.predict(predict_request([key_point(50, 50)]))
+    service.predict(predict_request([key_point(60, 50)]))
+    service.client.post("/predict", json=predict_request([key_point(1e9, 50)]))
+
+    grown = {stage: value("sam_stage_seconds_count", stage=stage) - before[stage] for stage in stages}
+    assert grown == {"parse": 3, "fetch": 1, "decode": 1, "embed": 1, "segment": 2, "encode": 2, "total": 3}
+    assert value("sam_errors_total", kind="UnsupportedRegionError") == wrong + 1
+    assert value("sam_requests_total", route="/predict", status="200") == answered + 2
+    assert value("sam_embedding_cache_misses_total") == 1
+    assert value("sam_model_info", name="disc", version="disc-1") == 1
+    assert value("sam_model_ready") == 1
+    assert value("sam_runs", state="running") == 0
+
+
+def test_a_request_id_joins_request_log_and_error(service: SamService, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.handler.setFormatter(LogFormatter())
+
+    mine = service.client.post("/predict", data=b"{", headers={"X-Request-ID": "click-7"})
+    made = service.client.post("/predict", data=b"{", headers={"X-Request-ID": "click 7"})
+
+    assert mine.headers["X-Request-ID"] == mine.get_json()["request_id"] == "click-7"
+    assert re.fullmatch("[0-9a-f]{16}", made.get_json()["request_id"])
+    assert caplog.text.splitlines()[0].endswith("request_id=click-7")
+    assert current_request_id() is None
 
 
 def test_validate_tells_what_is_wrong_with_a_config(service: SamService) -> None:
@@ -386,7 +470,8 @@ def test_what_nobody_thought_of_leaves_no_traceback_in_the_answer(
     response = service.client.post("/predict", json=predict_request([key_point(50, 50)]))
 
     assert response.status_code == 500
-    assert response.get_json() == {"error": "internal error; the backend's log tells more"}
+    assert response.get_json()["error"] == "internal error; the backend's log tells more"
+    assert response.get_json()["request_id"] == response.headers["X-Request-ID"]
     assert "ZeroDivisionError" in caplog.text
 
 

@@ -43,6 +43,7 @@ def test_every_variable_reaches_its_field() -> None:
         "SAM_MAX_CONNECTIONS": "99",
         "SAM_READ_TIMEOUT_S": "7.5",
         "SAM_LOG_LEVEL": "debug",
+        "SAM_LOG_FORMAT": "JSON",
     }
 
     settings = Settings.from_env(environ)
@@ -81,6 +82,7 @@ def test_every_variable_reaches_its_field() -> None:
         max_connections=99,
         read_timeout_s=7.5,
         log_level="DEBUG",
+        log_format="json",
     )
 
 

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from sam_backend import metrics
+from sam_backend.service_metrics import ServiceMetrics
+from sam_testing.service import SamService
 
 Json = dict[str, Any]
 
@@ -21,9 +23,9 @@ def expressions(dashboard: Json) -> list[str]:
 
 
 def series() -> dict[str, set[str]]:
-    """Each series of the registry with its labels."""
+    """Each series of /metrics with its labels."""
     found: dict[str, set[str]] = {}
-    for family in metrics.registry.collect():
+    for family in ServiceMetrics(SamService().app.extensions["service"]).collect():
         names = {family.name, *(sample.name for sample in family.samples)}
         if family.type == "counter":
             names.add(f"{family.name}_total")
@@ -51,7 +53,8 @@ def test_every_series_and_label_of_the_dashboard_is_one_that_the_service_has(das
 def test_every_metric_of_the_service_but_python_internals_is_on_the_dashboard(dashboard: Json) -> None:
     shown = " ".join(expressions(dashboard))
 
-    families = {family.name for family in metrics.registry.collect() if family.name.startswith("sam_")}
+    known = ServiceMetrics(SamService().app.extensions["service"]).collect()
+    families = {family.name for family in known if family.name.startswith("sam_")}
     assert [name for name in sorted(families) if name not in shown] == []
 
 

@@ -26,6 +26,7 @@ from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.model_choice import ModelChoice
 from sam_backend.model_loading import ModelLoading
 from sam_backend.prefetch import Prefetcher
+from sam_backend.readiness import Readiness
 from sam_backend.settings import MIB, Settings
 from sam_backend.task_predictor import TaskPredictor
 from sam_model.weights.download import OnProgress
@@ -92,10 +93,18 @@ class SamService:
         first_run = FirstRun(
             self.settings, self.access, self.model, store, lambda: len(projects) > 0, lambda: projects.problem
         )
-        prefetcher = Prefetcher()
         self.app: Flask = create_app(
             Service(
-                self.settings, self.access, self.model, cache, self.predictor, prefetcher, self.bulk, first_run, store
+                settings=self.settings,
+                access=self.access,
+                model=self.model,
+                cache=cache,
+                predictor=self.predictor,
+                prefetcher=Prefetcher(),
+                bulk=self.bulk,
+                first_run=first_run,
+                readiness=Readiness(self.access, self.model, first_run),
+                store=store,
             )
         )
         self.client: FlaskClient = self.app.test_client()

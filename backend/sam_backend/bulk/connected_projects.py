@@ -77,7 +77,10 @@ class ConnectedProjects:
             BadRequestError: the extra parameters are no fields of a run; names the first that is wrong.
         """
         stored = self._extra.get(project)
-        given = orjson.loads(stored) if stored else None
+        try:
+            given = orjson.loads(stored) if stored else None
+        except orjson.JSONDecodeError as error:  # half of a surrogate pair, which is JSON but no text
+            raise BadRequestError(f"the model's extra parameters are not JSON: {error}") from None
         if isinstance(given, str) and given.strip():
             try:
                 given = json.loads(given)

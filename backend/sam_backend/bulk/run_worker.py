@@ -31,7 +31,7 @@ def main(folder: str, run_id: str) -> int:
     os.nice(NICENESS)
     cv2.setNumThreads(1)  # pictures go side by side already
     settings = Settings.from_env()
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, settings.log_format)
     try:
         work_on(
             RunStore(Path(folder)).get(run_id),

@@ -29,6 +29,7 @@ CREATE_ONE = (
     "one, and start the backend with it as LABEL_STUDIO_API_KEY, beside LABEL_STUDIO_URL"
 )
 LEGACY = "; legacy tokens are refused unless Organization > API Tokens Settings allows them"
+ADDRESS, TOKEN = "Label Studio", "Token"  # names of checks
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def check_label_studio(access: LabelStudioAccess, model_version: str, is_connect
 
 
 def _check_address(access: LabelStudioAccess) -> Check:
-    name = "Label Studio"
+    name = ADDRESS
     if access.url is None:
         return Check(name, False, problem="Label Studio's address is not known", next_step=NO_ADDRESS)
     try:
@@ -80,7 +81,7 @@ def _check_address(access: LabelStudioAccess) -> Check:
 
 
 def _check_token(access: LabelStudioAccess) -> Check:
-    name, token = "Token", access.describe_token()
+    name, token = TOKEN, access.describe_token()
     if token is None:
         return Check(name, False, problem="no token of Label Studio is known", next_step=CREATE_ONE)
     try:
