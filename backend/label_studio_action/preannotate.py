@@ -111,6 +111,7 @@ def _detectors(project: Any) -> tuple[str, ...]:
     """What the backend can look for objects with, the usual ones first; those alone where it does not say."""
     try:
         url, headers = _backend(project)
+        headers = _for_api(headers)
         with OPENER.open(Request(f"{url}/api/status", headers=headers), timeout=HEALTH_TIMEOUT_S) as answer:
             offered = [str(name) for name in json.load(answer)["detectors"]]
             return (*DETECTORS, *(name for name in offered if name not in DETECTORS))
@@ -120,7 +121,7 @@ def _detectors(project: Any) -> tuple[str, ...]:
 
 def _post(project: Any, path: str, body: dict[str, Any]) -> Any:
     url, headers = _backend(project)
-    headers |= {"Content-Type": "application/json", "Accept": "application/json"}
+    headers = _for_api(headers) | {"Content-Type": "application/json", "Accept": "application/json"}
     try:
         with OPENER.open(Request(url + path, json.dumps(body).encode(), headers), timeout=TIMEOUT_S) as answer:
             return json.load(answer)
@@ -146,6 +147,19 @@ def _backend(project: Any) -> tuple[str, dict[str, str]]:
         urls = ", ".join(model.url for model in connected)
         raise ValidationError(f"No model of this project is a SAM backend that answers ({urls})")
     raise ValidationError("This project has no model: connect the SAM backend under Settings > Model")
+
+
+def _for_api(headers: dict[str, str]) -> dict[str, str]:
+    """The headers of a call of /api: SAM_API_TOKEN in place of a password.
+
+    The token goes to SAM_BACKEND_URL only: whoever may connect a model could else collect it.
+    """
+    token = os.environ.get("SAM_API_TOKEN", "").strip()
+    if not token:
+        return headers
+    if not os.environ.get("SAM_BACKEND_URL"):
+        raise ValidationError("SAM_API_TOKEN needs SAM_BACKEND_URL beside it: the token is sent there and nowhere else")
+    return {**headers, "Authorization": f"Bearer {token}"}
 
 
 def _headers(model: Any) -> dict[str, str]:

@@ -12,16 +12,17 @@ from sam_backend.errors import BackendError
 from sam_backend.operator_routes import operator_routes
 from sam_backend.pages.pages import pages
 from sam_backend.redaction import mask_userinfo
+from sam_backend.request_checks import check_requests
 from sam_backend.request_ids import HEADER, begin_request, current_request_id, end_request
-from sam_backend.responses import error_response, refusal_without_password
+from sam_backend.responses import error_response
 from sam_backend.routes import routes
 from sam_backend.run_routes import run_routes
 
 logger = logging.getLogger(__name__)
 
 
-def create_app(service: Service) -> Flask:
-    """The WSGI application around the parts of the service."""
+def create_app(service: Service, bind_host: str | None = None) -> Flask:
+    """The WSGI application around the parts of the service, which listens on `bind_host`."""
     app = Flask(__name__, static_folder=None)
     app.extensions["service"] = service
     app.config["MAX_CONTENT_LENGTH"] = SMALL_BODY_BYTES
@@ -37,7 +38,7 @@ def create_app(service: Service) -> Flask:
     app.teardown_request(lambda _: end_request())
     app.before_request(_check_query)
     app.before_request(lambda: _limit_body(service))
-    app.before_request(lambda: _check_basic_auth(service))
+    check_requests(app, service, bind_host)
     return app
 
 
@@ -91,8 +92,3 @@ def _check_query() -> None:
 
 def _limit_body(service: Service) -> None:
     request.max_content_length = body_limit(request.path, service.settings)
-
-
-def _check_basic_auth(service: Service) -> Response | None:
-    """Label Studio sends the password with every call but event webhooks; /webhook looks for itself."""
-    return None if request.path == "/webhook" else refusal_without_password(service.settings)

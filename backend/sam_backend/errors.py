@@ -4,6 +4,8 @@ BackendError
 ├── BadRequestError            400  the request is not what Label Studio sends
 │   ├── UnsupportedRegionError 400  a region no prompt can be made of
 │   └── LabelingConfigError    400  a labeling config no answer can be given for
+├── CrossSiteRequestError      403  a web page of another origin sent the request
+├── UnknownHostError           421  the Host header holds no name of this backend
 ├── ImageError                 422  the task's image cannot be used
 │   ├── ImageNotFoundError     404  it is not there
 │   ├── ImageForbiddenError    403  it may not be fetched: refused, private address, other scheme
@@ -38,6 +40,18 @@ class UnsupportedRegionError(BadRequestError):
 
 class LabelingConfigError(BadRequestError):
     """A labeling config that no answer can be given for."""
+
+
+class CrossSiteRequestError(BackendError):
+    """A web page of another origin sent the request."""
+
+    status = 403
+
+
+class UnknownHostError(BackendError):
+    """The Host header holds no name of this backend."""
+
+    status = 421
 
 
 class ImageError(BackendError):

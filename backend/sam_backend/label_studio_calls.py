@@ -13,7 +13,7 @@ from sam_backend.task_predictor import Credentials, image_request
 
 logger = logging.getLogger(__name__)
 
-START_TRAINING = "START_TRAINING"
+START_TRAINING, TASKS_CREATED = "START_TRAINING", "TASKS_CREATED"
 
 
 def setup(parts: Service, asked: SetupRequest) -> str:
@@ -40,7 +40,7 @@ def webhook(parts: Service, event: WebhookEvent) -> None:
         if event.project_id is None:
             raise BadRequestError("project is missing: needed: the project that is to be pre-annotated")
         parts.bulk.start_training(event.project_id)
-    elif event.action == "TASKS_CREATED" and event.project_id is not None:
+    elif event.action == TASKS_CREATED and event.project_id is not None:
         parts.bulk.tasks_created(event.project_id, event.task_ids)
 
 

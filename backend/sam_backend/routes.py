@@ -8,10 +8,11 @@ import logging
 from flask import Blueprint, Response
 
 from sam_backend import label_studio_calls, metrics
-from sam_backend.label_studio_calls import START_TRAINING
+from sam_backend.authentication import refusal_without_webhook_secret
+from sam_backend.label_studio_calls import START_TRAINING, TASKS_CREATED
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.requests import PredictRequest, SetupRequest, WebhookEvent, labeling_config_from_json
-from sam_backend.responses import json_response, read_body, refusal_without_password, service
+from sam_backend.responses import json_response, read_body, service
 
 logger = logging.getLogger(__name__)
 routes = Blueprint("label_studio", __name__)
@@ -64,7 +65,10 @@ def webhook() -> Response:
     """Events of Label Studio, answered at once: "Start Training" and imports may begin a run, the others nothing."""
     event = WebhookEvent.from_json(read_body())
     logger.info("webhook %s", event.action[:80])
-    if event.action == START_TRAINING and (refusal := refusal_without_password(service().settings)) is not None:
+    settings = service().settings
+    may_start_run = event.action == START_TRAINING or (event.action == TASKS_CREATED and settings.preannotate_on_import)
+    if may_start_run and (refusal := refusal_without_webhook_secret(settings)) is not None:
+        logger.warning("webhook refused: no password and no secret; `label-studio-sam connect` sets both")
         return refusal
     label_studio_calls.webhook(service(), event)
     return json_response({"status": "ok", "action": event.action[:80]}, 201)

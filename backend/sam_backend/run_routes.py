@@ -1,12 +1,8 @@
-"""Runs over HTTP: start, watch, pause, cancel, resume, retry, undo; see "Runs over HTTP" in the README.
-
-A POST needs the content type application/json, which no form of a foreign web page can send.
-"""
+"""Runs over HTTP: start, watch, pause, cancel, resume, retry, undo; see docs/http-api.md."""
 
 from dataclasses import asdict
 
 from flask import Blueprint, Response, request
-from werkzeug.exceptions import UnsupportedMediaType
 
 from sam_backend.bulk.configuration import LARGEST_ID, WITHOUT_DETECTOR, RunConfiguration
 from sam_backend.bulk.connected_projects import check_names
@@ -20,13 +16,6 @@ run_routes = Blueprint("runs", __name__, url_prefix="/api")
 MOST_PICTURES = 8
 MOST_FAILURES = 100
 MOST_RUNS = 100  # the page asks every second: a year of runs must not make that slow
-
-
-@run_routes.before_request
-def _needs_json() -> None:
-    if request.method == "POST" and request.mimetype != "application/json":
-        given = request.mimetype or "none"
-        raise UnsupportedMediaType(f"the content type is {given}; needed: application/json")
 
 
 @run_routes.get("/runs")

@@ -35,7 +35,7 @@ class SamServer(BaseApplication):  # type: ignore[misc]  # gunicorn ships no typ
     """Gunicorn with this app; everything is imported before the port opens, so that the first answer is fast."""
 
     def __init__(self, service: Service, host: str, port: int) -> None:
-        self._service = service
+        self._service, self._host = service, host
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         super().__init__()
 
@@ -79,7 +79,7 @@ class SamServer(BaseApplication):  # type: ignore[misc]  # gunicorn ships no typ
 
     def load(self) -> AsgiAdapter:
         """Return the application, made once before the worker is forked."""
-        return AsgiAdapter(create_app(self._service), self._service.settings)
+        return AsgiAdapter(create_app(self._service, self._host), self._service.settings)
 
 
 def check_port_is_free(host: str, port: int) -> None:

@@ -1,6 +1,7 @@
 """All knobs of the service, read from the environment once, at the start."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,8 @@ class Settings:
     model_wait_s: float = 20.0  # how long a click waits for a model that is still loading
     basic_auth_user: str | None = None  # asked of every caller, but for event webhooks, which cannot send it
     basic_auth_password: str | None = None
+    api_token: str | None = None  # asked of every caller of /api/*, in place of the password
+    allowed_hosts: tuple[str, ...] = ()  # names in the Host header, beside IP addresses and names of private networks
     detector: str | None = None  # pre-annotate every project with it; None: those whose extra parameters name one
     preannotate_on_import: bool = False  # start a run for imported tasks?
     batch_deadline_s: float = 60.0  # for "Retrieve predictions"; Label Studio waits 100 s
@@ -140,6 +143,14 @@ def _token(variable: str, value: str) -> str:
         raise SettingsError(f"{variable} cannot be used: {error}") from None
 
 
+def _hosts(variable: str, value: str) -> tuple[str, ...]:
+    names = tuple(name.strip().lower().rstrip(".") for name in value.split(",") if name.strip())
+    for name in names:
+        if not re.fullmatch(r"\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", name):
+            raise SettingsError(f"{variable}: {name!r} is not a host name such as sam.example.org or *.example.org")
+    return names
+
+
 # field -> (variable, parser)
 ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "model": ("SAM_MODEL", _text),
@@ -164,6 +175,8 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "model_wait_s": ("SAM_MODEL_WAIT_S", _number(float, 0, 90)),
     "basic_auth_user": ("SAM_BASIC_AUTH_USER", _text),
     "basic_auth_password": ("SAM_BASIC_AUTH_PASSWORD", _text),
+    "api_token": ("SAM_API_TOKEN", _token),
+    "allowed_hosts": ("SAM_ALLOWED_HOSTS", _hosts),
     "detector": ("SAM_DETECTOR", _text),
     "preannotate_on_import": ("SAM_PREANNOTATE_ON_IMPORT", _yes_or_no),
     "batch_deadline_s": ("SAM_BATCH_DEADLINE_S", _number(float, 0.1, 95)),

@@ -134,6 +134,23 @@ def test_the_address_of_the_environment_counts_first(action: ModuleType, monkeyp
     assert asked == [("/api/runs", {"project": 7, "filter": {"ids": [1]}, "policy": "skip"}, "Basic YW5uOnB3")]
 
 
+def test_the_api_token_goes_to_the_address_of_the_environment_only(
+    action: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {**HEALTHY, "/api/runs": (202, {"run": {"id": "r1"}}), "/api/status": (200, {"detectors": ["x"]})}
+    with backend(answers) as (ours, asked):
+        monkeypatch.setenv("SAM_API_TOKEN", "s3cret")
+        with pytest.raises(ValidationError, match="SAM_API_TOKEN needs SAM_BACKEND_URL"):
+            action.preannotate_with_sam(project(ours), Tasks([1]), request=SimpleNamespace(data={}))
+        assert "x" not in action.form(None, project(ours))[0]["fields"][0]["options"]
+        assert {authorization for _, _, authorization in asked} == {None}
+        monkeypatch.setenv("SAM_BACKEND_URL", ours)
+        action.preannotate_with_sam(project(ours, password="pw"), Tasks([1]), request=SimpleNamespace(data={}))
+        assert "x" in action.form(None, project(ours))[0]["fields"][0]["options"]
+
+    assert [authorization for path, _, authorization in asked[-2:]] == ["Bearer s3cret"] * 2
+
+
 def test_a_backend_that_cannot_be_asked_is_named(action: ModuleType) -> None:
     with (
         backend({"/health": (302, "http://evil.example/")}) as (redirecting, _),

@@ -392,7 +392,7 @@ def test_bad_input_gets_its_status_and_names_field_and_value(
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"tasks": NaN}'])
 def test_a_body_that_is_no_json_is_refused(service: SamService, body: bytes) -> None:
-    response = service.client.post("/predict", data=body)
+    response = service.client.post("/predict", data=body, content_type="application/json")
 
     assert response.status_code == 400
     assert "not JSON" in response.get_json()["error"]
@@ -456,7 +456,7 @@ def test_large_extra_params_are_refused_and_the_list_of_checks_says_why(
 def test_a_body_over_the_limit_is_refused_with_the_setting_to_change() -> None:
     service = SamService(Settings(max_body_mib=1))
 
-    response = service.client.post("/predict", data=b" " * (1 << 20) + b"{}")
+    response = service.client.post("/predict", data=b" " * (1 << 20) + b"{}", content_type="application/json")
 
     assert response.status_code == 413
     assert "SAM_MAX_BODY_MIB" in response.get_json()["error"]

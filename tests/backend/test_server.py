@@ -38,7 +38,8 @@ def environment(**changes: str) -> dict[str, str]:
 
 def ask(port: int, path: str, body: object = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data)
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, headers)
     with urllib.request.urlopen(request, timeout=30) as answer:
         return json.load(answer)
 

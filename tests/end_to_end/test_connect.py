@@ -1,5 +1,6 @@
 """`label-studio-sam connect` and the real Label Studio: one that allows private addresses, and one that does not."""
 
+import base64
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from sam_backend.demo.label_studio_process import label_studio_url, start_label_
 from sam_backend.demo.login import load_or_make_login
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.label_studio.api import LabelStudioApi, create_personal_access_token
+from sam_backend.webhook_secret import HEADER, webhook_secret
 from sam_testing.backend_program import BackendProgram
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(280)]
@@ -54,9 +56,12 @@ def test_a_project_is_connected_once_and_its_config_completed(services: Services
 def test_a_backend_behind_a_password_is_connected_with_it_and_answers(services: Services, tmp_path: Path) -> None:
     secret = {"SAM_BASIC_AUTH_USER": "annotator", "SAM_BASIC_AUTH_PASSWORD": "not-for-strangers"}
     access = {"LABEL_STUDIO_URL": services.url, "LABEL_STUDIO_API_KEY": services.token}
-    backend = BackendProgram(tmp_path / "log", SAM_RUNS_DIR=str(tmp_path / "runs"), **access, **secret)
+    imports = {"SAM_PREANNOTATE_ON_IMPORT": "true", "SAM_DETECTOR": "boxes"}
+    backend = BackendProgram(tmp_path / "log", SAM_RUNS_DIR=str(tmp_path / "runs"), **access, **secret, **imports)
     url = f"http://127.0.0.1:{backend.port}"
-    project, task = services.new_task("Behind a password", PALETTE, Path("examples/photos/flower.jpg"))
+    photo = Path("examples/photos/flower.jpg")
+    project, task = services.new_task("Behind a password", PALETTE, photo)
+    basic = "Basic " + base64.b64encode(b"annotator:not-for-strangers").decode()
     asked = ["--project", str(project), "--url", url]
     try:
         without = connect(services.url, services.token, *asked)
@@ -66,6 +71,12 @@ def test_a_backend_behind_a_password_is_connected_with_it_and_answers(services: 
         point |= {"original_width": 640, "original_height": 427, "image_rotation": 0}
         context = {"result": [point | {"value": {"x": 40, "y": 35, "width": 1}}]}
         answer = services.api.ask_backend(entry.id, task, context)
+        event = {"action": "TASKS_CREATED", "project": {"id": project}, "tasks": [{"id": task}]}
+        stranger, _ = backend.ask("/webhook", event)
+        services.api.import_files(project, [photo])
+        backend.wait_until(lambda: len(backend.ask("/api/runs", Authorization=basic)[1]["runs"]) > 0)
+        runs = backend.ask("/api/runs", Authorization=basic)[1]["runs"]
+        hooks = services.api.call("GET", "/api/webhooks/", query={"project": project})
     finally:
         backend.stop()
 
@@ -74,6 +85,11 @@ def test_a_backend_behind_a_password_is_connected_with_it_and_answers(services: 
     assert with_it.returncode == 0, with_it.stderr
     assert "not-for-strangers" not in with_it.stdout + with_it.stderr
     assert [region["type"] for region in answer["result"]] == ["brush"]
+    assert stranger == 401
+    assert [run["configuration"]["filter"]["ids"] for run in runs] == [[services.api.tasks(project)[1].id]]
+    (hook,) = [hook for hook in hooks if hook["url"].startswith(url)]
+    assert hook["send_for_all_actions"] is True
+    assert hook["headers"] == {HEADER: webhook_secret("annotator", "not-for-strangers")}
 
 
 def test_what_is_wrong_is_said_with_the_way_out(services: Services) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sam_backend.label_studio.api import Json, LabelStudioApi, LabelStudioApiError
+from sam_backend.webhook_secret import HEADER, webhook_secret
 
 OLDEST = (1, 20, 0)  # of Label Studio, that was tried
 PRIVATE_ADDRESS = (
@@ -98,8 +99,11 @@ def connect(
     if entry is None or entry.get("state") != "CO":
         said = (entry or {}).get("error_message") or "it is not connected"
         raise NotConnectedError(f"Label Studio says of {url}: {said}. {NOT_REACHED}")
-    if not _has_webhook(api, project, url):
+    webhook = _webhook(api, project, url)
+    if webhook is None:
         raise NotConnectedError(f"Label Studio made no webhook for {url}. {PRIVATE_ADDRESS}")
+    if password is not None:
+        _set_secret(api, webhook, webhook_secret(*password))
     return Connection(
         int(entry["id"]), url, known is None, bool(entry.get("is_interactive")), str(entry.get("model_version") or "")
     )
@@ -110,9 +114,16 @@ def _entry(api: LabelStudioApi, project: int, url: str) -> Json | None:
     return next((entry for entry in entries if str(entry["url"]).rstrip("/") == url.rstrip("/")), None)
 
 
-def _has_webhook(api: LabelStudioApi, project: int, url: str) -> bool:
+def _webhook(api: LabelStudioApi, project: int, url: str) -> Json | None:
     hooks = api.call("GET", "/api/webhooks/", query={"project": project})
-    return any(str(hook.get("url", "")).startswith(url.rstrip("/")) for hook in hooks)
+    return next((hook for hook in hooks if str(hook.get("url", "")).startswith(url.rstrip("/"))), None)
+
+
+def _set_secret(api: LabelStudioApi, webhook: Json, secret: str) -> None:
+    """Let the event webhook carry the secret, since Label Studio sends no password with it."""
+    kept = {name: webhook[name] for name in ("actions", "send_for_all_actions") if name in webhook}  # else emptied
+    headers = {**(webhook.get("headers") or {}), HEADER: secret}
+    api.call("PATCH", f"/api/webhooks/{webhook['id']}/", {**kept, "headers": headers})
 
 
 def _explained(error: LabelStudioApiError, *, is_there: bool, url: str) -> Exception:

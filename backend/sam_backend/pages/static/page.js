@@ -5,19 +5,34 @@
 const $ = (selector, within = document) => within.querySelector(selector);
 const AT_WORK = ["queued", "running", "undoing"];
 const FAST_MS = 1000, SLOW_MS = 10000;
+const TOKEN = "label-studio-sam token";  // its key in sessionStorage: gone with the tab
 
 async function ask(path, body) {
   const options = body === undefined ? {} :
     {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(body)};
+  const token = sessionStorage.getItem(TOKEN);
+  const authorization = token ? {Authorization: `Bearer ${token}`} : {};
   let response, answer;
   try {
-    response = await fetch(path, {...options, headers: {Accept: "application/json", ...options.headers}});
+    response = await fetch(path, {...options, headers: {Accept: "application/json", ...authorization, ...options.headers}});
     answer = await response.json();
   } catch {
     throw new Error("the backend does not answer");
   }
+  if (response.status === 401 && (response.headers.get("WWW-Authenticate") || "").startsWith("Bearer")) {
+    askForToken(Boolean(token));
+    throw new Error(token ? "The backend refused the API token." : "The backend asks for its API token.");
+  }
   if (!response.ok) throw new Error(answer.error || `the backend answered ${response.status}`);
   return answer;
+}
+
+function askForToken(isWrong) {
+  const form = $("#token-form");
+  $("#token-error").textContent = isWrong ? "The backend refused this token." : "";
+  if (!form.hidden) return;
+  form.hidden = false;
+  form.token.focus();
 }
 
 function element(tag, text, attributes = {}) {
@@ -342,6 +357,19 @@ document.addEventListener("DOMContentLoaded", async () => {
       await poll();
       $(`[data-run="${run.id}"]`)?.scrollIntoView({block: "nearest"});
     });
+  });
+  $("#token-form").addEventListener("submit", event => {
+    event.preventDefault();
+    const {token} = event.target;
+    if (!/^[\x21-\x7e]+$/.test(token.value.trim())) {
+      $("#token-error").textContent = "A token has letters, digits and signs, without spaces.";
+      return;
+    }
+    sessionStorage.setItem(TOKEN, token.value.trim());
+    token.value = "";
+    event.target.hidden = true;
+    $("#problems").hidden = true;
+    poll();
   });
   await poll();
 });

@@ -1,0 +1,62 @@
+"""Who may call: the password of all routes, the token of `/api/*` and `/metrics`, the secret of event webhooks."""
+
+import base64
+import hmac
+
+from flask import Response, request
+
+from sam_backend import metrics
+from sam_backend.responses import error_response
+from sam_backend.settings import Settings
+from sam_backend.webhook_secret import HEADER, webhook_secret
+
+
+def refusal_without_password(settings: Settings) -> Response | None:
+    """Return 401 for a caller without the password; None for one who has it, and where the settings have none."""
+    user, password = settings.basic_auth_user, settings.basic_auth_password
+    if user is None or password is None:
+        return None
+    given = _basic_credentials(request.headers.get("Authorization", ""))
+    if hmac.compare_digest(given, f"{user}:{password}".encode()):
+        return None
+    return _unauthorized("this backend asks for a user name and a password", "Basic")
+
+
+def refusal_without_token(settings: Settings) -> Response | None:
+    """Return 401 for a caller without SAM_API_TOKEN; where that is not set, what the password decides."""
+    if settings.api_token is None:
+        return refusal_without_password(settings)
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    is_same = hmac.compare_digest(given.strip().encode("utf-8", "replace"), settings.api_token.encode())
+    if scheme.lower() == "bearer" and is_same:
+        return None
+    return _unauthorized("this backend asks for its API token (SAM_API_TOKEN): Authorization: Bearer TOKEN", "Bearer")
+
+
+def refusal_without_webhook_secret(settings: Settings) -> Response | None:
+    """Return 401 for a webhook without the password and without the secret made of it."""
+    user, password = settings.basic_auth_user, settings.basic_auth_password
+    given = request.headers.get(HEADER)
+    if given and user is not None and password is not None:
+        expected = webhook_secret(user, password)
+        if hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode()):
+            return None
+    return refusal_without_password(settings)
+
+
+def _unauthorized(message: str, scheme: str) -> Response:
+    metrics.refused.labels("password" if scheme == "Basic" else "token").inc()
+    response = error_response(message, 401)
+    response.headers["WWW-Authenticate"] = f'{scheme} realm="label-studio-sam"'
+    return response
+
+
+def _basic_credentials(header: str) -> bytes:
+    """`user:password` of an Authorization header; empty where it holds none."""
+    scheme, _, encoded = header.partition(" ")
+    if scheme.lower() != "basic":
+        return b""
+    try:
+        return base64.b64decode(encoded.strip().encode("ascii"), validate=True)
+    except ValueError:
+        return b""

@@ -1,0 +1,68 @@
+"""Checks of every request before its route sees it: Host, Origin, content type, password or token.
+
+A browser that shows a stranger's page must not become that stranger's way in: it may send requests to localhost and to
+the private network. Label Studio itself sends no Origin, and names the backend as its model's URL does.
+"""
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import UnsupportedMediaType
+
+from sam_backend.assembly import Service
+from sam_backend.authentication import refusal_without_password, refusal_without_token
+from sam_backend.errors import CrossSiteRequestError, UnknownHostError
+from sam_backend.http_hosts import is_allowed_host, is_same_host, own_names
+from sam_backend.protocol.fields import shown
+
+FOREIGN_SITES = ("cross-site", "same-site")  # same-site: another port of this machine, such as Label Studio's
+
+
+def check_requests(app: Flask, service: Service, bind_host: str | None = None) -> None:
+    """Let `app` refuse requests that no program or page of ours sends."""
+    settings = service.settings
+    names = own_names(bind_host) | frozenset(settings.allowed_hosts)
+
+    def check() -> Response | None:
+        _check_host(names)
+        _check_origin(frozenset(settings.allowed_hosts))
+        _check_content_type()
+        if request.path == "/webhook":  # event webhooks cannot send the password: the route decides
+            return None
+        is_api = request.path.startswith("/api/") or request.path == "/metrics"
+        return refusal_without_token(settings) if is_api else refusal_without_password(settings)
+
+    app.before_request(check)
+
+
+def _check_host(names: frozenset[str]) -> None:
+    """Refuse names that may be a stranger's; HTTP/1.0 clients send none, browsers always do."""
+    host = request.environ.get("HTTP_HOST", "")
+    if host and not is_allowed_host(host, names):
+        raise UnknownHostError(
+            f"the Host {shown(host)} is not a name of this backend; where it is, start the backend with it in "
+            "SAM_ALLOWED_HOSTS"
+        )
+
+
+def _check_origin(allowed: frozenset[str]) -> None:
+    """Refuse what a page of another origin sends; links to this page and its JSON may be followed."""
+    site = request.headers.get("Sec-Fetch-Site", "")
+    if site in FOREIGN_SITES and not _is_followed_link():
+        raise CrossSiteRequestError(f"a web page of another origin sent this request (Sec-Fetch-Site: {site})")
+    origin = request.headers.get("Origin")
+    if origin is None or site == "same-origin":  # browsers let no page set Sec-Fetch-Site
+        return
+    if is_same_host(origin, request.environ.get("HTTP_HOST", "")) or origin.partition("://")[2].lower() in allowed:
+        return
+    raise CrossSiteRequestError(f"a web page of another origin sent this request (Origin: {shown(origin)})")
+
+
+def _is_followed_link() -> bool:
+    mode, destination = request.headers.get("Sec-Fetch-Mode"), request.headers.get("Sec-Fetch-Dest")
+    return request.method == "GET" and mode == "navigate" and destination == "document"
+
+
+def _check_content_type() -> None:
+    """Refuse a POST that a form or a script of another origin could send without asking first."""
+    if request.method == "POST" and request.mimetype != "application/json":
+        given = request.mimetype or "none"
+        raise UnsupportedMediaType(f"the content type is {shown(given)}; needed: application/json")
