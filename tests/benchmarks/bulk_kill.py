@@ -1,32 +1,29 @@
-"""A run of 500 tasks against the real Label Studio, killed with SIGKILL at 50 random moments and resumed each time.
+"""A run of 1,000 tasks, killed with SIGKILL at 100 random moments and resumed each time.
 
 Bar: in the end every task has exactly one prediction of the run; none is lost, none is doubled. The moments are seeded.
+By default against the small Label Studio of the tests in a process of its own, with a stage that waits in place of the
+models; with `--real` the command line with the classical detector against the real Label Studio.
 
-    .venv/bin/python tests/benchmarks/bulk_kill.py [TASKS KILLS]
+    .venv/bin/python tests/benchmarks/bulk_kill.py [TASKS KILLS] [--real]
 """
 
+import argparse
 import base64
 import json
-import os
-import random
-import signal
-import subprocess
 import sys
-import time
-from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import cv2
 
-from sam_backend.bulk.run_mark import is_of_run
-from sam_backend.bulk.run_store import RunStore
-from sam_backend.label_studio.access import LabelStudioAccess
-from sam_backend.label_studio.api import LabelStudioApi
-from sam_backend.label_studio.stored_predictions import predictions_of_task
+from sam_testing.fake_label_studio import TOKEN, fake_program
+from sam_testing.killed_runs import kill_and_resume
 from sam_testing.real_label_studio import project_with_images, real_label_studio
 
 LONGEST_LIFE_S = 3.2  # from the moment on at which a process begins
+SECONDS_PER_TASK = 0.2  # of the stage that waits
 
 
 def photographs() -> list[str]:
@@ -40,41 +37,36 @@ def photographs() -> list[str]:
     return found
 
 
+@contextmanager
+def project_of(tasks: int, real: bool) -> Iterator[tuple[str, str, int]]:
+    """Address, token and a project of so many tasks."""
+    if real:
+        with real_label_studio() as (url, token):
+            yield url, token, project_with_images(url, token, photographs(), tasks)
+    else:
+        with fake_program(tasks, ["data:,"]) as url:
+            yield url, TOKEN, 1
+
+
 def main() -> None:
-    tasks, kills = (int(number) for number in (sys.argv[1:3] or ("500", "50")))
-    moments = random.Random(0)
-    with real_label_studio() as (url, token), TemporaryDirectory() as folder:
-        project = project_with_images(url, token, photographs(), tasks)
-        settings = {"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": token, "SAM_RUNS_DIR": folder}
-        environment = os.environ | settings | {"SAM_MODEL": "classical", "SAM_OFFLINE": "1"}
-        command = [sys.executable, "-m", "sam_backend.cli", "preannotate", "--project", str(project), "--map"]
-        command += ["face=person", "--json"]
-        began, done_at_kills = time.monotonic(), []
-        for _ in range(kills):
-            program = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            while program.poll() is None and not any(run.is_held for run in RunStore(Path(folder)).runs()):
-                time.sleep(0.02)
-            time.sleep(moments.uniform(0, LONGEST_LIFE_S))
-            program.send_signal(signal.SIGKILL)
-            program.wait()
-            (run,) = RunStore(Path(folder)).runs()
-            if run.progress().state == "finished":
-                break
-            done_at_kills.append(run.progress().counts.done)
-        if run.progress().state != "finished":
-            subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        (run,) = RunStore(Path(folder)).runs()
-        api = LabelStudioApi(LabelStudioAccess(url, token))
-        found = Counter(
-            sum(is_of_run(one, run.id) for one in predictions_of_task(api, task.id)) for task in api.tasks(project)
-        )
-        took_s = time.monotonic() - began
-        written = run.progress().counts.written
+    parser = argparse.ArgumentParser()
+    parser.add_argument("tasks", type=int, nargs="?", default=1000)
+    parser.add_argument("kills", type=int, nargs="?", default=100)
+    parser.add_argument("--real", action="store_true")
+    asked = parser.parse_args()
+    with project_of(asked.tasks, asked.real) as (url, token, project), TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "sam_testing.quick_worker", folder, str(project), str(SECONDS_PER_TASK)]
+        if asked.real:
+            command = [sys.executable, "-m", "sam_backend.cli", "preannotate", "--project", str(project)]
+            command += ["--map", "face=person", "--json"]
+        run = kill_and_resume(url, token, project, command, Path(folder), asked.kills, LONGEST_LIFE_S)
+    found, kills = run.found, len(run.done_at_kills)
     lost, doubled = found[0], sum(number for times, number in found.items() if times > 1)
-    print(f"{len(done_at_kills)} kills in {took_s:.0f} s, when so many tasks were done: {done_at_kills}")
-    print(f"{tasks} tasks: {found[1]} with one prediction, {lost} lost, {doubled} doubled; the ledger says {written}")
-    result = {"tasks": tasks, "kills": len(done_at_kills), "lost": lost, "doubled": doubled}
-    print(json.dumps({**result, "meets_bar": lost == doubled == 0 and found[1] == written == tasks}))
+    print(f"{kills} kills in {run.took_s:.0f} s, when so many tasks were done: {run.done_at_kills}")
+    print(f"{asked.tasks} tasks: {found[1]} with one prediction, {lost} lost, {doubled} doubled; ledger: {run.written}")
+    meets_bar = lost == doubled == 0 and found[1] == run.written == asked.tasks
+    result = {"tasks": asked.tasks, "kills": kills, "lost": lost, "doubled": doubled}
+    print(json.dumps({**result, "meets_bar": meets_bar}))
 
 
 if __name__ == "__main__":

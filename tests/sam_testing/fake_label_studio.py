@@ -6,10 +6,11 @@ gone. As a program of its own (`python -m sam_testing.fake_label_studio TASKS`) 
 
 import base64
 import json
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -235,9 +236,26 @@ def fake_label_studio(store: Store, port: int = 0) -> Iterator[str]:
         thread.join()
 
 
+@contextmanager
+def fake_program(tasks: int, images: Sequence[str]) -> Iterator[str]:
+    """Serve so many tasks, which take turns with the images, from a process of its own, and give the address."""
+    command = [sys.executable, "-m", "sam_testing.fake_label_studio", str(tasks), "--images"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        try:
+            program.stdin.write(json.dumps(list(images)) + "\n")
+            program.stdin.flush()
+            yield program.stdout.readline().strip()
+        finally:
+            program.kill()
+
+
 def main() -> None:
-    store = Store(keeps_regions=False)
-    store.add_tasks(int(sys.argv[1]), image="data:,")
+    has_images = "--images" in sys.argv
+    store = Store(keeps_regions=has_images)
+    images = json.loads(sys.stdin.readline()) if has_images else ["data:,"]
+    store.tasks = {task: {"image": images[task % len(images)]} for task in range(1, int(sys.argv[1]) + 1)}
     with fake_label_studio(store) as url:
         sys.stdout.write(url + "\n")
         sys.stdout.flush()

@@ -1,0 +1,59 @@
+"""A run whose process is killed with SIGKILL again and again, and what Label Studio holds in the end."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sam_backend.bulk.run_mark import is_of_run
+from sam_backend.bulk.run_store import RunStore
+from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.api import LabelStudioApi
+from sam_backend.label_studio.stored_predictions import predictions_of_task
+
+
+@dataclass(frozen=True)
+class KilledRun:
+    """`found` is how many tasks have how many predictions of the run; `done_at_kills` the tasks done at each kill."""
+
+    state: str
+    written: int
+    found: Counter[int]
+    done_at_kills: list[int]
+    took_s: float
+
+
+def kill_and_resume(
+    url: str, token: str, project: int, command: Sequence[str], folder: Path, kills: int, longest_life_s: float
+) -> KilledRun:
+    """Begin a run with a command, kill it at seeded moments, at most `kills` times, and let the last one end it."""
+    moments = random.Random(0)
+    settings = {"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": token, "SAM_RUNS_DIR": str(folder)}
+    environment = os.environ | settings | {"SAM_MODEL": "classical", "SAM_OFFLINE": "1"}
+    began, done_at_kills = time.monotonic(), []
+    for _ in range(kills):
+        program = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while program.poll() is None and not any(run.is_held for run in RunStore(folder).runs()):
+            time.sleep(0.02)
+        time.sleep(moments.uniform(0, longest_life_s))
+        program.send_signal(signal.SIGKILL)
+        program.wait()
+        (run,) = RunStore(folder).runs()
+        if run.progress().state == "finished":
+            break
+        done_at_kills.append(run.progress().counts.done)
+    if run.progress().state != "finished":
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    (run,) = RunStore(folder).runs()
+    took_s = time.monotonic() - began
+    api = LabelStudioApi(LabelStudioAccess(url, token))
+    found = Counter(
+        sum(is_of_run(one, run.id) for one in predictions_of_task(api, task.id)) for task in api.tasks(project)
+    )
+    progress = run.progress()
+    return KilledRun(progress.state, progress.counts.written, found, done_at_kills, took_s)
