@@ -108,6 +108,24 @@ class SegmentAnything(LabelStudioMLBase):  # type: ignore[misc]  # label-studio-
         return {}
 
 
+def _answer_before_setup() -> None:
+    """Let 1.0.9 answer a /predict that comes before any /setup, such as after a restart; it raises otherwise."""
+    from label_studio_ml.model import LabelStudioMLManager
+
+    predict = LabelStudioMLManager.predict.__func__
+
+    def predict_with_a_model(cls: Any, *arguments: Any, **keywords: Any) -> Any:
+        if not cls._current_model:
+            cls.fetch()  # without the request's config, which may be broken: SegmentAnything.predict reads it
+        return predict(cls, *arguments, **keywords)
+
+    LabelStudioMLManager.predict = classmethod(predict_with_a_model)
+
+
+if ModelResponse is None:
+    _answer_before_setup()  # at import: nothing of ours is called before
+
+
 @functools.cache
 def shared_service() -> Service:
     """The service of this process, made and started when first asked for.

@@ -94,6 +94,22 @@ def test_predictions_are_the_same(theirs: Server, ours: BackendProgram, what: st
     assert same_regions(answer) == same_regions(ours_answer)
 
 
+@pytest.mark.parametrize("what", ["a point", "two tasks opened"])
+def test_1_0_9_answers_before_any_setup(ours: BackendProgram, tmp_path: Path, what: str) -> None:
+    theirs = label_studio_ml_server(tmp_path, environment(SAM_RUNS_DIR=str(tmp_path / "runs")))
+    bad = predict_request([key_point(50, 50)], "<View", IMAGE)
+    try:
+        refused = theirs.ask("/predict", bad)
+        status, answer = theirs.ask("/predict", REQUESTS[what])
+    finally:
+        theirs.stop()
+
+    assert (refused[0], refused[1]["error"]) == (400, ours.ask("/predict", bad)[1]["error"])
+    assert status == 200, answer
+    assert same_regions(answer) == same_regions(ours.ask("/predict", REQUESTS[what])[1])
+    assert "Traceback" not in theirs.log
+
+
 def test_a_click_gives_a_mask(theirs: Server) -> None:
     theirs.ask("/setup", setup_request())
 
