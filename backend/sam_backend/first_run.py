@@ -12,6 +12,7 @@ from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.label_studio.diagnosis import PROJECT_CONNECTED, Check, check_label_studio
 from sam_backend.model_choice import AUTOMATIC
 from sam_backend.model_loading import ModelLoading
+from sam_backend.redaction import mask_userinfo
 from sam_backend.settings import Settings
 from sam_backend.start_checks import is_writable
 from sam_model.weights.catalog import WeightFile, find_weights
@@ -160,5 +161,6 @@ def _missing_weights(name: str, store: WeightStore) -> WeightFile | None:
 def _how_to_bring(weights: WeightFile, store: WeightStore) -> str:
     return (
         f"run `label-studio-sam weights download {weights.model}` where the backend runs, or fetch "
-        f"{store.url(weights)} and put it into the folder that SAM_WEIGHTS_DIR names; then start the backend again"
+        f"{mask_userinfo(store.url(weights))} and put it into the folder that SAM_WEIGHTS_DIR names; then start the "
+        "backend again"
     )

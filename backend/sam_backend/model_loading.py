@@ -9,6 +9,7 @@ from typing import Any
 
 from sam_backend.errors import ModelNotReadyError
 from sam_backend.model_choice import ModelChoice
+from sam_backend.redaction import mask_userinfo
 from sam_backend.request_pool import slot_released
 from sam_model.interfaces import Segmenter
 from sam_model.weights.download import Progress
@@ -78,7 +79,7 @@ class ModelLoading:
     @property
     def problem(self) -> str | None:
         """Why it failed, if it did."""
-        return str(self._loaded.exception()) if self.state == "failed" else None
+        return mask_userinfo(str(self._loaded.exception())) if self.state == "failed" else None  # a mirror's password
 
     def segmenter(self, wait_s: float) -> Segmenter[Any]:
         """The segmenter, after waiting for it up to `wait_s` seconds.

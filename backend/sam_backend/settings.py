@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,7 +29,9 @@ class Settings:
     drop_specks_below: int = 0  # pixels: smaller parts of a SAM mask are dropped
     keep_clicked_part: bool = False  # of a SAM mask in several parts, only those that were clicked?
     label_studio_url: str | None = None  # where Label Studio is, as seen from here; else learnt from /setup
-    label_studio_api_key: str | None = None  # personal access token or legacy token; sent to that URL only
+    label_studio_api_key: str | None = field(
+        default=None, repr=False
+    )  # personal access token or legacy token; sent to that URL only
     fetch_timeout_s: float = 30.0  # for one image, redirects included
     max_image_mib: int = 200  # bytes of one image file
     max_image_megapixels: int = 100  # pixels of one decoded image
@@ -43,8 +45,8 @@ class Settings:
     prefetch: bool = True  # embed a task's image as soon as the task is opened
     model_wait_s: float = 20.0  # how long a click waits for a model that is still loading
     basic_auth_user: str | None = None  # asked of every caller, but for event webhooks, which cannot send it
-    basic_auth_password: str | None = None
-    api_token: str | None = None  # asked of every caller of /api/*, in place of the password
+    basic_auth_password: str | None = field(default=None, repr=False)
+    api_token: str | None = field(default=None, repr=False)  # asked of every caller of /api/*, in place of the password
     allowed_hosts: tuple[str, ...] = ()  # names in the Host header, beside IP addresses and names of private networks
     detector: str | None = None  # pre-annotate every project with it; None: those whose extra parameters name one
     preannotate_on_import: bool = False  # start a run for imported tasks?

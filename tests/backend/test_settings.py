@@ -110,3 +110,16 @@ def test_a_bad_value_names_its_variable(variable: str, value: str, complaint: st
 
     assert complaint in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_a_password_in_a_url_is_refused_and_not_shown() -> None:
+    with pytest.raises(SettingsError, match="user name or password") as refused:
+        Settings.from_env({"LABEL_STUDIO_URL": "http://ann:s3cret@ls:8080"})
+
+    assert "s3cret" not in str(refused.value)
+
+
+def test_secrets_are_not_in_the_settings_text() -> None:
+    settings = Settings(label_studio_api_key="s3cret", basic_auth_password="s3cret", api_token="s3cret")
+
+    assert "s3cret" not in repr(settings)

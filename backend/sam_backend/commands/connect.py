@@ -50,24 +50,27 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _connect(args: argparse.Namespace) -> int:
-    from sam_backend.label_studio.access import LabelStudioAccess, origin_of
+    from sam_backend.base_url import parse_base_url
+    from sam_backend.label_studio.access import LabelStudioAccess
     from sam_backend.label_studio.api import LabelStudioApi
     from sam_backend.label_studio.connection import check_version, connect
     from sam_backend.label_studio.projects import project_details
     from sam_backend.protocol.smart_tags import missing_tags, with_smart_tags
+    from sam_backend.redaction import mask_userinfo
 
     extra_params = _extra_params(args.extra_params)
     try:
-        origin_of(args.url)
-    except ValueError:
-        raise SettingsError(f"--url {args.url} is not an address such as http://localhost:9090") from None
+        backend_url = parse_base_url(args.url)
+    except ValueError as error:
+        shown = mask_userinfo(args.url)
+        raise SettingsError(f"--url {shown} is not an address such as http://localhost:9090: {error}") from None
     settings = needed_settings()
     api = LabelStudioApi(LabelStudioAccess(settings.label_studio_url, settings.label_studio_api_key))
     release = check_version(api)
     project = project_details(api, args.project)
     user, secret = settings.basic_auth_user, settings.basic_auth_password
     password = (user, secret) if user and secret else None
-    connection = connect(api, args.project, args.url.rstrip("/"), args.title, extra_params, password)
+    connection = connect(api, args.project, backend_url, args.title, extra_params, password)
     lacking = missing_tags(project.labeling_config)
     fitting = with_smart_tags(project.labeling_config)
     if lacking and args.fix_config:
