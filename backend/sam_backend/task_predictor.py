@@ -232,8 +232,8 @@ class TaskPredictor:
         """The masks of objects that were clicked; one by one, since a batch rounds otherwise than one prompt alone."""
         segmenter = self._model.segmenter(self._model_wait_s)
         for each in objects:
-            mask_input = self._earlier.mask_input(segmenter, embedding, digest, each.prompt)
             with metrics.stage("segment"):
+                mask_input = self._earlier.mask_input(segmenter, embedding, digest, each.prompt)
                 (scored,) = segmenter.segment(embedding, [replace(each.prompt, mask_input=mask_input)])
             if scored.low_res_logits is not None:
                 self._earlier.remember(digest, each.prompt, scored.low_res_logits)

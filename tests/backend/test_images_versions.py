@@ -17,7 +17,7 @@ from sam_backend.errors import (
     ImageUnavailableError,
     LabelStudioForbiddenError,
 )
-from sam_backend.images.fetch import FetchLimits, ImageFetcher, ImageRequest
+from sam_backend.images.fetch import FetchedImage, FetchLimits, ImageFetcher, ImageRequest
 from sam_backend.images.versions import ImageVersions
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_testing.web_server import Answer, Asked, WebServer, serving
@@ -280,6 +280,25 @@ def test_validators_of_one_file_are_not_sent_to_another() -> None:
     assert (same.digest, same.data) == (digest(OLD), None)
     assert other.digest == digest(NEW)
     assert [each.headers.get("if-none-match") for each in server.asked if "one" in each.path] == [None, '"1"']
+
+
+def test_an_image_that_another_label_studio_sent_is_not_remembered_as_the_first_ones() -> None:
+    """A /setup may change Label Studio's address between the name of an image and its fetch."""
+    access = [LabelStudioAccess("http://127.0.0.1:9", None)]
+
+    class Fetcher(ImageFetcher):
+        def fetch_if_changed(self, *asked: object) -> FetchedImage:
+            access.append(LabelStudioAccess("http://127.0.0.1:10", None))
+            return FetchedImage(NEW)
+
+        def key(self, asked: ImageRequest) -> str:
+            return ImageFetcher(access[-1], FetchLimits()).key(asked)
+
+    versions = ImageVersions(Fetcher(access[0], FetchLimits()), 5.0)
+    versions.get(UPLOAD)
+    access.append(access[0])
+
+    assert versions.fresh_digest(UPLOAD) is None
 
 
 def test_one_thread_fetches_however_many_ask() -> None:

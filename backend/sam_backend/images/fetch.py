@@ -154,7 +154,9 @@ class ImageFetcher:
         """
         uri = asked.uri.strip()
         url = uri if asked.is_inline else url_of(uri, self._access.url, asked.task_id, asked.project_id)
-        return hashlib.sha256(json.dumps([url, asked.login, asked.password]).encode()).hexdigest()
+        name = hashlib.sha256(json.dumps([asked.login, asked.password]).encode())
+        name.update(url.encode(errors="surrogatepass"))
+        return name.hexdigest()
 
     def fetch_if_changed(
         self, asked: ImageRequest, known: Validators | None = None, timeout_s: float | None = None

@@ -107,6 +107,7 @@ class ImageVersions:
     def _look(self, key: str, asked: ImageRequest, known: _Known | None, future: Future[ImageVersion]) -> ImageVersion:
         try:
             found, version = self._fetched(asked) if known is None else self._checked(asked, known)
+            is_same_file = self._fetcher.key(asked) == key  # else Label Studio's address changed meanwhile
         except BaseException as error:
             with self._lock:
                 del self._under_way[key]
@@ -115,8 +116,9 @@ class ImageVersions:
             raise
         with self._lock:
             del self._under_way[key]
-            self._known[key] = found
-            self._known.move_to_end(key)
+            if is_same_file:
+                self._known[key] = found
+                self._known.move_to_end(key)
             while len(self._known) > AT_MOST:
                 self._known.popitem(last=False)
         future.set_result(version)
