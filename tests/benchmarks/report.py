@@ -46,7 +46,9 @@ def run(name: str, arguments: list[str], python: str) -> int:
     print(process.stdout, end="", flush=True)
     if process.returncode:
         return process.returncode
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     RESULTS.mkdir(exist_ok=True)
     about = {
         "command": " ".join(["python", *command[1:]]),
