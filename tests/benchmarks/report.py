@@ -3,8 +3,8 @@
     python tests/benchmarks/report.py run brush_rle -- --rounds 15    # runs brush_rle.py, writes results/brush_rle.json
     python tests/benchmarks/report.py render                          # writes the tables of README.md and docs/
 
-`run` stores the benchmark's last line of output, a JSON object, together with date, machine, load, commit and command. `render`
-replaces what stands between `<!-- table: NAME -->` and `<!-- end of table -->` in the documentation. A test compares both.
+`run` stores the benchmark's last line of output, a JSON object, together with date, machine, load, commit and command.
+`render` replaces what stands between `<!-- table: NAME -->` and `<!-- end of table -->` in the documentation.
 """
 
 import argparse
