@@ -4,11 +4,11 @@
 Three clients click, draw rectangles, open tasks, bring new images and labeling configs and send what is wrong; about
 once a minute a small bulk run writes predictions. Time and the number of requests are bounded.
 
-Measured: resident memory (MB, 10^6 bytes), open files and threads of the serving processes, a few times a minute;
-processes of the whole tree. A process of a bulk run lives for seconds and counts among the processes only. After the
-warm-up the slope of the memory's floors (the least value of each window) is estimated with an interval of 95 percent
-(`sam_testing.trend`). Failed: memory surely grows, and by the bar or more; files, threads or processes gained more
-than a few; a wrong request got a 5xx answer, or a right one neither 200 nor 503.
+Measured: resident memory (MB, 10^6 bytes), open files and threads of the serving processes, and the processes of the
+whole tree; a process of a bulk run lives for seconds and counts among the latter only. All clients pause for each
+measurement, so that no request is under way. After the warm-up the slope of the memory is estimated with an interval
+of 95 percent (`sam_testing.trend`). Failed: memory surely grows, and by the bar or more; files, threads or processes
+gained more than a few; a wrong request got a 5xx answer, or a right one neither 200 nor 503.
 
     python tests/benchmarks/soak.py --minutes 30         the bar is 1 MB/h
     python tests/benchmarks/soak.py --minutes 1.2 --warm-up 0.4 --bar 300 --seed 7
@@ -35,13 +35,13 @@ from PIL import Image
 from sam_testing.backend_program import BackendProgram
 from sam_testing.fake_label_studio import CONFIG, TOKEN, Store, fake_label_studio
 from sam_testing.label_studio import key_point, predict_request, rectangle, setup_request
-from sam_testing.trend import Trend, floors, trend
+from sam_testing.trend import Trend, trend
 from sam_testing.web_server import Answer, Asked, WebServer, serving
 
 CLIENTS, PAUSE_S = 3, 0.05  # a client waits so long between two requests
 MOST_REQUESTS_PER_S = 60
-SAMPLE_S = 2.0
-WINDOWS = 40  # floors after the warm-up
+SAMPLES = 90  # measurements in all, but at most one in 2 s
+IDLE_S = 0.2  # without any request before a measurement
 RUN_EVERY_S, RUN_TASKS = 45.0, 4
 KNOWN_IMAGES = 12
 MORE_FILES = MORE_THREADS = 4  # than after the warm-up: a pool may start its last thread late
@@ -125,22 +125,36 @@ class Soak:
     answers: Counter[tuple[str, int]] = field(default_factory=Counter)
     unexpected: list[str] = field(default_factory=list)
     requests: int = 0
+    under_way: int = 0
+    go_on: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
     new_images: int = KNOWN_IMAGES
     stop: threading.Event = field(default_factory=threading.Event)
 
     def send(self, kind: str, expected: Callable[[int], bool], path: str, body: object = None) -> Any:
         """One request; what is not as expected is kept."""
+        self.go_on.wait()
+        with self.lock:
+            self.under_way += 1
         try:
             status, answer = self.backend.ask(path, body)
         except OSError as error:  # the server did not answer, or closed the connection
             status, answer = 0, repr(error)
         with self.lock:
+            self.under_way -= 1
             self.requests += 1
             self.answers[kind, status] += 1
             if not expected(status) and len(self.unexpected) < 10:
                 self.unexpected.append(f"{kind}: {status} {str(answer)[:200]}")
         return answer
+
+    def pause(self) -> None:
+        """Hold back new requests and wait, at most a minute, until none is under way."""
+        self.go_on.clear()
+        end = time.monotonic() + 60
+        while self.under_way and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(IDLE_S)
 
     def image(self, chance: random.Random) -> str:
         return f"{self.images.url}/image/{chance.randrange(KNOWN_IMAGES)}.jpg"
@@ -249,13 +263,17 @@ def work(soak: Soak, minutes: float) -> list[Sample]:
     clients = [threading.Thread(target=soak.one_client, args=(number,), daemon=True) for number in range(CLIENTS)]
     clients.append(threading.Thread(target=soak.runs, daemon=True))
     samples: list[Sample] = []
+    every_s = max(60 * minutes / SAMPLES, 2.0)
     begin = time.monotonic()
+    soak.go_on.set()
     for client in clients:
         client.start()
     while (at_s := time.monotonic() - begin) < 60 * minutes and soak.requests < 60 * minutes * MOST_REQUESTS_PER_S:
+        soak.pause()
         samples.append(sample(root, serving_pids, at_s))
+        soak.go_on.set()
         soak.images.asked.clear()
-        time.sleep(SAMPLE_S)
+        time.sleep(every_s)
     soak.stop.set()
     for client in clients:
         client.join(130)
@@ -267,9 +285,7 @@ def work(soak: Soak, minutes: float) -> list[Sample]:
 def judged(soak: Soak, samples: list[Sample], warm_up_s: float, bar: float) -> tuple[list[str], Trend]:
     """What is wrong, and the memory's slope in MB/h."""
     kept = [each for each in samples if each.at_s >= warm_up_s]
-    window = max((kept[-1].at_s - kept[0].at_s) / WINDOWS, 1.5 * SAMPLE_S)
-    times, memory = floors([each.at_s for each in kept], [each.memory_mb for each in kept], window)
-    found = trend([each / 3600 for each in times], memory)
+    found = trend([each.at_s / 3600 for each in kept], [each.memory_mb for each in kept])
     problems = list(soak.unexpected)
     if found.verdict(bar) == "grows":
         problems.append(f"memory grows by {found.slope:.2f} MB/h ({found.low:.2f} to {found.high:.2f}); bar: {bar:g}")

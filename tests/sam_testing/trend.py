@@ -53,11 +53,3 @@ def trend(times: Sequence[float], values: Sequence[float]) -> Trend:
     low = max(0, math.floor((slopes.size - width) / 2))
     high = min(slopes.size - 1, math.ceil((slopes.size + width) / 2))
     return Trend(slope, float(slopes[low]), float(slopes[high]))
-
-
-def floors(times: Sequence[float], values: Sequence[float], window: float) -> tuple[list[float], list[float]]:
-    """Return the least value of each window and the window's middle: memory in use between requests, not its peaks."""
-    x, y = np.asarray(times, np.float64), np.asarray(values, np.float64)
-    numbers = ((x - x[0]) // window).astype(int)
-    each = np.unique(numbers)
-    return [float(x[0] + (k + 0.5) * window) for k in each], [float(y[numbers == k].min()) for k in each]

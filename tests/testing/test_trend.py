@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sam_testing.trend import floors, trend
+from sam_testing.trend import trend
 
 HOURS = np.arange(60) / 120  # 30 minutes in steps of 30 s
 BAR = 1.0  # MB/h
@@ -39,10 +39,6 @@ def test_steps_that_depend_on_each_other_widen_the_interval() -> None:
     dependent, independent = trend(HOURS, steps), trend(HOURS, shuffled)
 
     assert dependent.high - dependent.low > independent.high - independent.low
-
-
-def test_a_floor_is_the_least_value_of_each_window() -> None:
-    assert floors([0, 1, 2, 3, 4, 5], [9, 7, 8, 3, 6, 5], 3) == ([1.5, 4.5], [7, 3])
 
 
 def test_too_few_points_are_refused() -> None:
