@@ -57,7 +57,7 @@ def _http_error(error: HTTPException) -> Response:
         limit = request.max_content_length or 0
         source = "the limit that SAM_MAX_BODY_MIB sets" if request.path in LARGE_BODY_PATHS else "the limit here"
         text = f"the body is larger than {limit // 1024} KiB, {source}"
-        metrics.refused.labels("body").inc()
+        metrics.refused.labels("too_large").inc()
     else:
         metrics.errors.labels(type(error).__name__).inc()
     logger.warning("%s %s -> %s: %s", request.method, request.path[:200], error.code, text)

@@ -19,6 +19,7 @@ from urllib.parse import unquote_to_bytes
 
 from sam_backend import metrics
 from sam_backend.body_limits import LARGE_BODY_PATHS, body_limit
+from sam_backend.request_ids import HEADER, begin_request, current_request_id
 from sam_backend.request_pool import PoolFullError, RequestPool
 from sam_backend.settings import MIB, Settings
 
@@ -107,6 +108,8 @@ class AsgiAdapter:
         """Answer one request."""
         if scope["type"] != "http":  # a WebSocket: the server refuses it when the application returns
             return
+        given = (value for name, value in scope["headers"] if name == HEADER.lower().encode())
+        begin_request(next(given, b"").decode("latin-1"))
         body = _Body()
         try:
             answer = await self._answer(scope, receive, body, connection)
@@ -216,8 +219,11 @@ class AsgiAdapter:
 
 def error_answer(status: int, text: str) -> Answer:
     """Return `{"error": text}` as a response; a 503 says when to try again."""
-    body = json.dumps({"error": text}).encode()
+    request_id = current_request_id()
+    body = json.dumps({"error": text, "request_id": request_id}).encode()
     headers: Headers = ((b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()))
+    if request_id is not None:
+        headers += ((HEADER.lower().encode(), request_id.encode()),)
     if status == 503:
         headers += ((b"retry-after", str(RETRY_AFTER_S).encode()),)
     return Answer(status, headers, body)

@@ -253,3 +253,16 @@ def test_the_environment_is_that_of_pep_3333() -> None:
     assert environ["HTTP_X_REQUEST_ID"] == "7,8"
     assert "HTTP_TRANSFER_ENCODING" not in environ
     assert environ["wsgi.input"].read() == b"body"
+
+
+@pytest.mark.parametrize(("given", "is_taken"), [("click-7", True), ("click 7", False), ("", False)])
+def test_a_refusal_carries_the_id_of_its_request(given: str, is_taken: bool) -> None:
+    adapter = AsgiAdapter(echo, Settings(max_body_mib=1))
+    client = Client(b"x" * MIB, b"x")
+
+    asyncio.run(adapter(scope(x_request_id=given), client.receive, client.send, client))
+
+    request_id = json.loads(client.body)["request_id"]
+    assert client.headers["x-request-id"] == request_id
+    assert (request_id == given) == is_taken
+    assert len(request_id) >= 7

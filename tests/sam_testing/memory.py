@@ -1,4 +1,4 @@
-"""Runs Python code in a process of its own and tells how much its memory grew at most."""
+"""Runs Python code in a process of its own and tells how much its memory grew at most. Needs Linux's /proc."""
 
 import json
 import os
@@ -7,23 +7,23 @@ import sys
 import textwrap
 from typing import Any
 
+# ru_maxrss would begin with the peak of the process that started this one, and hide as much growth
 PROGRAM = """
-import json, os, resource, sys
+import json, pathlib
 {setup}
-def peak_bytes():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-before = peak_bytes()
+def memory_kib(field):
+    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field))
+pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew, at the present size
+before = memory_kib("VmRSS:")
 result = None
 {measured}
-print(json.dumps([peak_bytes() - before, result]))
+print(json.dumps([(memory_kib("VmHWM:") - before) * 1024, result]))
 """
 
 
 def peak_growth(setup: str, measured: str) -> tuple[int, Any]:
-    """Run `setup`, then `measured`, which may set `result`; return the growth of the peak in bytes, and `result`.
-
-    What `setup` holds and frees again hides as much growth: it is to hold nothing large that it frees.
-    """
+    """Run `setup`, then `measured`, which may set `result`; return in bytes how far the peak rose, and `result`."""
     program = PROGRAM.format(setup=textwrap.dedent(setup), measured=textwrap.dedent(measured))
     ran = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, env=os.environ, check=False
