@@ -18,7 +18,8 @@ PRIVATE_ADDRESS = (
 )
 NOT_REACHED = (
     "Label Studio does not reach the backend there: --url must be the address that Label Studio's own machine sees "
-    "(with Docker the container's name, such as http://sam:9090, not localhost)"
+    "(with Docker the container's name, such as http://sam:9090, not localhost); a public name must be in the "
+    "backend's SAM_ALLOWED_HOSTS"
 )
 
 ASKS_FOR_ONE = (
