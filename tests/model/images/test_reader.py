@@ -5,7 +5,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from sam_backend.images.decode import decode_image
 from sam_model.images.reader import read_image
+from sam_testing.picture_files import PICTURES_A_BROWSER_SHOWS
 
 RED = (200, 10, 30)
 
@@ -72,17 +74,38 @@ def test_what_is_no_picture_is_named(source: object, message: str) -> None:
         read_image(source)
 
 
-def test_a_folder_a_broken_file_and_deep_colours_are_named(tmp_path: Path) -> None:
-    broken, deep = tmp_path / "broken.png", tmp_path / "deep.png"
+def test_a_folder_and_a_broken_file_are_named(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n and no more")
-    PIL.Image.fromarray(np.full((2, 3), 40000, np.uint16)).save(deep)
 
     with pytest.raises(ValueError, match="is a folder"):
         read_image(tmp_path)
-    with pytest.raises(ValueError, match=r"broken\.png' cannot be read"):
+    with pytest.raises(ValueError, match=r"could not read .*broken\.png'"):
         read_image(broken)
-    with pytest.raises(ValueError, match=r"deep\.png' has Pillow's mode 'I;16'"):
-        read_image(deep)
+
+
+@pytest.mark.parametrize("name", PICTURES_A_BROWSER_SHOWS)
+def test_a_file_has_the_pixels_that_the_server_sees(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "image"
+    path.write_bytes(PICTURES_A_BROWSER_SHOWS[name][1]())
+
+    np.testing.assert_array_equal(read_image(path), decode_image(path.read_bytes(), 100_000_000))
+
+
+@pytest.mark.parametrize("name", ["png display p3", "png rgba", "png 16 bit grey", "jpeg cmyk orientation 6"])
+def test_a_pillow_image_has_the_pixels_of_its_file(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "image"
+    path.write_bytes(PICTURES_A_BROWSER_SHOWS[name][1]())
+
+    with PIL.Image.open(path) as image:
+        np.testing.assert_array_equal(read_image(image), read_image(path))
+
+
+def test_a_file_of_16_bits_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "deep.png"
+    PIL.Image.fromarray(np.full((2, 3), 0x9C40, np.uint16)).save(path)
+
+    assert (read_image(path) == 0x9C).all()
 
 
 def test_an_unknown_order_of_colours_is_named() -> None:
