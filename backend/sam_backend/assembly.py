@@ -18,6 +18,7 @@ from sam_backend.readiness import Readiness
 from sam_backend.settings import MIB, Settings
 from sam_backend.start_checks import check_device, check_folder
 from sam_backend.task_predictor import TaskPredictor
+from sam_model.images.budget import DECODING_MEMORY
 from sam_model.weights.store import WeightStore
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ def assemble(settings: Settings, store: WeightStore) -> Service:
         SettingsError: a model or a device that is not there, or a folder that cannot be written.
     """
     check_device(settings.device)
+    DECODING_MEMORY.limit = settings.decode_memory_mib * MIB
     check_folder("SAM_RUNS_DIR", settings.runs_dir)
     check_folder("SAM_EMBEDDINGS_DIR", settings.embeddings_dir)
     access = LabelStudioAccess(settings.label_studio_url, settings.label_studio_api_key)

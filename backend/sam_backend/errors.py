@@ -16,6 +16,7 @@ BackendError
 ├── LabelStudioError           502  Label Studio cannot be asked, or answers with something else
 │   ├── LabelStudioForbiddenError 403  it refuses the token
 │   └── LabelStudioTimeoutError 424  it does not answer in time
+├── DecoderBusyError           503  other images use all the memory for decoding
 └── ModelNotReadyError         503  weights missing, or still loading
 
 A message names field and value and what would be right; never a token or a path of this machine.
@@ -108,6 +109,12 @@ class LabelStudioTimeoutError(LabelStudioError):
     """Label Studio does not answer in time."""
 
     status = 424
+
+
+class DecoderBusyError(BackendError):
+    """Other images use all the memory for decoding."""
+
+    status = 503
 
 
 class ModelNotReadyError(BackendError):

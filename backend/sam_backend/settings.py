@@ -35,6 +35,7 @@ class Settings:
     fetch_timeout_s: float = 30.0  # for one image, redirects included
     max_image_mib: int = 200  # bytes of one image file
     max_image_megapixels: int = 100  # pixels of one decoded image
+    decode_memory_mib: int = 1280  # memory for decoding, of all images at once; one that needs more is refused
     max_body_mib: int = 64  # bytes of one request with tasks in it; all others may have 256 KiB
     cache_mib: int = 1024  # embeddings kept in memory
     embeddings_dir: Path | None = None  # SAM's embeddings are kept there as well, over restarts; None: nowhere
@@ -166,6 +167,7 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "fetch_timeout_s": ("SAM_FETCH_TIMEOUT_S", _number(float, 0.1, 3600)),
     "max_image_mib": ("SAM_MAX_IMAGE_MIB", _number(int, 1, 16384)),
     "max_image_megapixels": ("SAM_MAX_IMAGE_MEGAPIXELS", _number(int, 1, 2000)),
+    "decode_memory_mib": ("SAM_DECODE_MEMORY_MIB", _number(int, 64, 1 << 20)),
     "max_body_mib": ("SAM_MAX_BODY_MIB", _number(int, 1, 4096)),
     "cache_mib": ("SAM_CACHE_MIB", _number(int, 1, 1 << 20)),
     "embeddings_dir": ("SAM_EMBEDDINGS_DIR", _folder),

@@ -14,8 +14,9 @@ from sam_backend.bulk.run_mark import model_version
 from sam_backend.errors import BadRequestError
 from sam_backend.model_choice import ModelChoice, choose_model
 from sam_backend.protocol.labeling_config import LabelingConfig
-from sam_backend.settings import Settings, SettingsError
+from sam_backend.settings import MIB, Settings, SettingsError
 from sam_backend.task_predictor import Credentials, Fetcher
+from sam_model.images.budget import DECODING_MEMORY
 from sam_model.interfaces import Detector, Segmenter
 from sam_model.registry import DETECTOR_NAMES, load_detector
 from sam_model.weights.catalog import find_weights
@@ -111,6 +112,7 @@ def load_preannotator(
         BadRequestError: no such model or detector, or a labeling config without a place for the regions.
         WeightsError: weights are not here and cannot be fetched, or are not what they should be.
     """
+    DECODING_MEMORY.limit = settings.decode_memory_mib * MIB
     config = LabelingConfig.from_xml(labeling_config)
     choice = segmenter_choice(configuration, settings, store)
     detector = load_detector_of(configuration, settings, store)

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_backend.errors import BrokenImageError, ImageTooLargeError
+from sam_backend.errors import BrokenImageError, DecoderBusyError, ImageTooLargeError
 from sam_model.images import decode, errors
 
 
@@ -13,10 +13,13 @@ def decode_image(data: bytes, max_pixels: int = 100_000_000) -> NDArray[np.uint8
     Raises:
         BrokenImageError: the bytes are no image of a supported format, or a damaged one.
         ImageTooLargeError: more than `max_pixels`, or more memory or work than the limits of decoding allow.
+        DecoderBusyError: other images used the whole memory for decoding for too long.
     """
     try:
         return decode.decode_image(data, max_pixels)
     except errors.ImageTooLargeError as error:
         raise ImageTooLargeError(str(error)) from error
+    except errors.DecoderBusyError as error:
+        raise DecoderBusyError(str(error)) from error
     except errors.ImageDecodeError as error:
         raise BrokenImageError(str(error)) from error
