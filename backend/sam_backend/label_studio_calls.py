@@ -20,14 +20,14 @@ def setup(parts: Service, asked: SetupRequest) -> str:
     """A project introduces itself; gives the model version that it is to show."""
     parts.access.learn_from_setup(asked.hostname, asked.access_token)
     if asked.project_id is not None:
-        parts.bulk.projects.learn(asked.project_id, asked.extra_params)
+        parts.bulk.projects.learn(asked.project_id, asked.extra_params, asked.project_created_s)
     try:
         LabelingConfig.from_xml(asked.labeling_config)
     except BackendError as error:  # the project may get its config later: connecting it must work
         logger.warning("setup of project %s: %s", asked.project, error)
     if asked.project_id is None:
         return parts.model.version
-    return parts.bulk.projects.version_for_setup(asked.project_id)
+    return parts.bulk.projects.version_for_setup(asked.project_id, asked.project_created_s)
 
 
 def webhook(parts: Service, event: WebhookEvent) -> None:

@@ -51,7 +51,8 @@ class House:
 
     def predict(self, *ids: int, predictions: Any = ()) -> list[Any]:
         tasks = [{"id": one, "data": {"image": disc_picture()}, "predictions": list(predictions)} for one in ids]
-        results: list[Any] = self.backend.ask("/predict", predict_request(None, CONFIG, tasks=tasks))[1]["results"]
+        asked = predict_request(None, CONFIG, tasks=tasks) | {"project": self.store.uid}
+        results: list[Any] = self.backend.ask("/predict", asked)[1]["results"]
         return results
 
     def predictions(self) -> dict[int, int]:
@@ -164,7 +165,8 @@ def test_failed_tasks_are_listed_and_only_they_are_tried_again(house: House) -> 
     assert failure["task"] == 2
     assert "picture" in failure["error"] or "image" in failure["error"]
     house.backend.wait_for(run_id, "finished")
-    assert house.backend.ask(f"/api/runs/{run_id}/retry", {}) == (409, {"error": f"run {run_id} has no failed task"})
+    status, answer = house.backend.ask(f"/api/runs/{run_id}/retry", {})
+    assert (status, answer["error"]) == (409, f"run {run_id} has no failed task")
     assert house.predictions() == {1: 1, 2: 1, 3: 1}
 
 
@@ -401,3 +403,15 @@ def test_a_folder_that_cannot_be_written_to_stops_runs_only(house: House) -> Non
     assert (listed[0], listed[1]["runs"]) == (200, [])
     assert "the folder of the runs cannot be used" in listed[1]["problem"]
     assert checks["Model"]["ok"]
+
+
+def test_two_projects_of_the_same_number_keep_their_own_extra_parameters(house: House) -> None:
+    house.store.add_tasks(2)
+    house.setup(PLAN)
+    foreign = {"project": "1.5", "schema": CONFIG, "hostname": "", "access_token": ""}
+    house.backend.ask("/setup", {**foreign, "extra_params": {"detector": "boxes"}})
+
+    house.backend.ask("/webhook", {"action": "START_TRAINING", "project": {"id": 1}})
+    house.backend.wait_until(lambda: bool(house.runs()) and house.runs()[0]["state"] == "finished")
+
+    assert house.runs()[0]["configuration"]["detector"] == "everything"

@@ -5,12 +5,15 @@ gone. As a program of its own (`python -m sam_testing.fake_label_studio TASKS`) 
 """
 
 import base64
+import io
 import json
+import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -35,6 +38,10 @@ def disc_picture() -> str:
     return "data:image/png;base64," + base64.b64encode(cv2.imencode(".png", picture)[1].tobytes()).decode()
 
 
+PERSONAL_TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJqdGkiOiIxIn0.c2lnbmF0dXJl"
+FAULTS = ("", "429", "500", "502", "reset", "lost", "half", "empty", "slow")
+
+
 @dataclass
 class Store:
     """What it holds; tests look and meddle."""
@@ -54,6 +61,10 @@ class Store:
     models: list[dict[str, Any]] | None = None  # connected with the project; None: one without address
     release: str = "1.23.2"
     imports: int = 0
+    fault: Callable[[str, str], str] | None = None  # of a request's method and path: what goes wrong, one of FAULTS
+    requests_per_bearer: int | None = None  # after so many a bearer token has ended; None: legacy tokens only
+    bearers: int = 0  # given out
+    bearer_requests: int = 0  # with the present one
     lock: threading.RLock = field(default_factory=threading.RLock)
     next_id: int = 1
 
@@ -74,6 +85,17 @@ class Store:
         """What Label Studio calls the project in POST /setup and POST /predict."""
         return f"1.{int(datetime.fromisoformat(self.created_at).timestamp())}"
 
+    def allows(self, authorization: str | None) -> bool:
+        """Whether a token is accepted; counts what a bearer token is used for."""
+        with self.lock:
+            if not self.is_allowed:
+                return False
+            if self.requests_per_bearer is None:
+                return authorization == f"Token {TOKEN}"
+            self.bearer_requests += 1
+            is_alive = self.bearer_requests <= self.requests_per_bearer
+            return authorization == f"Bearer bearer-{self.bearers}" and is_alive
+
     def versions(self, task: int) -> list[str]:
         return [str(one["model_version"]) for one in self.predictions.get(task, [])]
 
@@ -86,13 +108,37 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *arguments: object) -> None:
         pass
 
+    def parse_request(self) -> bool:
+        """Let the fault that was ordered happen."""
+        if not super().parse_request():
+            return False
+        store = self.store
+        self.trouble = store.fault(self.command, urlsplit(self.path).path) if store.fault is not None else ""
+        if self.trouble == "slow":
+            time.sleep(0.2)
+        if self.trouble == "reset":
+            self._reset()
+            return False
+        if self.trouble.isdecimal():
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self._answer(int(self.trouble), {"detail": "trouble"})
+            return False
+        return True
+
+    def _reset(self) -> None:
+        """End the connection as a crash does: with RST, not FIN."""
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+        self.wfile = self.rfile = io.BytesIO()  # type: ignore[assignment]
+
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
         asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
         with self.store.lock:
             if parts.path == "/api/version":
                 self._answer(200, {"release": self.store.release})
-            elif self.headers.get("Authorization") != f"Token {TOKEN}" or not self.store.is_allowed:
+            elif not self.store.allows(self.headers.get("Authorization")):
                 self._answer(401, {"detail": "Invalid token."})
             elif parts.path == "/api/projects/":
                 self._answer(200, {"count": 1, "results": [self._project()]})
@@ -112,6 +158,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path == "/api/token/refresh/":
+            with self.store.lock:
+                self.store.bearers, self.store.bearer_requests = self.store.bearers + 1, 0
+            self._answer(200, {"access": f"bearer-{self.store.bearers}"})
+            return
+        if self.store.requests_per_bearer is not None and not self.store.allows(self.headers.get("Authorization")):
+            self._answer(401, {"detail": "Invalid token."})
+            return
         if self.path != "/api/projects/1/import/predictions":
             self._answer(404, {"detail": "Not found."})
             return
@@ -207,12 +261,20 @@ class _Handler(BaseHTTPRequestHandler):
         return found
 
     def _answer(self, status: int, body: object) -> None:
-        text = b"" if body is None else json.dumps(body).encode()
+        trouble, text = getattr(self, "trouble", ""), b"" if body is None else json.dumps(body).encode()
+        if trouble == "lost":
+            self._reset()
+            return
+        text = b"" if trouble == "empty" else text
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
+        if status == 429:
+            self.send_header("Retry-After", "1")
         self.end_headers()
-        self.wfile.write(text)
+        self.wfile.write(text[: len(text) // 2] if trouble == "half" else text)
+        if trouble == "half":
+            self.close_connection = True
 
 
 def _page(ids: Any, page: int, size: int) -> Any:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import orjson
 
 from sam_backend.bulk.configuration import RunConfiguration, TaskFilter
-from sam_backend.bulk.connected_projects import ConnectedProjects
+from sam_backend.bulk.connected_projects import ConnectedProjects, created_seconds
 from sam_backend.bulk.direct_answers import Answer, DirectAnswers
 from sam_backend.bulk.dry_run import DryRun, dry_run
 from sam_backend.bulk.imported_tasks import ImportedTasks
@@ -184,7 +184,7 @@ class BulkService:
             BackendError: the plan or the labeling config cannot be used, or weights are missing.
         """
         project = tasks[0].project_id if tasks else None
-        plan = self.projects.configuration(project) if project is not None else None
+        plan = self.projects.configuration(project, tasks[0].project_created_s) if project is not None else None
         if plan is None or project is None:
             return None
         limit_s = self._settings.open_deadline_s if len(tasks) == 1 else self._settings.batch_deadline_s
@@ -248,21 +248,22 @@ class BulkService:
 
     def _plan(self, project: int) -> RunConfiguration:
         """What a project wants; the usual run where it does not say."""
-        if project not in self.projects:
-            self._ask_for_extra_params(project)
-        return self.projects.configuration(project) or self.projects.resolved(RunConfiguration(project))
+        created_s = created_seconds(self.project(project).created_at)
+        if not self.projects.knows(project, created_s):
+            self._ask_for_extra_params(project, created_s)
+        return self.projects.configuration(project, created_s) or self.projects.resolved(RunConfiguration(project))
 
     def _origin(self, project: int) -> RunOrigin:
         """A project of which nothing else is known yet: the run's worker asks."""
         return RunOrigin(installation_of(self._access.url), project)
 
-    def _ask_for_extra_params(self, project: int) -> None:
+    def _ask_for_extra_params(self, project: int, created_s: int | None) -> None:
         """As Label Studio keeps them with the connected models; it asks those for their health before it answers."""
         found = self.asked(lambda: self.api.call("GET", "/api/ml/", query={"project": project}), f"project {project}")
-        if project not in self.projects:  # our own POST /setup came meanwhile, where the model is this one
+        if not self.projects.knows(project, created_s):  # POST /setup came meanwhile, where the model is ours
             said = [item.get("extra_params") for item in found]
             found_params = next((each for each in said if each), None)
-            self.projects.learn(project, None if found_params is None else orjson.dumps(found_params))
+            self.projects.learn(project, None if found_params is None else orjson.dumps(found_params), created_s)
 
     def _note_failure(self, project: int, reason: str) -> None:
         """Label Studio shows nobody an error, so the list of runs does."""

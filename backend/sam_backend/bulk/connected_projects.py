@@ -1,5 +1,9 @@
 """The projects that introduced themselves with POST /setup, and the pre-annotation that each wants.
 
+Two Label Studios may have projects of the same number. So a project is known by its number and its creation time in
+whole seconds, which Label Studio sends with POST /setup and POST /predict ("<number>.<seconds since 1970>"). The
+address in POST /setup is no evidence: one Label Studio may have several.
+
 What a project wants stands in the extra parameters of its connected model, such as {"detector": "yolov8x",
 "score_threshold": 0.4}: the fields of a run. Without any, the settings' detector counts.
 """
@@ -10,6 +14,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 
 import orjson
 
@@ -32,17 +37,23 @@ _ENTRY_BYTES = 300  # of an entry beside its text
 VERSION_WAIT_S = 1.5  # Label Studio gives POST /setup 3 s
 
 
+ProjectKey = tuple[int, int | None]  # number, creation time
+
+
 class ConnectedProjects:
     """Remembers projects since the start; Label Studio introduces one again each time a page of it is opened."""
 
     def __init__(self, settings: Settings, model: ModelLoading, store: WeightStore) -> None:
         self._settings, self._model, self._store = settings, model, store
-        self._extra: BoundedCache[int, bytes] = BoundedCache(REMEMBERED_AT_MOST, REMEMBERED_BYTES)
+        self._extra: BoundedCache[ProjectKey, bytes] = BoundedCache(REMEMBERED_AT_MOST, REMEMBERED_BYTES)
         self._versions: BoundedCache[bytes, str] = BoundedCache(REMEMBERED_AT_MOST, REMEMBERED_BYTES)
+        self._newest: BoundedCache[int, ProjectKey] = BoundedCache(REMEMBERED_AT_MOST, REMEMBERED_BYTES)
         self._problems: BoundedCache[int, str] = BoundedCache(100, 100_000)
 
-    def learn(self, project: int, extra_params: bytes | None) -> None:
+    def learn(self, project: int, extra_params: bytes | None, created_s: int | None = None) -> None:
         """Note the extra parameters, as JSON text, that a project's model was connected with.
+
+        `created_s` is the project's creation time in seconds since 1970, where it is known.
 
         Text above `LARGEST_EXTRA_PARAMS` is refused: the project counts as connected without any.
         """
@@ -53,7 +64,8 @@ class ConnectedProjects:
                 project, f"the model's extra parameters have {len(given)} bytes, more than {LARGEST_EXTRA_PARAMS}"
             )
             given = b""
-        self._extra.put(project, given, len(given) + _ENTRY_BYTES)
+        self._extra.put((project, created_s), given, len(given) + _ENTRY_BYTES)
+        self._newest.put(project, (project, created_s), _ENTRY_BYTES)
 
     @property
     def problem(self) -> str | None:
@@ -67,16 +79,21 @@ class ConnectedProjects:
     def __len__(self) -> int:
         return len(self._extra)
 
-    def __contains__(self, project: int) -> bool:
-        return project in self._extra
+    def knows(self, project: int, created_s: int | None = None) -> bool:
+        """Return whether a project introduced itself; without a creation time, one of that number."""
+        return self._key(project, created_s) in self._extra
 
-    def configuration(self, project: int) -> RunConfiguration | None:
+    def _key(self, project: int, created_s: int | None) -> ProjectKey:
+        newest = self._newest.get(project) if created_s is None else None
+        return newest or (project, created_s)
+
+    def configuration(self, project: int, created_s: int | None = None) -> RunConfiguration | None:
         """The pre-annotation that a project wants; None where nobody said.
 
         Raises:
             BadRequestError: the extra parameters are no fields of a run; names the first that is wrong.
         """
-        stored = self._extra.get(project)
+        stored = self._extra.get(self._key(project, created_s))
         try:
             given = orjson.loads(stored) if stored else None
         except orjson.JSONDecodeError as error:  # half of a surrogate pair, which is JSON but no text
@@ -128,10 +145,10 @@ class ConnectedProjects:
             self._versions.put(key, known, len(known) + _ENTRY_BYTES)
         return known
 
-    def version_for_setup(self, project: int) -> str:
+    def version_for_setup(self, project: int, created_s: int | None = None) -> str:
         """What POST /setup answers, within `VERSION_WAIT_S`: the pre-annotation's version, else the model's own."""
         try:
-            configuration = self.configuration(project)
+            configuration = self.configuration(project, created_s)
         except BackendError as error:
             self._note_problem(project, str(error)[:1000])
             return self._model.version
@@ -139,6 +156,14 @@ class ConnectedProjects:
             return self._model.version
         found = _soon(lambda: self.version(configuration), VERSION_WAIT_S)
         return found or self._model.version
+
+
+def created_seconds(created_at: object) -> int | None:
+    """Return a creation time of Label Studio's API in whole seconds since 1970; None where it is no time."""
+    try:
+        return int(datetime.fromisoformat(str(created_at)).timestamp())
+    except (ValueError, OverflowError):
+        return None
 
 
 def check_names(configuration: RunConfiguration) -> None:

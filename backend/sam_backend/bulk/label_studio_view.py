@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sam_backend.bulk.connected_projects import ConnectedProjects
+from sam_backend.bulk.connected_projects import ConnectedProjects, created_seconds
 from sam_backend.errors import LabelingConfigError
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.label_studio.api import PAGE_SIZE, LabelStudioApi, LabelStudioApiError
@@ -51,24 +51,24 @@ class LabelStudioView:
             items += answer["results"]
             if len(items) >= answer["count"] or not answer["results"]:
                 break
-        self._find_connected([int(item["id"]) for item in items])
+        self._find_connected([(int(item["id"]), created_seconds(item.get("created_at"))) for item in items])
         return [
             ProjectLine(
                 id=int(item["id"]),
                 title=str(item["title"]),
                 tasks=int(item.get("task_number") or 0),
                 labels=_labels_of(str(item.get("label_config") or "")),
-                has_this_backend=int(item["id"]) in self._projects,
+                has_this_backend=self._projects.knows(int(item["id"]), created_seconds(item.get("created_at"))),
             )
             for item in items
         ]
 
-    def _find_connected(self, projects: list[int]) -> None:
+    def _find_connected(self, projects: list[tuple[int, int | None]]) -> None:
         """Label Studio posts /setup to every model of a project while it lists them: this one gets to know it so."""
         now = time.monotonic()
         with self._lock:
-            unknown = [one for one in projects if one not in self._projects and self._asked.get(one, 0) < now]
-            unknown = unknown[:ASKED_AT_MOST]
+            lacking = (number for number, created_s in projects if not self._projects.knows(number, created_s))
+            unknown = [number for number in lacking if self._asked.get(number, 0) < now][:ASKED_AT_MOST]
             self._asked |= dict.fromkeys(unknown, now + ASK_AGAIN_S)
 
         def ask(project: int) -> None:

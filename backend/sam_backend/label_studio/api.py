@@ -4,7 +4,7 @@ Source: label-studio 1.23.2, its API reference and what its server answers.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -176,12 +176,24 @@ class LabelStudioApi:
         url = f"{known.url}{path}" + (f"?{urlencode(query)}" if query else "")
         response = _send(self._http, method, url, **options)
         if response.status == 401 and with_token:
+            renewed = self._renewed(options["headers"]["Authorization"], known)
+            if renewed is not None:  # a bearer token has ended: a 401 did nothing, so the call may be made again
+                options["headers"]["Authorization"] = renewed
+                response = _send(self._http, method, url, **options)
+        if response.status == 401 and with_token:
             self._access.note_refusal(known)
         return _json(f"{method} {path}", response, is_quoted=known.is_url_from_settings)
 
     def _authorization(self, known: Credential) -> str:
+        return self._allowed(lambda: self._access.authorization(known)) or ""
+
+    def _renewed(self, refused: str, known: Credential) -> str | None:
+        return self._allowed(lambda: self._access.renewed_authorization(refused, known))
+
+    @staticmethod
+    def _allowed(authorization: Callable[[], str | None]) -> str | None:
         try:
-            return self._access.authorization(known) or ""
+            return authorization()
         except LabelStudioForbiddenError as error:
             raise LabelStudioApiError(str(error), 401) from error
         except LabelStudioError as error:
@@ -236,7 +248,7 @@ def _send(http: urllib3.PoolManager, method: str, url: str, **options: Any) -> u
 
 def _json(call: str, response: urllib3.BaseHTTPResponse, *, is_quoted: bool = True) -> Json:
     text = response.data.decode("utf-8", "replace")
-    if response.status in (200, 201, 204) and not text:
+    if response.status in (200, 201, 204) and not text and not call.startswith("GET "):
         return None
     if response.status not in (200, 201):
         if 300 <= response.status < 400:

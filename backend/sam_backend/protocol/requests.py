@@ -34,6 +34,7 @@ class Task:
     project_id: int | None
     data: Mapping[str, Any] = field(default_factory=dict)
     versions: frozenset[str] = frozenset()  # of the predictions that it has already
+    project_created_s: int | None = None  # seconds since 1970
 
     @property
     def name(self) -> str:
@@ -92,9 +93,9 @@ class PredictRequest:
         is_click = not is_null(context)
         if not is_click:
             _check_density(body, objects)
-        project_id = _project_id(request.project)
+        project = _project_id(request.project), _project_created_s(request.project)
         return cls(
-            tasks=tuple(_task(task, i, project_id, not is_click) for i, task in enumerate(request.tasks)),
+            tasks=tuple(_task(task, i, project, not is_click) for i, task in enumerate(request.tasks)),
             labeling_config=text(request.label_config, "label_config", _CONFIG_BYTES),
             context=prompt_regions_from_context(context) if is_click else None,
             login=optional_text(params.login, "params.login", LONGEST_NAME),
@@ -123,6 +124,7 @@ class SetupRequest:
     hostname: str
     access_token: str
     project_id: int | None = None
+    project_created_s: int | None = None  # seconds since 1970
     extra_params: bytes | None = None
 
     @classmethod
@@ -139,6 +141,7 @@ class SetupRequest:
             hostname=_parsed(request.hostname, "hostname", parse_base_url),
             access_token=_parsed(request.access_token, "access_token", parse_token),
             project_id=_project_id(request.project),
+            project_created_s=_project_created_s(request.project),
             extra_params=None if is_null(request.extra_params) else bytes(request.extra_params),
         )
 
@@ -249,12 +252,18 @@ def _project_id(project: Raw) -> int | None:
     return int(number) if number.isdecimal() and len(number) < 19 else None
 
 
-def _task(task: _TaskBody, position: int, project_id: int | None, with_versions: bool) -> Task:
+def _project_created_s(project: Raw) -> int | None:
+    seconds = _project_name(project).partition(".")[2]
+    return int(seconds) if seconds.isdecimal() and len(seconds) < 19 else None
+
+
+def _task(task: _TaskBody, position: int, project: tuple[int | None, int | None], with_versions: bool) -> Task:
     where = f"tasks[{position}]"
     if bytes(memoryview(task.data)[:1]) != b"{":
         raise BadRequestError(f"{where}.data must be a JSON object, not {shown_json(task.data)}")
     versions = _versions(task.predictions, f"{where}.predictions") if with_versions else frozenset[str]()
-    return Task(_task_id(task.id, f"{where}.id"), project_id, TaskData(bytes(task.data)), versions)
+    number, created_s = project
+    return Task(_task_id(task.id, f"{where}.id"), number, TaskData(bytes(task.data)), versions, created_s)
 
 
 def _task_id(number: Raw, where: str) -> int | None:
