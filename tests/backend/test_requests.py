@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from fuzz.mutations import mutated
 from sam_backend.errors import BadRequestError
 from sam_backend.protocol.requests import (
     PredictRequest,
@@ -98,3 +99,25 @@ def test_a_webhook_has_an_action() -> None:
 @pytest.mark.parametrize("name", ["config", "label_config", "schema"])
 def test_a_config_to_validate_is_found_under_its_names(name: str) -> None:
     assert labeling_config_from_json(body_of({name: "<View/>"})) == "<View/>"
+
+
+def test_a_mutated_body_is_parsed_or_refused() -> None:
+    parsers = {
+        "/predict": PredictRequest.from_json,
+        "/setup": SetupRequest.from_json,
+        "/webhook": WebhookEvent.from_json,
+    }
+    parsed = refused = 0
+
+    for number in range(3000):
+        request = mutated(20261126, number)
+        if request.path not in parsers:
+            continue
+        try:
+            parsers[request.path](request.body)
+            parsed += 1
+        except BadRequestError:
+            refused += 1
+
+    assert parsed > 100
+    assert refused > 100
