@@ -174,3 +174,25 @@ def test_a_broken_request_forges_no_line_of_the_log(tmp_path: Path) -> None:
     assert "forged" in backend.log
     assert "\x1b" not in backend.log
     assert not [line for line in backend.log.split("\n") if line.startswith("2026 INFO forged")]
+
+
+def test_foreign_hosts_and_pages_are_refused_on_the_wire(tmp_path: Path) -> None:
+    backend = BackendProgram(tmp_path / "log", SAM_RUNS_DIR=str(tmp_path / "runs"))
+    event = b'{"action": "ANNOTATION_CREATED"}'
+
+    def status(*headers: bytes) -> bytes:
+        lines = [b"POST /webhook HTTP/1.1", b"Connection: close", b"Content-Length: %d" % len(event), *headers]
+        with socket.create_connection(("127.0.0.1", backend.port), timeout=20) as client:
+            client.sendall(b"\r\n".join(lines) + b"\r\n\r\n" + event)
+            return client.recv(4096).split(b" ")[1]
+
+    json_body = b"Content-Type: application/json"
+    try:
+        assert status(b"Host: localhost", json_body) == b"201"
+        assert status(b"Host: evil.example", json_body) == b"421"
+        assert status(b"Host: localhost", b"Host: evil.example", json_body) == b"400"
+        assert status(b"Host: localhost", b"Origin: http://evil.example", json_body) == b"403"
+        assert status(b"Host: localhost", b"Sec-Fetch-Site: same-site", json_body) == b"403"
+        assert status(b"Host: localhost", b"Content-Type: text/plain") == b"415"
+    finally:
+        backend.stop()
