@@ -52,8 +52,8 @@ def _segmented(segmenter: Segmenter[Any], image: Image) -> Iterator[SegmentedObj
 
         for mask in segment_everything(segmenter, image):  # type: ignore[arg-type]  # see above
             yield SegmentedObject(mask.run_lengths, mask.box, mask.predicted_iou)
-    elif hasattr(segmenter, "everything"):  # a FastSAM
-        for one in segmenter.embed(image).found:
+    elif hasattr(segmenter, "find_masks"):  # a FastSAM
+        for one in segmenter.embed(image).masks:
             yield SegmentedObject(one.run_lengths, one.box, one.score)
     else:
         yield from _segmented_by_points(segmenter, image)

@@ -1,4 +1,4 @@
-"""What the backend and the tools ask of a model; stateless, so that threads may share one."""
+"""Interfaces of segmenters and detectors. Models are stateless, so threads may share one."""
 
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
@@ -7,89 +7,98 @@ from sam_model.types import Detection, Image, Prompt, ScoredMask
 
 
 class Embedding(Protocol):
-    """What a segmenter remembers of one image; made once, asked many times, never changed."""
+    """A segmenter's representation of one image. It is computed once, read by many calls, and never changed."""
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """(height, width) of the image it was made from, in pixels."""
+        """Return the (height, width) of the original image in pixels."""
 
     @property
     def fingerprint(self) -> str:
-        """The fingerprint of the segmenter that made it; no other may read it."""
+        """Return the fingerprint of the segmenter that made it; no other segmenter can read it."""
 
     @property
     def nbytes(self) -> int:
-        """Memory that it holds, in bytes."""
+        """Return the memory it takes, in bytes."""
 
 
 E = TypeVar("E", bound=Embedding)
 
 
 class Segmenter(Protocol[E]):
-    """A promptable segmenter: an image becomes an embedding, embedding and prompts become masks."""
+    """A promptable segmenter: `embed` turns an image into an embedding, `segment` turns embedding and prompts into
+    masks.
+    """
 
     @property
     def name(self) -> str:
-        """The model's name in the registry, such as `mobile_sam`."""
+        """Return the model's name in the registry, such as `mobile_sam`."""
 
     @property
     def fingerprint(self) -> str:
-        """Names model, weights and settings: equal fingerprints give equal masks."""
+        """Return a text that identifies model, weights and settings: equal fingerprints give equal masks."""
 
     @property
     def uses_mask_input(self) -> bool:
         """Whether `Prompt.mask_input` changes the masks, and answers have `low_res_logits` to give back as it."""
 
     def embed(self, image: Image) -> E:
-        """Look at an RGB uint8 image (H, W, 3) once.
+        """Compute the embedding of an RGB uint8 image (H, W, 3).
 
         Raises:
-            ValueError: not an RGB uint8 image.
+            ValueError: `image` is not RGB uint8.
         """
 
     def segment(self, embedding: E, prompts: Sequence[Prompt]) -> list[ScoredMask]:
-        """The best mask for each prompt, in the prompts' order, at the original size.
+        """Return the best mask of each prompt, in the order of the prompts, at the size of the original image.
 
         Raises:
-            ValueError: an empty prompt, numbers that are not finite, or the embedding of another model.
+            ValueError: a prompt is empty or has numbers that are not finite, or the embedding was made by another
+                model.
         """
 
 
 class Detector(Protocol):
-    """Finds objects with class names; stateless, as a segmenter is."""
+    """A detector of objects with class names. It is stateless, as a segmenter is."""
 
     @property
     def name(self) -> str:
-        """The detector's name in the registry, such as `yolov8x`."""
+        """Return the detector's name in the registry, such as `yolov8x`."""
 
     @property
     def fingerprint(self) -> str:
-        """Names model, weights and settings: equal fingerprints give equal detections."""
+        """Return a text that identifies model, weights and settings: equal fingerprints give equal detections."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """What it can find, by class id."""
+        """Return the names of the classes, by class id."""
 
     def detect(
         self, image: Image, *, score_threshold: float = 0.25, iou_threshold: float = 0.7, max_detections: int = 300
     ) -> list[Detection]:
-        """The objects in an RGB uint8 image (H, W, 3), the surest first; none is no error.
+        """Detect objects in an RGB uint8 image (H, W, 3); return them highest-scoring first.
+
+        Args:
+            image: RGB uint8 (H, W, 3).
+            score_threshold: 0..1; detections need a higher score.
+            iou_threshold: 0..1; of two boxes with a larger IoU, the highest-scoring one is kept.
+            max_detections: maximum number of detections.
 
         Raises:
-            ValueError: not an RGB uint8 image, or a threshold outside 0..1.
+            ValueError: `image` is not RGB uint8, or a threshold is outside 0..1.
         """
 
 
 class TextDetector(Protocol):
-    """Finds what words describe; stateless, as a detector is."""
+    """A detector of objects that a text describes. It is stateless, as a detector is."""
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Return the detector's name."""
 
     @property
     def fingerprint(self) -> str:
-        """Names model, weights and settings: equal fingerprints give equal detections."""
+        """Return a text that identifies model, weights and settings: equal fingerprints give equal detections."""
 
     def detect_texts(
         self,
@@ -100,8 +109,18 @@ class TextDetector(Protocol):
         iou_threshold: float = 0.7,
         max_detections: int = 300,
     ) -> list[Detection]:
-        """The objects that `texts` describe, the surest first; class ids and names are places in `texts` and texts.
+        """Detect the objects that `texts` describe; return them highest-scoring first.
+
+        A detection's class id is an index into `texts`, and its class name is that text.
+
+        Args:
+            image: RGB uint8 (H, W, 3).
+            texts: descriptions of objects, or their class names.
+            score_threshold: 0..1; detections need a higher score.
+            iou_threshold: 0..1; of two boxes with a larger IoU, the highest-scoring one is kept.
+            max_detections: maximum number of detections.
 
         Raises:
-            ValueError: a text that it cannot be asked for, not an RGB uint8 image, or a threshold outside 0..1.
+            ValueError: a text is empty or unknown to the detector, `image` is not RGB uint8, or a threshold is outside
+                0..1.
         """

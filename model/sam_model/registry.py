@@ -1,4 +1,4 @@
-"""Model name or file -> a segmenter that is ready to work."""
+"""Loading of segmenters and detectors by name or file."""
 
 import os
 import zipfile
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sam_model.weights.store import WeightStore
 
 MODEL_NAMES = ("classical", *(weights.model for weights in CATALOG if weights.role == "segmenter"))
-DETECTOR_NAMES = (  # FastSAM finds everything, and masks answer prompts: it is both
+DETECTOR_NAMES = (  # FastSAM is both: it detects all objects, and it answers prompts
     "classical",
     *(weights.model for weights in CATALOG if weights.role == "detector" or weights.model.startswith("fastsam")),
 )
@@ -30,29 +30,29 @@ def load_segmenter(
     store: "WeightStore | None" = None,
     on_progress: "OnProgress | None" = None,
 ) -> Segmenter[Any]:
-    """The segmenter called `name_or_path`; `"classical"` needs no weights and no PyTorch.
+    """Load a segmenter. `"classical"` needs no weights and no PyTorch.
 
     Args:
-        name_or_path: `classical`, `mobile_sam`, `sam_b`, `sam_l`, `sam_h`, `fastsam_s`, `fastsam_x`, a file name of
-            theirs such as `sam_b.pt`, or the path of a checkpoint, whose architecture is recognised. A file that is
-            there goes before a name. FastSAM's weights are under the AGPL-3.0, the others under Apache-2.0.
+        name_or_path: `classical`, `mobile_sam`, `sam_b`, `sam_l`, `sam_h`, `fastsam_s`, `fastsam_x`, one of their file
+            names such as `sam_b.pt`, or the path of a checkpoint, whose architecture is recognised. An existing file
+            takes precedence over a name. FastSAM's weights are licensed under AGPL-3.0, the others under Apache-2.0.
         device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
         dtype: `float32`, `bfloat16` or `float16`.
-        cleaning: what is done to the masks afterwards; nothing by default.
-        store: where weights lie; by default the one that the environment describes.
+        cleaning: post-processing of the masks; none by default. The classical segmenter ignores it.
+        store: the weights' folder; by default the one that the environment variables describe.
         on_progress: called while weights are downloaded.
 
     Raises:
-        ValueError: no model, device or precision of that name.
-        WeightsError: the weights are not here and cannot be fetched, or are not what they should be.
+        ValueError: the model, device or precision is unknown.
+        WeightsError: the weights are missing and cannot be downloaded, or the file is not what it should be.
     """
     if name_or_path == "classical":
         from sam_model.classical.segmenter import ClassicalSegmenter
 
         return ClassicalSegmenter()
     path = checkpoint_path(name_or_path, store, on_progress)
-    # PyTorch takes seconds to import: not before there is something for it to do
-    if is_of_ultralytics(path):
+    # PyTorch takes seconds to import, so it is imported only when a model needs it
+    if is_ultralytics_file(path):
         from sam_model.yolo.checkpoint import load_yolo
         from sam_model.yolo.fast_sam import FastSamSegmenter
 
@@ -71,20 +71,20 @@ def load_detector(
     store: "WeightStore | None" = None,
     on_progress: "OnProgress | None" = None,
 ) -> Detector:
-    """The detector called `name_or_path`; `"classical"` (people and faces) needs no weights and no PyTorch.
+    """Load a detector. `"classical"` detects people and faces and needs no weights and no PyTorch.
 
     Args:
-        name_or_path: `classical`, `yolov8n` to `yolov8x`, `yolov8n-seg`, `yolov8s-seg`, `fastsam_s`, a file name of
-            theirs such as `yolov8x.pt`, or the path of a file that Ultralytics wrote or of an ONNX file (YOLOv8,
-            YOLO11, YOLOX, RT-DETR). A file that is there goes before a name. Ultralytics' own weights are under the
-            AGPL-3.0.
+        name_or_path: `classical`, `yolov8n` to `yolov8x`, `yolov8n-seg`, `yolov8s-seg`, `fastsam_s`, one of their file
+            names such as `yolov8x.pt`, or the path of an Ultralytics file or an ONNX file (YOLOv8, YOLO11, YOLOX,
+            RT-DETR). An existing file takes precedence over a name. The published weights of Ultralytics are licensed
+            under AGPL-3.0.
         device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
-        store: where weights lie; by default the one that the environment describes.
+        store: the weights' folder; by default the one that the environment variables describe.
         on_progress: called while weights are downloaded.
 
     Raises:
-        ValueError: no detector or device of that name.
-        WeightsError: the weights are not here and cannot be fetched, or are not what they should be.
+        ValueError: the detector or device is unknown.
+        WeightsError: the weights are missing and cannot be downloaded, or the file is not what it should be.
     """
     if name_or_path == "classical":
         from sam_model.classical.detectors import ClassicalDetector
@@ -102,16 +102,16 @@ def load_detector(
 
 
 def load_text_detector(name_or_path: str, device: str = "cpu", *, store: "WeightStore | None" = None) -> TextDetector:
-    """What finds things by words: an OWLv2 in a folder, or a detector, which knows its class names only.
+    """Load a text detector: OWLv2 from a folder, or any detector, which then finds its own class names only.
 
     Args:
-        name_or_path: a folder that `save_pretrained` of transformers wrote, or as of `load_detector`.
+        name_or_path: a folder written by `save_pretrained` of transformers, or a name or path for `load_detector`.
         device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
-        store: where weights lie; by default the one that the environment describes.
+        store: the weights' folder; by default the one that the environment variables describe.
 
     Raises:
-        ValueError: no detector or device of that name.
-        WeightsError: the weights are not here and cannot be fetched, or are not what they should be.
+        ValueError: the detector or device is unknown.
+        WeightsError: the weights are missing and cannot be downloaded, or the file is not what it should be.
     """
     from sam_model.detectors.text import ClassNameDetector, OwlDetector
 
@@ -121,8 +121,8 @@ def load_text_detector(name_or_path: str, device: str = "cpu", *, store: "Weight
     return ClassNameDetector(load_detector(name_or_path, device, store=store))
 
 
-def is_of_ultralytics(path: Path) -> bool:
-    """Whether a file holds a pickled model of Ultralytics; its names are looked for, nothing is run."""
+def is_ultralytics_file(path: Path) -> bool:
+    """Return whether a file is a pickled Ultralytics model: search it for a name, and execute nothing."""
     try:
         with zipfile.ZipFile(path) as archive:
             pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
@@ -137,11 +137,11 @@ def checkpoint_path(
     on_progress: "OnProgress | None" = None,
     known: Sequence[str] = MODEL_NAMES,
 ) -> Path:
-    """The file with a model's weights, downloaded if need be.
+    """Return the path of a model's weights; download them if they are missing.
 
     Raises:
-        ValueError: neither a file nor a model of that name.
-        WeightsError: the weights are not here and cannot be fetched, or have another hash.
+        ValueError: the name is neither a file nor a known model.
+        WeightsError: the weights are missing and cannot be downloaded, or have another hash.
     """
     path = Path(name_or_path).expanduser()
     has_folder_or_suffix = path.suffix or path.name != name_or_path  # "sam_b" alone is never a file
@@ -151,9 +151,9 @@ def checkpoint_path(
         weights = find_weights(name_or_path)
     except ValueError:
         names = ", ".join(known)
-        raise ValueError(f"model {name_or_path!r} is neither a file nor a model; known models: {names}") from None
+        raise ValueError(f"unknown model {name_or_path!r}: neither a file nor one of {names}") from None
     if weights.model not in known:
-        raise ValueError(f"model {name_or_path!r} is of another kind; here can be: {', '.join(known)}")
+        raise ValueError(f"model {name_or_path!r} cannot be used here; possible models: {', '.join(known)}")
     from sam_model.weights.store import store_from_env
 
     return (store or store_from_env(os.environ)).fetch(weights, on_progress)

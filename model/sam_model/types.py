@@ -1,8 +1,9 @@
-"""The values that travel through the model side, in pixels of the upright original image.
+"""The types that the model side works with.
 
-Coordinates are continuous, x before y: (0, 0) is the outer corner of the first pixel, (width, height) that of the
-last, so pixel (column j, row i) covers [j, j + 1) x [i, i + 1). Boxes are (x_min, y_min, x_max, y_max), sizes
-(height, width), images RGB uint8 (H, W, 3), masks bool (H, W).
+All coordinates are pixels of the original image, turned upright, as continuous numbers with x before y. (0, 0) is the
+outer corner of the first pixel and (width, height) that of the last, so the pixel in column j and row i covers [j, j +
+1) x [i, i + 1). Boxes are (x_min, y_min, x_max, y_max), sizes (height, width), images RGB uint8 (H, W, 3), masks bool
+(H, W).
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Point:
-    """A click, at (`x`, `y`) pixels: on the object when positive, beside it when not."""
+    """A point prompt at (`x`, `y`) in pixels: on the object if positive, beside it if negative."""
 
     x: float
     y: float
@@ -26,10 +27,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Prompt:
-    """All that is known about one object: clicks, a box, the logits of an earlier answer; at least one of them.
+    """The prompts for one object: points, a box, the logits of an earlier mask. At least one of them is needed.
 
-    `mask_input` is the `low_res_logits` of an earlier answer for the same object.
-    `multimask` asks for several candidate masks; None leaves it to the segmenter (several for one ambiguous click).
+    `mask_input` takes the `low_res_logits` of an earlier mask of the same object. `multimask` asks for several
+    candidate masks; None leaves the choice to the segmenter, which returns the best of several for a single point.
     """
 
     points: tuple[Point, ...] = ()
@@ -40,11 +41,11 @@ class Prompt:
 
 @dataclass(frozen=True)
 class ScoredMask:
-    """A mask (H, W) with the segmenter's own estimate of its quality.
+    """A mask (H, W) and the segmenter's estimate of its quality.
 
-    `score` is a predicted IoU, around 0..1 (SAM's head may answer a little above 1).
-    `low_res_logits` can be given back as `Prompt.mask_input`; None where a segmenter has none.
-    `alternatives` holds the other candidates, best first, where the prompt asked for `multimask`.
+    `score` is a predicted IoU, around 0..1; SAM's may be a little above 1. `low_res_logits` can be passed on as
+    `Prompt.mask_input`; it is None if the segmenter has no logits. `alternatives` holds the other candidates,
+    highest-scoring first, if the prompt asked for `multimask`.
     """
 
     mask: Mask
@@ -55,7 +56,9 @@ class ScoredMask:
 
 @dataclass(frozen=True)
 class Detection:
-    """An object that a detector found: where, how sure, and what; `mask` (H, W) where the detector makes masks too."""
+    """A detected object: its box in pixels, its score in 0..1 and its class. `mask` (H, W) is None if the detector
+    finds boxes only.
+    """
 
     box: Box
     score: float

@@ -201,7 +201,7 @@ def test_the_log_of_a_first_start_says_what_is_missing_once(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"SAM_DEVICE": "cuda:77"}, "SAM_DEVICE: device 'cuda:77' is not here"),
+        ({"SAM_DEVICE": "cuda:77"}, "SAM_DEVICE: device 'cuda:77' is not available"),
         ({"SAM_RUNS_DIR": "/proc/nowhere"}, "SAM_RUNS_DIR=/proc/nowhere cannot be written by user"),
     ],
 )

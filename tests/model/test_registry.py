@@ -66,7 +66,7 @@ def test_a_file_that_is_there_goes_before_a_name(
 
 @pytest.mark.parametrize("name", ["sam_x", "/no/such/file.pt", ""])
 def test_what_is_neither_file_nor_model_is_named(name: str) -> None:
-    with pytest.raises(ValueError, match=f"model '{name}' is neither a file nor a model; known models: classical"):
+    with pytest.raises(ValueError, match=f"unknown model '{name}': neither a file nor one of classical"):
         load_segmenter(name)
 
 
@@ -88,9 +88,9 @@ def test_the_classical_segmenter_needs_no_pytorch() -> None:
 def test_a_model_of_the_other_kind_is_refused_before_anything_is_fetched(tmp_path: Path) -> None:
     store = WeightStore(tmp_path, is_offline=True)
 
-    with pytest.raises(ValueError, match=r"'sam_b' is of another kind; here can be: classical, .*yolov8n"):
+    with pytest.raises(ValueError, match=r"'sam_b' cannot be used here; possible models: classical, .*yolov8n"):
         load_detector("sam_b", store=store)
-    with pytest.raises(ValueError, match=r"'yolov8n' is of another kind; here can be: classical, mobile_sam"):
+    with pytest.raises(ValueError, match=r"'yolov8n' cannot be used here; possible models: classical, mobile_sam"):
         load_segmenter("yolov8n", store=store)
     with pytest.raises(WeightsUnavailableError):  # FastSAM is both
         load_detector("fastsam_s", store=store)

@@ -140,7 +140,7 @@ def test_fastsam_s_prompts_pick_the_same_masks(opened: Open, picture: str) -> No
     settings = {"conf": 0.4, "iou": 0.5, "imgsz": 640, "max_det": MAX_DETECTIONS, "retina_masks": True, "device": "cpu"}
     segmenter = FastSamSegmenter(load_yolo(path), image_size=640, score_threshold=0.4, iou_threshold=0.5)
     everything = segmenter.embed(image)
-    embedding = replace(everything, found=everything.found[:MAX_DETECTIONS])
+    embedding = replace(everything, masks=everything.masks[:MAX_DETECTIONS])
     boxes = [(0.1, 0.1, 0.6, 0.7), (0.5, 0.3, 0.9, 0.95), (0.0, 0.0, 1.0, 1.0)]
 
     for x_min, y_min, x_max, y_max in boxes:

@@ -1,1 +1,1 @@
-"""Detectors beside YOLO and the classical ones: ONNX files, detectors that are asked by words."""
+"""Detectors beside YOLO and the classical one: ONNX files, text detectors, selection of classes."""

@@ -1,4 +1,4 @@
-"""A detector that is asked by words, asked for the same things in every picture: its classes are those words."""
+"""A text detector with fixed texts, which become its classes."""
 
 import json
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ from sam_model.types import Detection, Image
 
 
 class FixedTextDetector:
-    """A text detector behind the interface of `sam_model.interfaces.Detector`."""
+    """A `TextDetector` as a `sam_model.interfaces.Detector`."""
 
     has_masks = False
 
     def __init__(self, detector: TextDetector, texts: Sequence[str]) -> None:
-        """Ask `detector` for `texts`, each a class, in this order."""
+        """Use `detector` with the same `texts` for every image. The texts are the classes, in this order."""
         self._detector = detector
         self.class_names = tuple(texts)
         self.name = detector.name
@@ -22,7 +22,7 @@ class FixedTextDetector:
     def detect(
         self, image: Image, *, score_threshold: float = 0.25, iou_threshold: float = 0.7, max_detections: int = 300
     ) -> list[Detection]:
-        """What the words describe in an RGB uint8 image (H, W, 3), the surest first; none is no error."""
+        """Detect what the texts describe in an RGB uint8 image (H, W, 3); see `Detector.detect`."""
         return self._detector.detect_texts(
             image,
             self.class_names,

@@ -1,14 +1,18 @@
-"""Detectors in ONNX files, run by ONNX Runtime (extra `[onnx]`); which kind one is shows in its inputs and outputs.
+"""Detectors in ONNX files, run by ONNX Runtime (extra `[onnx]`).
 
-YOLOv8, YOLO11          (1, 4 + classes, A): centre and sides in pixels of the input, class scores; with masks also 32
-                        coefficients, and prototypes (1, 32, h, w)
-YOLOX                   (1, A, 5 + classes): centre and sides in cells, or already in pixels; objectness, class scores
-RT-DETR of Ultralytics  (1, Q, 4 + classes): centre and sides in parts of the picture, which is stretched
-RT-DETR of its authors  labels (1, Q), boxes (1, Q, 4) as corners in pixels, scores (1, Q); it takes the picture's size
+The file's inputs and outputs show which kind of detector it is:
 
-A is the number of cells of three maps with strides 8, 16 and 32, Q that of queries. Class names come out of the file's
-metadata (`names`, as Ultralytics writes them); where there are none, classes are called by their numbers.
-Sources: YOLOX, arXiv:2107.08430, and its ONNX demo's description (Apache-2.0); RT-DETR, arXiv:2304.08069.
+- YOLOv8, YOLO11: (1, 4 + classes, A), the centre and sides in input pixels and the class scores; with masks also 32
+  coefficients, and the prototypes (1, 32, h, w)
+- YOLOX: (1, A, 5 + classes), the centre and sides in cells or in pixels, the objectness and the class scores
+- RT-DETR of Ultralytics: (1, Q, 4 + classes), the centre and sides as shares of the image, which is stretched
+- RT-DETR of its authors: labels (1, Q), boxes (1, Q, 4) as corners in pixels, scores (1, Q); the image's size is an
+  input
+
+A is the number of cells of three maps with strides 8, 16 and 32, Q the number of queries. Class names come from the
+file's metadata (`names`, as Ultralytics writes them); without metadata the classes are numbered.
+
+Sources: YOLOX, arXiv:2107.08430, and the description of its ONNX demo (Apache-2.0); RT-DETR, arXiv:2304.08069.
 """
 
 import ast
@@ -33,30 +37,32 @@ if TYPE_CHECKING:
     import onnxruntime
 
 Floats = NDArray[np.float32]
-FARTHEST_OFFSET = 64  # cells; a YOLOX centre beyond is in pixels: the file was exported with its decoding
-COCO_CLASSES = 80  # what such files are usually trained on
+MAX_OFFSET = 64  # cells; if a YOLOX centre is larger, it is in pixels: the file was exported with decoding
+COCO_CLASSES = 80  # the default, since most such files are trained on COCO
 DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 class OnnxDetector:
-    """A detector in an ONNX file, behind the interface of `sam_model.interfaces.Detector`; threads may share one."""
+    """A detector in an ONNX file, as a `sam_model.interfaces.Detector`; threads may share one."""
 
     def __init__(self, path: Path, device: str = "cpu") -> None:
-        """Read a file, and look once at nothing, to see what it answers with.
+        """Read a file, and run it once on an empty image to see its outputs.
 
         Args:
             path: of the file.
-            device: `cpu`, or `cuda` where ONNX Runtime for GPUs is installed.
+            device: `cpu`, or `cuda` if ONNX Runtime for GPUs is installed.
 
         Raises:
-            ValueError: no such device.
-            BrokenWeightsError: ONNX Runtime is not installed, or it is no file of a detector that we know.
+            ValueError: the device is unknown.
+            BrokenWeightsError: ONNX Runtime is not installed, or the file is not a known detector.
         """
         self._session = _session(path, device)
         inputs = self._session.get_inputs()
         metadata = self._session.get_modelmeta().custom_metadata_map
         if inputs[0].type not in DTYPES or len(inputs[0].shape) != 4:
-            raise BrokenWeightsError(f"{path.name} wants {inputs[0].type} {inputs[0].shape}; needed: pictures")
+            raise BrokenWeightsError(
+                f"{path.name} has an input of {inputs[0].type} {inputs[0].shape}; needed: images (B, 3, H, W)"
+            )
         self._dtype = DTYPES[inputs[0].type]
         self._names = tuple(one.name for one in inputs)
         self._size = _input_size(inputs[0].shape, metadata)
@@ -70,12 +76,12 @@ class OnnxDetector:
     def detect(
         self, image: Image, *, score_threshold: float = 0.25, iou_threshold: float = 0.7, max_detections: int = 300
     ) -> list[Detection]:
-        """The objects in an RGB uint8 image (H, W, 3), the surest first; none is no error.
+        """Detect objects in an RGB uint8 image (H, W, 3); return them highest-scoring first.
 
-        RT-DETR gives no object twice, so `iou_threshold` is nothing to it.
+        RT-DETR returns no duplicates, so `iou_threshold` has no effect on it.
 
         Raises:
-            ValueError: not an RGB uint8 image, or a threshold outside 0..1.
+            ValueError: `image` is not RGB uint8, or a threshold is outside 0..1.
         """
         check_question(image, score_threshold, iou_threshold, max_detections)
         image_size = (image.shape[0], image.shape[1])
@@ -89,7 +95,7 @@ class OnnxDetector:
         framed = frame.apply(image)
         if self.kind == "yolo":
             raw = _raw_of_yolo(self._run(framed, image_size, 1 / 255), len(self.class_names))
-        else:  # trained on OpenCV's order of colours, 0..255
+        else:  # trained on BGR in 0..255, as OpenCV reads images
             raw = _raw_of_yolox(self._run(framed[..., ::-1], image_size, 1.0)[0], self._size)
         objects = decode(raw, frame, score_threshold, iou_threshold, max_detections)
         return detections_of(objects, self.class_names, masks_of(objects, frame) if self.has_masks else None)
@@ -112,18 +118,18 @@ def _session(path: Path, device: str) -> "onnxruntime.InferenceSession":
     providers = {"cpu": "CPUExecutionProvider", "auto": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
     provider = providers.get(device.partition(":")[0])
     if provider not in onnxruntime.get_available_providers():
-        raise ValueError(f"device {device!r} is not known to ONNX Runtime here; it can be 'cpu'")
+        raise ValueError(f"device {device!r} is not available in ONNX Runtime; available: 'cpu'")
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors; they are raised as well
+    options.log_severity_level = 3  # errors only
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=[provider])
     except Exception as error:  # noqa: BLE001 - its exceptions share no type of their own
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise BrokenWeightsError(f"{path.name} is no ONNX file that can be run: {reason}") from None
+        raise BrokenWeightsError(f"could not load the ONNX file {path.name}: {reason}") from None
 
 
 def _input_size(shape: list[Any], metadata: dict[str, str]) -> tuple[int, int]:
-    """(height, width) of the input, where the file leaves it open that of its training."""
+    """Return (height, width) of the input; if the file leaves it open, the training's size."""
     height, width = shape[2:]
     if isinstance(height, int) and isinstance(width, int):
         return height, width
@@ -134,7 +140,7 @@ def _input_size(shape: list[Any], metadata: dict[str, str]) -> tuple[int, int]:
 
 
 def _kind(outputs: list[Any], inputs: int, size: tuple[int, int], file: str) -> tuple[str, int]:
-    """Which kind of detector answers so, and how many classes it has; 0 where that does not show."""
+    """Return the kind of a detector with these outputs, and its number of classes; 0 if the outputs do not tell it."""
     shapes = [np.shape(output) for output in outputs]
     cells = sum((size[0] // stride) * (size[1] // stride) for stride in STRIDES)
     match shapes:
@@ -148,23 +154,23 @@ def _kind(outputs: list[Any], inputs: int, size: tuple[int, int], file: str) -> 
             return "rtdetr", columns - 4
         case [(1, labels), (1, boxes, 4), (1, scores)] if inputs == 2 and labels == boxes == scores:
             return "rtdetr-labels", 0
-    raise BrokenWeightsError(f"{file} answers with {shapes}; known: YOLOv8, YOLO11, YOLOX, RT-DETR")
+    raise BrokenWeightsError(f"{file} has outputs of shapes {shapes}; known: those of YOLOv8, YOLO11, YOLOX, RT-DETR")
 
 
 def _class_names(text: str | None, classes: int, file: str) -> tuple[str, ...]:
-    """The names in the metadata, a dict or list as text; numbers where there are none."""
+    """Return the names in the metadata, which holds a dict or list as text; numbered names if there are none."""
     names = _literal(text)
     if isinstance(names, dict) and sorted(names, key=str) == sorted(range(len(names)), key=str):
         names = [names[index] for index in range(len(names))]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return tuple(f"class {index}" for index in range(classes or COCO_CLASSES))
     if classes and len(names) != classes:
-        raise BrokenWeightsError(f"{file} has {classes} classes and {len(names)} class names; needed: as many")
+        raise BrokenWeightsError(f"{file} has {classes} classes and {len(names)} class names; needed: the same number")
     return tuple(names)
 
 
 def _literal(text: str | None) -> Any:
-    """What Ultralytics wrote with `str`; nothing where it is something else."""
+    """Parse a text that Ultralytics wrote with `str`; return None if it is something else."""
     try:
         return ast.literal_eval(text) if text else None
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -184,16 +190,16 @@ def _raw_of_yolo(outputs: list[Any], classes: int) -> RawDetections:
 def _raw_of_yolox(output: Any, size: tuple[int, int]) -> RawDetections:
     answer = torch.from_numpy(np.asarray(output, np.float32))
     boxes = answer[..., :4]
-    if answer[..., :2].abs().max() <= FARTHEST_OFFSET:
+    if answer[..., :2].abs().max() <= MAX_OFFSET:
         maps = tuple(torch.empty(1, 1, size[0] // stride, size[1] // stride) for stride in STRIDES)
         centres, strides = cell_centres(maps)
-        corners = centres.T - 0.5  # offsets count from a cell's corner
+        corners = centres.T - 0.5  # offsets are relative to a cell's corner
         boxes = torch.cat([boxes[..., :2] + corners, boxes[..., 2:].exp()], dim=2) * strides.T
     return RawDetections(_corners(boxes), answer[..., 4:5] * answer[..., 5:])
 
 
 def _corners(boxes: torch.Tensor) -> torch.Tensor:
-    """Centres and sides (..., 4) to corners."""
+    """Convert centres and sides (..., 4) to corners."""
     centres, sides = boxes[..., :2], boxes[..., 2:]
     return torch.cat([centres - sides / 2, centres + sides / 2], dim=-1)
 
@@ -203,7 +209,7 @@ def _objects_of_queries(
 ) -> Objects:
     answer = np.asarray(outputs[0][0], np.float32)  # (Q, 4 + classes)
     corners = _corners(torch.from_numpy(answer[:, :4])).numpy() * np.array(image_size[::-1] * 2, np.float32)
-    return _surest(
+    return _highest_scoring(
         corners, answer[:, 4:].max(axis=1), answer[:, 4:].argmax(axis=1), image_size, score_threshold, max_detections
     )
 
@@ -212,10 +218,10 @@ def _objects_of_labels(
     outputs: list[Any], image_size: tuple[int, int], score_threshold: float, max_detections: int
 ) -> Objects:
     labels, boxes, scores = (np.asarray(output[0]) for output in outputs)
-    return _surest(boxes, scores, labels, image_size, score_threshold, max_detections)
+    return _highest_scoring(boxes, scores, labels, image_size, score_threshold, max_detections)
 
 
-def _surest(
+def _highest_scoring(
     boxes: NDArray[Any],
     scores: NDArray[Any],
     class_ids: NDArray[Any],

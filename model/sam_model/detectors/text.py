@@ -1,4 +1,4 @@
-"""Detectors that are asked by words: any detector for its own class names, OWLv2 for whatever a person writes."""
+"""Text detectors: OWLv2, and any detector for its own class names."""
 
 import logging
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from sam_model.yolo.detector import check_question, detections_of
 
 
 class ClassNameDetector:
-    """A detector that is asked for some of its classes by their names."""
+    """A detector as a `TextDetector` that knows its own class names only."""
 
     def __init__(self, detector: Detector) -> None:
         self.detector = detector
@@ -36,10 +36,10 @@ class ClassNameDetector:
         iou_threshold: float = 0.7,
         max_detections: int = 300,
     ) -> list[Detection]:
-        """The objects of the classes that `texts` name, whatever their case.
+        """Detect the objects of the classes that `texts` name, ignoring case; see `TextDetector.detect_texts`.
 
         Raises:
-            ValueError: no text, or one that is no class; or as `Detector.detect`.
+            ValueError: a text is not a class name; or as `Detector.detect`.
         """
         check_texts(texts)
         known = {name.casefold(): name for name in reversed(self.detector.class_names)}
@@ -62,18 +62,18 @@ class ClassNameDetector:
 
 
 class OwlDetector:
-    """OWLv2: finds what words describe, of any kind. Needs transformers, extra `[text]`.
+    """OWLv2, which detects objects by a description. Needs transformers (extra `[text]`).
 
-    Source: "Scaling Open-Vocabulary Object Detection", arXiv:2306.09683; run by Hugging Face's transformers
-    (Apache-2.0), as are its published weights (`google/owlv2-base-patch16-ensemble`).
+    Source: "Scaling Open-Vocabulary Object Detection", arXiv:2306.09683. Code and published weights are those of
+    Hugging Face's transformers (Apache-2.0, `google/owlv2-base-patch16-ensemble`).
     """
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
-        """Read a folder that `save_pretrained` wrote, or a snapshot of the published weights; nothing is fetched.
+        """Load a folder that `save_pretrained` wrote, or a snapshot of the published weights. Nothing is downloaded.
 
         Raises:
-            ValueError: no such device.
-            BrokenWeightsError: transformers is not installed, or the folder holds no OWLv2 in safetensors.
+            ValueError: the device is unknown.
+            BrokenWeightsError: transformers is not installed, or the folder has no OWLv2 weights in safetensors format.
         """
         try:
             from transformers import Owlv2ForObjectDetection, Owlv2Processor
@@ -84,12 +84,12 @@ class OwlDetector:
         self.device = torch_device(device)
         logging.getLogger("transformers").setLevel(logging.ERROR)
         try:
-            # safetensors only: the older format is a pickle
+            # safetensors only: the older format is a pickle, which can hold code
             model: Any = Owlv2ForObjectDetection.from_pretrained(folder, local_files_only=True, use_safetensors=True)
             self._processor: Any = Owlv2Processor.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, KeyError, TypeError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise BrokenWeightsError(f"{folder.name} holds no OWLv2 that can be read: {reason}") from None
+            raise BrokenWeightsError(f"could not load OWLv2 from {folder.name}: {reason}") from None
         self._model: Any = model.eval().requires_grad_(False)
         self.name = folder.name
         self.fingerprint = f"owlv2-{weights_digest(self._model)}"
@@ -104,10 +104,10 @@ class OwlDetector:
         iou_threshold: float = 0.7,
         max_detections: int = 300,
     ) -> list[Detection]:
-        """The objects that each of `texts` describes; of boxes that overlap by more the surer one stays.
+        """Detect the objects that `texts` describe; see `TextDetector.detect_texts`.
 
         Raises:
-            ValueError: no text, or an empty one; not an RGB uint8 image, or a threshold outside 0..1.
+            ValueError: there is no text, or an empty one; `image` is not RGB uint8, or a threshold is outside 0..1.
         """
         import torch
 
@@ -118,11 +118,12 @@ class OwlDetector:
             answer = self._model(**{name: tensor.to(self.device) for name, tensor in inputs.items()})
         scores, ids = answer.logits[0].float().sigmoid().max(dim=1)
         height, width = image.shape[:2]
-        boxes = answer.pred_boxes[0].float() * max(height, width)  # they are parts of a square; the picture is top left
+        boxes = answer.pred_boxes[0].float() * max(height, width)  # shares of a square, with the image at its top left
         corners = torch.cat([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], dim=1).cpu().numpy()
         inside = np.clip(corners, 0, np.array([width, height] * 2)).astype(np.float32)
-        sure = np.flatnonzero(scores.cpu().numpy() > score_threshold)
-        kept = sure[non_maximum_suppression(inside[sure], scores.cpu().numpy()[sure], iou_threshold)][:max_detections]
+        passed = np.flatnonzero(scores.cpu().numpy() > score_threshold)
+        kept = passed[non_maximum_suppression(inside[passed], scores.cpu().numpy()[passed], iou_threshold)]
+        kept = kept[:max_detections]
         objects = Objects(inside[kept], scores.cpu().numpy()[kept], ids.cpu().numpy()[kept], None, None)
         return detections_of(objects, texts)
 
@@ -130,10 +131,10 @@ class OwlDetector:
 def segment_texts(
     segmenter: Segmenter[Any], detector: TextDetector, image: Image, texts: Sequence[str], score_threshold: float = 0.25
 ) -> list[tuple[Detection, ScoredMask]]:
-    """What words describe, with masks: the detector finds boxes, the segmenter makes a mask of each.
+    """Detect what texts describe, and segment each detection's box.
 
     Raises:
-        ValueError: a text that the detector cannot be asked for, or not an RGB uint8 image.
+        ValueError: a text is empty or unknown to the detector, or `image` is not RGB uint8.
     """
     found = detector.detect_texts(image, texts, score_threshold=score_threshold)
     if not found:
@@ -143,10 +144,6 @@ def segment_texts(
 
 
 def check_texts(texts: Sequence[str]) -> None:
-    """See that there is something to look for.
-
-    Raises:
-        ValueError: there is not.
-    """
+    """Raise a `ValueError` unless `texts` holds at least one text and no empty one."""
     if isinstance(texts, str) or not texts or not all(isinstance(text, str) and text.strip() for text in texts):
-        raise ValueError(f"texts={texts!r}; needed: one or more names of things")
+        raise ValueError(f"texts={texts!r}; needed: a list of one or more descriptions")

@@ -1,1 +1,1 @@
-"""Masks and boxes: geometry, cleaning, stability, polygons, run lengths, drawing."""
+"""Masks and boxes: geometry, cleaning, stability, edges, polygons, run lengths, drawing."""

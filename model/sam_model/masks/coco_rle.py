@@ -1,7 +1,7 @@
-"""Masks as run lengths in COCO's order: column by column, the lengths of runs that alternate from False to True.
+"""Run lengths of masks in COCO's format: column by column, runs that alternate between False and True.
 
-Source: cocoapi common/maskApi.c and maskApi.h @ 8c9bcc3 (Simplified BSD): uncompressed counts, and the compressed
-text that packs five bits into a character.
+Source: cocoapi common/maskApi.c and maskApi.h @ 8c9bcc3 (Simplified BSD), for uncompressed counts and for the
+compressed text, which packs five bits into a character.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from sam_model.types import Mask
 
 @dataclass(frozen=True, eq=False)
 class RunLengths:
-    """A mask of `size` (height, width) as its column-wise run lengths `counts`, the first one of False."""
+    """A mask of `size` (height, width) as run lengths. `counts` go column by column; the first run is False."""
 
     size: tuple[int, int]
     counts: NDArray[np.uint32]
@@ -26,13 +26,13 @@ class RunLengths:
 
     @property
     def mask(self) -> Mask:
-        """The mask itself (H, W), made anew at each call."""
+        """The mask (H, W), computed at each access."""
         height, width = self.size
         is_object = np.arange(len(self.counts)) % 2 == 1
         return np.ascontiguousarray(np.repeat(is_object, self.counts).reshape(width, height).T)
 
     def to_coco(self, is_compressed: bool = False) -> dict[str, list[int] | str]:
-        """COCO's dictionary, `counts` a list of numbers or, compressed, text."""
+        """Return COCO's dictionary. `counts` is a list of numbers, or a text if `is_compressed`."""
         counts = _compress(self.counts.tolist()) if is_compressed else self.counts.tolist()
         return {"size": list(self.size), "counts": counts}
 
@@ -40,14 +40,15 @@ class RunLengths:
 def run_lengths_from_mask(
     mask: Mask, offset: tuple[int, int] = (0, 0), size: tuple[int, int] | None = None
 ) -> RunLengths:
-    """The run lengths of a mask (H, W), or of a picture of `size` that is False but for the mask at `offset`.
+    """Return the run lengths of a mask (H, W), or of a larger image that contains it.
 
-    Only the mask's own pixels are looked at: the runs of a small mask in a large picture cost little.
+    With `size`, the result is the mask of an image of that size which is False outside the given mask. Only the given
+    mask's pixels are read, so a small mask of a large image costs little.
 
     Args:
         mask: (H, W).
-        offset: (row, column) of the mask's first pixel in the picture.
-        size: (height, width) of the picture; that of the mask when None.
+        offset: (row, column) of the mask's first pixel in the image.
+        size: (height, width) of the image; None for the mask's own size.
     """
     height, width = size or mask.shape
     row, column = offset
@@ -57,9 +58,9 @@ def run_lengths_from_mask(
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     if flat[0]:
         changes = np.concatenate([[0], changes])
-    # every run ends in its column, so starts and ends alternate
+    # every run ends within its column, so starts and ends alternate
     position = (changes // columns.shape[1] + column) * height + changes % columns.shape[1] + row
-    # a run to the bottom of the picture goes on at the top of the next column
+    # a run that ends at the image's bottom continues at the top of the next column
     joined = np.flatnonzero(position[1:-1:2] == position[2::2]) * 2 + 1
     position = np.delete(position, np.concatenate([joined, joined + 1]))
     counts = np.diff(position, prepend=0, append=height * width)
@@ -69,24 +70,27 @@ def run_lengths_from_mask(
 
 
 def run_lengths_from_coco(coco: dict[str, list[int] | str]) -> RunLengths:
-    """The run lengths in COCO's dictionary, compressed or not.
+    """Return the run lengths in COCO's dictionary, compressed or not.
 
     Raises:
-        ValueError: the counts do not fill the picture.
+        ValueError: the counts do not sum to the size of the image.
     """
     height, width = (int(side) for side in coco["size"])
     counts = coco["counts"]
     numbers = _decompress(counts) if isinstance(counts, str) else counts
     if any(number < 0 for number in numbers) or sum(numbers) != height * width:
-        raise ValueError(f"counts: the runs sum to {sum(numbers)}, a picture {height} x {width} needs {height * width}")
+        raise ValueError(
+            f"counts: the runs sum to {sum(numbers)}; needed: {height * width} for an image {height} x {width}"
+        )
     return RunLengths((height, width), np.array(numbers, dtype=np.uint32))
 
 
 def _compress(counts: list[int]) -> str:
-    """From the fourth number on, each is the difference to the one two before; low five bits first.
+    """Return the counts as COCO's text.
 
-    A character is 48 plus five bits of the two's complement plus 32 where more follow; the last one's bit 16 is
-    the sign.
+    From the fourth number on, the difference to the number two before is written. A number takes characters of five
+    bits each, the low bits first: 48 plus the bits of the two's complement, plus 32 if more follow. Bit 16 of the last
+    character is the sign.
     """
     text = bytearray()
     for index, count in enumerate(counts):

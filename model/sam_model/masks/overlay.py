@@ -1,4 +1,4 @@
-"""A picture of an answer: the masks in colours over the image, and what they were asked by."""
+"""Drawing of masks and prompts over an image."""
 
 import colorsys
 from collections.abc import Iterable, Sequence
@@ -14,11 +14,11 @@ WHITE: Colour = (255, 255, 255)
 POSITIVE: Colour = (0, 170, 60)
 NEGATIVE: Colour = (220, 30, 30)
 BOX: Colour = (0, 110, 255)
-GOLDEN_ANGLE = 0.381966  # of a turn: hues that follow each other are far apart, however many there are
+GOLDEN_ANGLE = 0.381966  # of a full turn: consecutive hues differ strongly, however many there are
 
 
 def mask_colour(index: int) -> Colour:
-    """The colour of the mask number `index`, RGB."""
+    """Return the RGB colour of the mask with number `index`."""
     red, green, blue = colorsys.hsv_to_rgb((0.58 + index * GOLDEN_ANGLE) % 1, 0.85, 1.0)
     return round(255 * red), round(255 * green), round(255 * blue)
 
@@ -26,31 +26,38 @@ def mask_colour(index: int) -> Colour:
 def draw_overlay(
     image: Image, masks: Sequence[RunLengths], prompts: Iterable[Prompt] = (), opacity: float = 0.45
 ) -> Image:
-    """A copy of the image (H, W, 3) with the masks in colours, large ones below, and points and boxes on top."""
-    picture = np.ascontiguousarray(image).copy()
+    """Return a copy of an image with masks in colours, large masks below small ones, and prompts on top.
+
+    Args:
+        image: RGB uint8 (H, W, 3).
+        masks: masks of the image's size.
+        prompts: points and boxes to draw.
+        opacity: of the masks, 0..1.
+    """
+    canvas = np.ascontiguousarray(image).copy()
     line = max(1, round(max(image.shape[:2]) / 500))
     for index in sorted(range(len(masks)), key=lambda index: -masks[index].area):
-        _draw_mask(picture, masks[index].mask, mask_colour(index), opacity, line)
+        _draw_mask(canvas, masks[index].mask, mask_colour(index), opacity, line)
     for prompt in prompts:
-        _draw_prompt(picture, prompt, line)
-    return picture
+        _draw_prompt(canvas, prompt, line)
+    return canvas
 
 
-def _draw_mask(picture: Image, mask: Mask, colour: Colour, opacity: float, line: int) -> None:
+def _draw_mask(canvas: Image, mask: Mask, colour: Colour, opacity: float, line: int) -> None:
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
-    part, inside = picture[y : y + height, x : x + width], mask[y : y + height, x : x + width]
+    part, inside = canvas[y : y + height, x : x + width], mask[y : y + height, x : x + width]
     part[inside] = (part[inside] * (1 - opacity) + np.array(colour) * opacity).astype(np.uint8)
     contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(picture, contours, -1, WHITE, line + 1, cv2.LINE_AA)
-    cv2.drawContours(picture, contours, -1, colour, line, cv2.LINE_AA)
+    cv2.drawContours(canvas, contours, -1, WHITE, line + 1, cv2.LINE_AA)
+    cv2.drawContours(canvas, contours, -1, colour, line, cv2.LINE_AA)
 
 
-def _draw_prompt(picture: Image, prompt: Prompt, line: int) -> None:
+def _draw_prompt(canvas: Image, prompt: Prompt, line: int) -> None:
     if prompt.box is not None:
         x_min, y_min, x_max, y_max = (round(edge) for edge in prompt.box)
-        cv2.rectangle(picture, (x_min, y_min), (x_max, y_max), WHITE, line + 2, cv2.LINE_AA)
-        cv2.rectangle(picture, (x_min, y_min), (x_max, y_max), BOX, line, cv2.LINE_AA)
+        cv2.rectangle(canvas, (x_min, y_min), (x_max, y_max), WHITE, line + 2, cv2.LINE_AA)
+        cv2.rectangle(canvas, (x_min, y_min), (x_max, y_max), BOX, line, cv2.LINE_AA)
     for point in prompt.points:
         centre = int(point.x), int(point.y)
-        cv2.circle(picture, centre, 4 * line + 2, WHITE, cv2.FILLED, cv2.LINE_AA)
-        cv2.circle(picture, centre, 3 * line + 1, POSITIVE if point.is_positive else NEGATIVE, cv2.FILLED, cv2.LINE_AA)
+        cv2.circle(canvas, centre, 4 * line + 2, WHITE, cv2.FILLED, cv2.LINE_AA)
+        cv2.circle(canvas, centre, 3 * line + 1, POSITIVE if point.is_positive else NEGATIVE, cv2.FILLED, cv2.LINE_AA)

@@ -1,1 +1,1 @@
-"""Where and in which precision the networks run."""
+"""Devices and precisions of the networks."""

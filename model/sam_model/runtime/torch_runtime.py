@@ -1,4 +1,4 @@
-"""Names of devices and precisions, as people write them, to PyTorch's."""
+"""PyTorch devices and precisions by name."""
 
 import torch
 
@@ -6,30 +6,30 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def torch_device(name: str) -> torch.device:
-    """The device called `name`: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto` for the best that is there.
+    """Return the device called `name`: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto` for the fastest one of this machine.
 
     Raises:
-        ValueError: no such device, or not on this machine.
+        ValueError: the device is unknown, or this machine does not have it.
     """
     has_mps = torch.backends.mps.is_available()
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu")
     kind, _, number = name.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (number and not number.isdecimal()):
-        raise ValueError(f"device {name!r} is unknown; known: auto, cpu, cuda, cuda:0, cuda:1, ..., mps")
+        raise ValueError(f"unknown device {name!r}; known: auto, cpu, cuda, cuda:0, cuda:1, ..., mps")
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device {name!r} is not here: this machine has {torch.cuda.device_count()} CUDA devices")
+        raise ValueError(f"device {name!r} is not available: this machine has {torch.cuda.device_count()} CUDA devices")
     if kind == "mps" and not has_mps:
-        raise ValueError("device 'mps' is not here: it needs a Mac with Apple's chips")
+        raise ValueError("device 'mps' is not available: it needs a Mac with Apple silicon")
     return torch.device(name)
 
 
 def torch_dtype(name: str) -> torch.dtype:
-    """The precision called `name`.
+    """Return the precision called `name`.
 
     Raises:
-        ValueError: no such precision.
+        ValueError: the precision is unknown.
     """
     if name not in DTYPES:
-        raise ValueError(f"dtype {name!r} is unknown; known: {', '.join(DTYPES)}")
+        raise ValueError(f"unknown dtype {name!r}; known: {', '.join(DTYPES)}")
     return DTYPES[name]

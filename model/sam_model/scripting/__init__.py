@@ -1,1 +1,1 @@
-"""The interface of Ultralytics' SAM page: SAM, SAMPredictor, YOLO, FastSAM, Results, auto_annotate."""
+"""The Python interface of Ultralytics' SAM page: SAM, SAMPredictor, YOLO, FastSAM, Results, auto_annotate."""

@@ -1,4 +1,4 @@
-"""`auto_annotate` as the SAM documentation uses it."""
+"""`auto_annotate`, as in Ultralytics' SAM documentation."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,28 +25,29 @@ def auto_annotate(
     resume: bool = True,
     verbose: bool = True,
 ) -> AnnotationReport:
-    """Write YOLO segmentation labels for many pictures: a detector finds the objects, a SAM makes their masks.
+    """Write YOLO segmentation labels for many images: a detector finds the objects, SAM segments them.
 
-    A picture that is done is not done again; one that cannot be annotated is in the report, and in `errors.jsonl`
-    beside the labels, and stops nothing.
+    Images with labels from an earlier call are skipped. An image that cannot be annotated is listed in the report and
+    in `errors.jsonl` beside the labels; the others are still annotated.
 
     Args:
-        data: a folder, a pattern, a picture or a list of them.
+        data: a folder, a glob pattern, an image file, or a list of image files.
         det_model: detector, by name or file; `classical` needs no weights.
-        sam_model: segmenter, by name or file; `classical` needs no weights; None takes the detector's own masks.
-        device: `cpu`, `cuda`, `cuda:1` or `mps`; the best one there is where empty.
-        output_dir: folder for the labels; `NAME_auto_annotate_labels` beside the pictures' folder NAME where None.
-        conf: 0..1, the detector's least score.
-        iou: 0..1, of two boxes that overlap by more the surer one stays.
-        max_det: objects a picture.
-        classes: names or numbers of the detector's classes; all where None. Numbers in the labels count those chosen.
-        batch: pictures that are in work at the same time.
-        resume: without, everything is done anew.
-        verbose: with a progress bar, where standard error is a terminal.
+        sam_model: segmenter, by name or file; `classical` needs no weights; None uses the detector's own masks.
+        device: `cpu`, `cuda`, `cuda:1` or `mps`; the fastest one of this machine if empty.
+        output_dir: folder of the labels; by default `NAME_auto_annotate_labels` beside the image folder NAME.
+        conf: 0..1, minimum score of a detection.
+        iou: 0..1; of two boxes with a larger IoU, the highest-scoring one is kept.
+        max_det: maximum number of objects per image.
+        classes: names or ids of the detector's classes; None for all. Class numbers in the labels count the chosen
+            classes.
+        batch: number of images that are annotated at the same time.
+        resume: skip images that were annotated before.
+        verbose: show a progress bar if standard error is a terminal.
 
     Raises:
-        ValueError: no pictures, no such model or class, or a number out of its range.
-        WeightsError: the weights are not here and cannot be fetched, or are not what they should be.
+        ValueError: there is no image, a model or class is unknown, or a number is out of range.
+        WeightsError: the weights are missing and cannot be downloaded, or the file is not what it should be.
         OSError: the labels cannot be written.
     """
     out = None if output_dir is None else Path(output_dir).expanduser().absolute()
@@ -66,5 +67,5 @@ def _class_name(one: str | int, known: Sequence[str]) -> str:
     if isinstance(one, str):
         return one
     if not 0 <= one < len(known):
-        raise ValueError(f"class {one} is unknown to the detector; it knows 0 to {len(known) - 1}")
+        raise ValueError(f"unknown class {one}; the detector's classes are 0 to {len(known) - 1}")
     return known[one]

@@ -1,6 +1,6 @@
-"""One picture at a time, for scripts: a thin holder over a segmenter, which itself remembers nothing.
+"""An image and its embedding, held between calls, for scripts.
 
-Not for a server: what one caller sets, the next one would ask.
+Not for a server: callers would share the image. Use a stateless segmenter there.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from sam_model.types import Image
 
 
 class Predictor:
-    """Holds a picture and its embedding between calls: `set_image`, any number of prompts, `reset_image`."""
+    """Segment one image with several prompts: `set_image`, any number of calls, `reset_image`."""
 
     def __init__(self, segmenter: SamSegmenter) -> None:
         self.segmenter = segmenter
@@ -25,16 +25,20 @@ class Predictor:
         self._embedding: SamEmbedding | None = None
 
     def set_image(self, source: ImageSource, image_format: ImageFormat = "BGR") -> None:
-        """Look at a picture: a path, a Pillow image, or an array whose colours are in the order `image_format`.
+        """Read an image and compute its embedding.
+
+        Args:
+            source: a path, a Pillow image or an array.
+            image_format: colour order of an array.
 
         Raises:
-            ValueError: no picture can be made of it.
+            ValueError: the image cannot be read.
         """
         self._image = read_image(source, image_format)
         self._embedding = self.segmenter.embed(self._image)
 
     def reset_image(self) -> None:
-        """Forget the picture."""
+        """Forget the image."""
         self._image = self._embedding = None
 
     def __call__(
@@ -48,43 +52,44 @@ class Predictor:
         multimask: bool | None = None,
         image_format: ImageFormat = "BGR",
         show_progress: bool = True,
-        **everything: object,
+        **automatic: object,
     ) -> Results:
-        """The mask of each object that the prompts point at; of everything where there are no prompts.
+        """Return the mask of each prompt, or all masks of the image if there are no prompts.
 
         Args:
-            source: another picture than the one set; it is not kept.
-            points: clicks in pixels, x before y: (2,), P objects (P, 2), or N clicks for each of them (P, N, 2).
-            labels: 1 on the object, 0 beside it, nested once less than `points`.
+            source: an image to use for this call only, instead of the one that was set.
+            points: point prompts in pixels, x before y: one object (2,), P objects with one point each (P, 2), or P
+                objects with N points each (P, N, 2).
+            labels: 1 on the object, 0 beside it, nested one level less than `points`.
             bboxes: boxes (x_min, y_min, x_max, y_max): (4,) or (P, 4).
-            masks: `low_res_logits` of an earlier answer: (256, 256) or (P, 256, 256).
-            multimask: True gives all candidates of each prompt, best first.
-            image_format: order of colours where `source` is an array.
-            show_progress: a progress bar on the terminal while everything is segmented.
-            everything: parameters of `AutomaticMaskSettings`, or the documentation's names for them.
+            masks: `low_res_logits` of earlier masks: (256, 256) or (P, 256, 256).
+            multimask: True returns all candidates of each prompt, highest-scoring first.
+            image_format: colour order if `source` is an array.
+            show_progress: show a progress bar on the terminal while everything is segmented.
+            automatic: fields of `AutomaticMaskSettings`, or the documentation's names for them; only without prompts.
 
         Raises:
-            ValueError: a picture, prompt or parameter that makes no sense; the message names it.
-            RuntimeError: no picture is set and none given.
+            ValueError: an image, prompt or parameter is invalid; the message names it.
+            RuntimeError: there is no image: neither set nor given.
         """
         if source is not None:
             image, embedding = read_image(source, image_format), None
         elif self._image is not None:
             image, embedding = self._image, self._embedding
         else:
-            raise RuntimeError("no picture is set: call set_image first, or give a source")
+            raise RuntimeError("no image: call set_image first, or pass a source")
         if points is None and labels is None and bboxes is None and masks is None:
-            found = segment_everything(self.segmenter, image, automatic_mask_settings(**everything), show_progress)
+            found = segment_everything(self.segmenter, image, automatic_mask_settings(**automatic), show_progress)
             return results_from_automatic_masks(image, found, self.segmenter.name)
-        if everything:
-            raise ValueError(f"{', '.join(everything)}: for segmenting everything, and there are prompts")
+        if automatic:
+            raise ValueError(f"{', '.join(automatic)}: only for segmenting everything, but there are prompts")
         prompts = prompts_from_arrays(points, labels, bboxes, masks, multimask)
         answers = self.segmenter.segment(embedding or self.segmenter.embed(image), prompts)
         return results_from_masks(image, answers, prompts, self.segmenter.name)
 
 
 def results_from_automatic_masks(image: Image, found: Sequence[AutomaticMask], model: str) -> Results:
-    """The results of segmenting everything; these have no low-resolution logits."""
+    """Return the results of segmenting everything. They have no low-resolution logits."""
     return Results(
         image=image,
         run_lengths=tuple(mask.run_lengths for mask in found),

@@ -1,8 +1,8 @@
-"""Prompts as scripts write them - nested lists or arrays - to `Prompt`s.
+"""Conversion of nested lists and arrays to `Prompt`s.
 
-How deep `points` is nested says what it means, as in the SAM documentation: (2,) is one object by one click,
-(P, 2) are P objects by one click each, (P, N, 2) are P objects by N clicks each; lists may have an N of their own for
-each object. `labels` is nested once less.
+As in Ultralytics' SAM documentation, the nesting of `points` decides what they mean: (2,) is one object with one point,
+(P, 2) are P objects with one point each, and (P, N, 2) are P objects with N points each. In lists, N may differ between
+objects. `labels` is nested one level less.
 """
 
 from collections.abc import Sequence
@@ -23,23 +23,24 @@ def prompts_from_arrays(
     masks: Nested | None = None,
     multimask: bool | None = None,
 ) -> list[Prompt]:
-    """One prompt an object, from whatever is given of each.
+    """Return one prompt per object.
 
     Args:
-        points: clicks in pixels, x before y: (2,), (P, 2) or (P, N, 2).
-        labels: 1 on the object and 0 beside it, nested once less than `points`; all on the object when None.
+        points: points in pixels, x before y: (2,), (P, 2) or (P, N, 2).
+        labels: 1 on the object and 0 beside it, nested one level less than `points`; None for 1 everywhere.
         bboxes: boxes (x_min, y_min, x_max, y_max) in pixels: (4,) or (P, 4).
-        masks: low-resolution logits of earlier answers: (h, w), (P, h, w) or (P, 1, h, w).
-        multimask: ask for several candidates; None leaves it to the segmenter.
+        masks: low-resolution logits of earlier masks: (h, w), (P, h, w) or (P, 1, h, w).
+        multimask: ask for several candidates; None leaves the choice to the segmenter.
 
     Raises:
-        ValueError: nothing is given, something is empty, no number, of another shape, or for another number of objects.
+        ValueError: there is no prompt, a value is empty or not a number, a shape is wrong, or the numbers of objects
+            differ.
     """
     if points is None and labels is not None:
         raise ValueError(f"labels={labels!r} without points; each label belongs to a point")
     given: dict[str, list[Any]] = {}
     if points is not None:
-        given["points"] = _clicks(points, labels)
+        given["points"] = _points(points, labels)
     if bboxes is not None:
         given["bboxes"] = [_box(row) for row in _rows(bboxes, "bboxes", 1, "(4,) or (P, 4)")]
     if masks is not None:
@@ -48,20 +49,20 @@ def prompts_from_arrays(
         raise ValueError("the prompt is empty: it needs points, bboxes or masks")
     counts = {name: len(values) for name, values in given.items()}
     if len(set(counts.values())) > 1:
-        said = ", ".join(f"{name} for {count}" for name, count in counts.items())
-        raise ValueError(f"{said} objects; needed: the same number of each")
+        given_counts = ", ".join(f"{name} for {count}" for name, count in counts.items())
+        raise ValueError(f"{given_counts} objects; needed: the same number of each")
     count = next(iter(counts.values()))
-    nothing = [None] * count
+    missing = [None] * count
     return [
-        Prompt(points=clicks or (), box=box, mask_input=mask_input, multimask=multimask)
-        for clicks, box, mask_input in zip(
-            given.get("points", nothing), given.get("bboxes", nothing), given.get("masks", nothing), strict=True
+        Prompt(points=object_points or (), box=box, mask_input=mask_input, multimask=multimask)
+        for object_points, box, mask_input in zip(
+            given.get("points", missing), given.get("bboxes", missing), given.get("masks", missing), strict=True
         )
     ]
 
 
-def _clicks(points: Nested, labels: Nested | None) -> list[tuple[Point, ...]]:
-    """The clicks of each object."""
+def _points(points: Nested, labels: Nested | None) -> list[tuple[Point, ...]]:
+    """Return the points of each object."""
     depth = _depth(points, "points")
     if depth not in (1, 2, 3):
         raise ValueError(f"points={points!r}: needed: (2,), (P, 2) or (P, N, 2)")
@@ -70,30 +71,30 @@ def _clicks(points: Nested, labels: Nested | None) -> list[tuple[Point, ...]]:
     else:
         objects = [[point] for point in _items(points)] if depth == 2 else _items(points)
     if labels is None:
-        signs: list[Any] = [[1] * len(clicks) for clicks in objects]
+        signs: list[Any] = [[1] * len(object_points) for object_points in objects]
     elif depth == 1:
         signs = [[labels] if _depth(labels, "labels") == 0 else labels]
     elif _depth(labels, "labels") != depth - 1:
-        raise ValueError(f"labels={labels!r}: needed: {'one a point' if depth == 2 else 'a list of them an object'}")
+        raise ValueError(f"labels={labels!r}: needed: {'one per point' if depth == 2 else 'a list per object'}")
     else:
         signs = [[label] for label in _items(labels)] if depth == 2 else _items(labels)
     if len(signs) != len(objects):
-        raise ValueError(f"labels for {len(signs)} objects and points for {len(objects)}: needed: one label a point")
-    return [_object_clicks(clicks, sign) for clicks, sign in zip(objects, signs, strict=True)]
+        raise ValueError(f"labels for {len(signs)} objects and points for {len(objects)}; needed: one label per point")
+    return [_object_points(object_points, sign) for object_points, sign in zip(objects, signs, strict=True)]
 
 
-def _object_clicks(clicks: Sequence[Any], labels: Sequence[Any]) -> tuple[Point, ...]:
-    if len(clicks) == 0:
-        raise ValueError("points: an object without a point")
-    if len(clicks) != len(labels):
-        raise ValueError(f"{len(clicks)} points and {len(labels)} labels: needed: one label a point")
-    return tuple(_point(click, label) for click, label in zip(clicks, labels, strict=True))
+def _object_points(object_points: Sequence[Any], labels: Sequence[Any]) -> tuple[Point, ...]:
+    if len(object_points) == 0:
+        raise ValueError("points: an object has no points")
+    if len(object_points) != len(labels):
+        raise ValueError(f"{len(object_points)} points and {len(labels)} labels; needed: one label per point")
+    return tuple(_point(point, label) for point, label in zip(object_points, labels, strict=True))
 
 
-def _point(click: Any, label: Any) -> Point:
-    numbers = _numbers(click, "points")
+def _point(point: Any, label: Any) -> Point:
+    numbers = _numbers(point, "points")
     if numbers.shape != (2,):
-        raise ValueError(f"point {click!r}: needed: (x, y)")
+        raise ValueError(f"point {point!r}; needed: (x, y)")
     sign = _numbers(label, "labels")
     if sign.ndim or sign not in (0, 1):
         raise ValueError(f"label {label!r}: needed: 1 (on the object) or 0 (beside it)")
@@ -127,11 +128,11 @@ def _numbers(value: Any, name: str) -> NDArray[np.float64]:
     try:
         return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}={value!r}: not numbers in equal rows") from error
+        raise ValueError(f"{name}={value!r}: not an array of numbers") from error
 
 
 def _depth(value: Any, name: str) -> int:
-    """How deep the lists or arrays are nested; that of the first item."""
+    """Return how deep lists or arrays are nested, going by the first item."""
     if isinstance(value, str) or not hasattr(value, "__len__") or getattr(value, "ndim", 1) == 0:
         return 0
     if len(value) == 0:

@@ -1,4 +1,4 @@
-"""What a script gets back of one picture: masks with their scores, boxes and outlines, to draw, save and send."""
+"""Results of a call: masks with scores, boxes and outlines, which can be drawn, saved and sent to Label Studio."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -20,27 +20,28 @@ EncodeMask = Callable[[Mask], Sequence[int]]
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """The N masks found in one picture; kept as run lengths, since a hundred masks of 12 megapixels are 1.2 GB.
+    """The N masks of one image. They are kept as run lengths: 100 masks of 12 megapixels would take 1.2 GB.
 
-    `results[0]` and `for result in results` give the object itself: the SAM documentation returns a list of pictures.
+    `results[0]` and iteration return the object itself, because Ultralytics' documentation returns a list with one
+    entry per image.
     """
 
     image: Image  # RGB uint8 (H, W, 3), the source
     run_lengths: tuple[RunLengths, ...]  # N masks
     scores: NDArray[np.float32]  # (N,) predicted IoU
     boxes: Boxes  # (N, 4) in pixels, zeros around an empty mask
-    low_res_logits: NDArray[np.float32] | None  # (N, 256, 256), to be given back as `masks`; None where there are none
-    prompts: tuple[Prompt, ...]  # what was asked; nothing where everything was
-    model: str  # name of the model that answered
+    low_res_logits: NDArray[np.float32] | None  # (N, 256, 256), can be passed as `masks`; None if the model has none
+    prompts: tuple[Prompt, ...]  # the prompts; empty if everything was segmented
+    model: str  # name of the model
 
     def __getitem__(self, index: int) -> "Results":
         if index not in (0, -1):
-            raise IndexError(f"index {index}: there is one picture")
+            raise IndexError(f"index {index}: there is only one image")
         return self
 
     @property
     def masks(self) -> NDArray[np.bool_]:
-        """All masks (N, H, W), made anew at each call; take `run_lengths` one by one where memory is short."""
+        """All masks (N, H, W), computed at each access. To save memory, use `run_lengths` one by one."""
         masks = np.zeros((len(self.run_lengths), *self.image.shape[:2]), dtype=bool)
         for index, lengths in enumerate(self.run_lengths):
             masks[index] = lengths.mask
@@ -48,18 +49,18 @@ class Results:
 
     @property
     def polygons(self) -> list[list[Polygon]]:
-        """The exact outlines of each mask's parts, with their holes."""
+        """The exact polygons of each mask's regions, with their holes."""
         return [polygons_from_mask(lengths.mask) for lengths in self.run_lengths]
 
     def plot(self) -> Image:
-        """The picture with masks, points and boxes drawn over it, RGB uint8 (H, W, 3)."""
+        """Return the image with masks, points and boxes drawn over it, RGB uint8 (H, W, 3)."""
         return draw_overlay(self.image, self.run_lengths, self.prompts)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `plot()` to a picture file; the name's ending says of which kind.
+        """Write `plot()` to an image file; the file name's extension decides the format.
 
         Raises:
-            ValueError: no kind of picture ends like that.
+            ValueError: the extension is unknown.
         """
         PIL.Image.fromarray(self.plot()).save(path)
 
@@ -71,17 +72,18 @@ class Results:
         encode_mask: EncodeMask | None = None,
         tolerance: float = 1.0,
     ) -> dict[str, Any]:
-        """A prediction as Label Studio imports it, to stand in a task's `predictions`.
+        """Return a prediction in Label Studio's import format, for a task's `predictions`.
 
-        Brush regions where `encode_mask` knows Label Studio's run lengths - in this distribution
-        `sam_backend.shapes.brush_rle.encode_mask` - and otherwise polygons, which have no holes there: one a part.
+        With `encode_mask`, the regions are brush regions. Otherwise they are polygons, one per region of a mask,
+        without holes.
 
         Args:
-            label: of every region, as the labeling config knows it.
+            label: of every region, as in the labeling config.
             from_name: name of the config's control tag, `BrushLabels` or `PolygonLabels`.
             to_name: name of its `Image` tag.
-            encode_mask: mask (H, W) to the numbers of a brush region.
-            tolerance: pixels by which a polygon may stray from the mask's edge.
+            encode_mask: converts a mask (H, W) to the numbers of a brush region, such as
+                `sam_backend.shapes.brush_rle.encode_mask`.
+            tolerance: maximum deviation of a polygon from the mask's edge, in pixels.
         """
         regions = []
         for index, lengths in enumerate(self.run_lengths):
@@ -114,7 +116,7 @@ class Results:
 
 
 def results_from_masks(image: Image, found: Iterable[ScoredMask], prompts: Sequence[Prompt], model: str) -> Results:
-    """The results of a segmenter's answers to `prompts`, with all candidates where they asked for several."""
+    """Return the results of `prompts`, including all candidates if the prompts asked for several."""
     masks = [candidate for best in found for candidate in (best, *best.alternatives)]
     logits = [mask.low_res_logits for mask in masks]
     known = [one for one in logits if one is not None]

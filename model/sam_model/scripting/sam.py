@@ -1,4 +1,4 @@
-"""`SAM` and `SAMPredictor` as the SAM documentation uses them, so that its examples run with another import only."""
+"""`SAM` and `SAMPredictor`, as in Ultralytics' SAM documentation: its examples run with only the import changed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ from sam_model.weights.download import Progress
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A model in numbers."""
+    """A model's size, device and precision."""
 
     name: str
     layers: int  # modules, containers counted
     parameters: int
-    nbytes: int  # of the parameters, as they are held
+    nbytes: int  # of the parameters in memory
     device: str
     dtype: str
 
@@ -38,19 +38,20 @@ class ModelInfo:
 
 
 class SAM:
-    """A Segment Anything model that answers prompts on pictures; remembers none of them."""
+    """A Segment Anything model that segments images by prompts. It keeps no image between calls."""
 
     def __init__(self, name_or_path: str = "sam_b.pt", device: str = "cpu", dtype: str = "float32") -> None:
         """Load a model.
 
         Args:
-            name_or_path: of the catalogue (`mobile_sam`, `sam_b`, `sam_b.pt`, ...), or a checkpoint's path.
+            name_or_path: a name from the catalogue (`mobile_sam`, `sam_b`, `sam_b.pt`, ...), or the path of a
+                checkpoint.
             device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
             dtype: `float32`, `bfloat16` or `float16`.
 
         Raises:
-            ValueError: no such model, device or precision, or it is no SAM.
-            WeightsError: its weights are not here and cannot be fetched, or are not what they should be.
+            ValueError: the model, device or precision is unknown, or the model is not a SAM.
+            WeightsError: the weights are missing and cannot be downloaded, or the file is not what it should be.
         """
         self.segmenter = load_sam(name_or_path, device, dtype)
         self._text_detectors: dict[str, TextDetector] = {}
@@ -63,30 +64,31 @@ class SAM:
         detector: str = "yolov8x.pt",
         **prompts_and_parameters: Any,
     ) -> Results:
-        """The masks that the prompts point at in a picture, or everything.
+        """Return the mask of each prompt, or all masks of the image if there are no prompts.
 
         Args:
-            source: path of a picture file, Pillow image, or array.
-            text: names of things; `detector` finds their boxes, and each gets a mask.
-            detector: as of `load_text_detector`; it is kept for the next call. The default's weights are under the
-                AGPL-3.0.
-            prompts_and_parameters: as of `Predictor`; beside `text` only `conf`, the detector's threshold, and
+            source: path of an image file, Pillow image, or array.
+            text: descriptions of objects; `detector` finds their boxes, and each box gets a mask.
+            detector: a name or path for `load_text_detector`; it is kept for the next call. The default's weights are
+                licensed under AGPL-3.0.
+            prompts_and_parameters: as for `Predictor`; with `text` only `conf`, the detector's score threshold, and
                 `image_format`.
 
         Raises:
-            ValueError: a picture, prompt, parameter or name of a thing that makes no sense.
-            WeightsError: the detector's weights are not here and cannot be fetched, or are not what they should be.
+            ValueError: an image, prompt, parameter or text is invalid.
+            WeightsError: the detector's weights are missing and cannot be downloaded, or the file is not what it should
+                be.
         """
         if text is None:
             return Predictor(self.segmenter)(source, **prompts_and_parameters)
-        return self._called_things(source, [text] if isinstance(text, str) else text, detector, prompts_and_parameters)
+        return self._segment_texts(source, [text] if isinstance(text, str) else text, detector, prompts_and_parameters)
 
-    def _called_things(
+    def _segment_texts(
         self, source: ImageSource, texts: Sequence[str], detector: str, parameters: dict[str, Any]
     ) -> Results:
         unknown = set(parameters) - {"conf", "image_format"}
         if unknown:
-            raise ValueError(f"{', '.join(sorted(unknown))}: not together with text")
+            raise ValueError(f"{', '.join(sorted(unknown))}: not possible together with text")
         if detector not in self._text_detectors:
             self._text_detectors[detector] = load_text_detector(detector, str(self.segmenter.device))
         image = read_image(source, parameters.get("image_format", "BGR"))
@@ -98,7 +100,7 @@ class SAM:
     predict = __call__
 
     def info(self, verbose: bool = True) -> ModelInfo:
-        """The model in numbers; printed, too, unless not `verbose`."""
+        """Return the model's size, device and precision; print them unless `verbose` is False."""
         model = self.segmenter.model
         info = ModelInfo(
             name=self.segmenter.name,
@@ -114,34 +116,34 @@ class SAM:
 
 
 class SAMPredictor(Predictor):
-    """A `Predictor` made from the documentation's `overrides`."""
+    """A `Predictor` configured by the documentation's `overrides`."""
 
     def __init__(self, overrides: dict[str, Any]) -> None:
-        """Load the model that `overrides` name.
+        """Load the model that `overrides` names.
 
         Args:
-            overrides: `model` (name or path), and where wanted `device`, `dtype`, `task="segment"`, `mode="predict"`,
-                `imgsz=1024` and `conf`, below which no mask of everything is shown.
+            overrides: `model` (name or path); optionally `device`, `dtype`, `task="segment"`, `mode="predict"`,
+                `imgsz=1024`, and `conf`, the minimum score of a mask when everything is segmented.
 
         Raises:
-            ValueError: no model, an unknown key, or a value that SAM does not know.
+            ValueError: `model` is missing, a key is unknown, or a value is not possible with SAM.
         """
         fixed = {"task": "segment", "mode": "predict", "imgsz": 1024}
         for key, value in overrides.items():
             if key in fixed and value != fixed[key]:
-                raise ValueError(f"overrides: {key}={value!r} is not for SAM; it can be {fixed[key]!r}")
+                raise ValueError(f"overrides: {key}={value!r} is not possible with SAM; needed: {fixed[key]!r}")
             if key not in {*fixed, "model", "device", "dtype", "conf"}:
-                raise ValueError(f"overrides: {key!r} is unknown")
+                raise ValueError(f"overrides: unknown key {key!r}")
         if "model" not in overrides:
             raise ValueError("overrides: 'model' is missing")
         super().__init__(
             load_sam(overrides["model"], overrides.get("device", "cpu"), overrides.get("dtype", "float32"))
         )
-        # the documentation's conf=0.25 stands below the grid's own limit, and the higher one counts
+        # the documentation's conf=0.25 is below the default of automatic masks; the higher threshold is used
         self._pred_iou_thresh = max(float(overrides.get("conf", 0.0)), AutomaticMaskSettings.pred_iou_thresh)
 
     def __call__(self, source: ImageSource | None = None, **prompts_and_parameters: Any) -> Results:
-        """As of `Predictor`."""
+        """Segment an image; see `Predictor`."""
         is_prompted = any(
             prompts_and_parameters.get(name) is not None for name in ("points", "bboxes", "masks", "labels")
         )
@@ -151,14 +153,14 @@ class SAMPredictor(Predictor):
 
 
 def load_sam(name_or_path: str, device: str = "cpu", dtype: str = "float32") -> SamSegmenter:
-    """The SAM called `name_or_path`.
+    """Load a SAM by name or path, with a progress bar for its download.
 
     Raises:
-        ValueError: no such model, or it is no SAM.
-        WeightsError: its weights are not here and cannot be fetched, or are not what they should be.
+        ValueError: the model is unknown or not a SAM.
+        WeightsError: the weights are missing and cannot be downloaded, or the file is not what it should be.
     """
     if str(name_or_path) == "classical":
-        raise ValueError('"classical" is no SAM but needs no weights: sam_model.load_segmenter("classical")')
+        raise ValueError('"classical" is not a SAM; use sam_model.load_segmenter("classical")')
     bars: list[tqdm[None]] = []
 
     def show_download(progress: Progress) -> None:
@@ -170,5 +172,5 @@ def load_sam(name_or_path: str, device: str = "cpu", dtype: str = "float32") -> 
     for bar in bars:
         bar.close()
     if not isinstance(segmenter, SamSegmenter):
-        raise ValueError(f"model {name_or_path!r} is no SAM; use sam_model.load_segmenter")
+        raise ValueError(f"model {name_or_path!r} is not a SAM; use sam_model.load_segmenter")
     return segmenter

@@ -1,7 +1,4 @@
-"""`YOLO` and `FastSAM` for scripts: a model of a name or a file, called on a picture.
-
-The weights of Ultralytics, of both, are under the AGPL-3.0.
-"""
+"""`YOLO` and `FastSAM` for scripts. The published weights of both are licensed under AGPL-3.0."""
 
 import os
 from collections.abc import Sequence
@@ -18,37 +15,38 @@ from sam_model.registry import load_detector, load_segmenter
 from sam_model.scripting.prompt_arrays import Nested, prompts_from_arrays
 from sam_model.types import Detection, Image
 from sam_model.yolo.detector import YoloDetector
-from sam_model.yolo.fast_sam import FastSamSegmenter, Picked
+from sam_model.yolo.fast_sam import FastSamSegmenter, Selection
 
 
 @dataclass(frozen=True, eq=False)
 class DetectionResults:
-    """The N objects that were found in one picture, the surest first."""
+    """The N objects of one image, highest-scoring first."""
 
-    image: Image  # RGB uint8 (H, W, 3), the source
+    image: Image  # RGB uint8 (H, W, 3), the source image
     boxes: Boxes  # (N, 4) in pixels: x_min, y_min, x_max, y_max
     scores: NDArray[np.float32]  # (N,)
     class_ids: NDArray[np.intp]  # (N,)
-    class_names: tuple[str, ...]  # N of them
-    masks: NDArray[np.bool_] | None  # (N, H, W); None where the model makes none
+    class_names: tuple[str, ...]  # N names
+    masks: NDArray[np.bool_] | None  # (N, H, W); None if the model has no masks
 
     def __len__(self) -> int:
         return len(self.scores)
 
 
 class YOLO:
-    """A detector that is called on pictures; remembers none of them."""
+    """A detector for scripts. It keeps no image between calls."""
 
     def __init__(self, name_or_path: str | os.PathLike[str] = "yolov8x.pt", device: str = "cpu") -> None:
         """Load a model.
 
         Args:
-            name_or_path: of the catalogue (`yolov8n`, `yolov8n-seg.pt`, ...), or the path of an Ultralytics file.
+            name_or_path: a name from the catalogue (`yolov8n`, `yolov8n-seg.pt`, ...), or the path of an Ultralytics or
+                ONNX file.
             device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
 
         Raises:
-            ValueError: no such model or device.
-            WeightsError: its weights are not here and cannot be fetched, or are not what they should be.
+            ValueError: the model or device is unknown.
+            WeightsError: the weights are missing and cannot be downloaded, or the file is not what it should be.
         """
         self.detector: Detector = load_detector(str(name_or_path), device)
 
@@ -68,28 +66,28 @@ class YOLO:
         agnostic_nms: bool = False,
         image_format: ImageFormat = "BGR",
     ) -> DetectionResults:
-        """The objects in a picture.
+        """Detect the objects of an image.
 
         Args:
-            source: path of a picture file, Pillow image, or array.
-            conf: 0..1; a score must be above it.
-            iou: 0..1; of two boxes that overlap by more the surer one stays.
-            imgsz: pixels of the longer side that the network sees, a multiple of 32; 640 where None.
-            classes: ids or names of the only classes that are wanted.
-            max_det: number of objects that are kept.
-            agnostic_nms: boxes of different classes suppress each other, too.
-            image_format: order of colours where `source` is an array.
+            source: path of an image file, Pillow image, or array.
+            conf: 0..1; detections need a higher score.
+            iou: 0..1; of two boxes with a larger IoU, the highest-scoring one is kept.
+            imgsz: length of the longer side of the network's input in pixels, a multiple of 32; None for 640.
+            classes: ids or names of the wanted classes; None for all.
+            max_det: maximum number of detections.
+            agnostic_nms: apply `iou` also between boxes of different classes.
+            image_format: colour order if `source` is an array.
 
         Raises:
-            ValueError: a picture or parameter that makes no sense, or an unknown class.
+            ValueError: an image or parameter is invalid, or a class is unknown.
         """
-        wanted = class_ids_called(classes, self.detector.class_names)
+        wanted = class_ids_from(classes, self.detector.class_names)
         image = read_image(source, image_format)
         more: dict[str, Any] = {}
         if isinstance(self.detector, YoloDetector):
             more = {"is_class_agnostic": agnostic_nms, "image_size": imgsz}
         elif agnostic_nms or imgsz is not None:
-            raise ValueError(f"agnostic_nms and imgsz are not for the detector {self.detector.name}")
+            raise ValueError(f"the detector {self.detector.name} has no agnostic_nms and imgsz")
         found = self.detector.detect(image, score_threshold=conf, iou_threshold=iou, max_detections=max_det, **more)
         return _detection_results(image, [one for one in found if one.class_id in wanted])
 
@@ -97,22 +95,22 @@ class YOLO:
 
 
 class FastSAM:
-    """FastSAM, called on pictures with prompts, or without for everything in them."""
+    """FastSAM for scripts: the masks that prompts select, or all masks of an image."""
 
     def __init__(self, name_or_path: str | os.PathLike[str] = "FastSAM-s.pt", device: str = "cpu") -> None:
         """Load a model.
 
         Args:
-            name_or_path: `fastsam_s`, `FastSAM-x.pt`, ..., or the path of a YOLOv8 for segmentation.
+            name_or_path: `fastsam_s`, `FastSAM-x.pt`, ..., or the path of a YOLOv8 segmentation model.
             device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
 
         Raises:
-            ValueError: no such model or device, or it is no FastSAM.
-            WeightsError: its weights are not here and cannot be fetched, or are not what they should be.
+            ValueError: the model or device is unknown, or the model is not a FastSAM.
+            WeightsError: the weights are missing and cannot be downloaded, or the file is not what it should be.
         """
         segmenter = load_segmenter(str(name_or_path), device)
         if not isinstance(segmenter, FastSamSegmenter):
-            raise ValueError(f"model {str(name_or_path)!r} is no FastSAM; use sam_model.SAM or load_segmenter")
+            raise ValueError(f"model {str(name_or_path)!r} is not a FastSAM; use sam_model.SAM or load_segmenter")
         self.segmenter = segmenter
 
     def __call__(
@@ -128,43 +126,42 @@ class FastSAM:
         imgsz: int = 1024,
         image_format: ImageFormat = "BGR",
     ) -> DetectionResults:
-        """The masks that the prompts pick, one each; everything where there are none.
+        """Return the mask that each prompt selects, or all masks if there are no prompts.
 
-        Of several masks at a point this is the surest; Ultralytics gives all of them.
-
-        A prompt that picks none has an empty mask of score 0 and class id -1.
+        If several masks contain a point, the highest-scoring one is returned; Ultralytics returns all of them. A prompt
+        that selects nothing has an empty mask with score 0 and class id -1.
 
         Args:
-            source: path of a picture file, Pillow image, or array.
-            points: clicks in pixels, x before y: (2,), (P, 2) or (P, N, 2).
-            labels: 1 on the object, 0 beside it, nested once less than `points`.
+            source: path of an image file, Pillow image, or array.
+            points: points in pixels, x before y: (2,), (P, 2) or (P, N, 2).
+            labels: 1 on the object, 0 beside it, nested one level less than `points`.
             bboxes: boxes (x_min, y_min, x_max, y_max): (4,) or (P, 4).
-            texts: names of classes that the model knows: only objects of these are found. FastSAM's own weights know
-                one, `object`.
-            conf: 0..1; a score must be above it.
-            iou: 0..1; of two boxes that overlap by more the surer one stays.
-            imgsz: pixels of the longer side that the network sees, a multiple of 32.
-            image_format: order of colours where `source` is an array.
+            texts: class names of the model; only objects of these classes are found. FastSAM's own weights have one
+                class, `object`.
+            conf: 0..1; masks need a higher score.
+            iou: 0..1; of two boxes with a larger IoU, the highest-scoring one is kept.
+            imgsz: length of the longer side of the network's input in pixels, a multiple of 32.
+            image_format: colour order if `source` is an array.
 
         Raises:
-            ValueError: a picture, prompt or parameter that makes no sense, or an unknown class.
+            ValueError: an image, prompt or parameter is invalid, or a class is unknown.
         """
         detector = self.segmenter.detector
         names = [texts] if isinstance(texts, str) else texts
-        wanted = class_ids_called(names, detector.class_names)
+        wanted = class_ids_from(names, detector.class_names)
         image = read_image(source, image_format)
-        embedding = self.segmenter.everything(image, conf, iou, imgsz, wanted)
+        embedding = self.segmenter.find_masks(image, conf, iou, imgsz, wanted)
         if points is None and labels is None and bboxes is None:
-            picked = [Picked((one,)) for one in embedding.found]
+            selected = [Selection((mask,)) for mask in embedding.masks]
         else:
-            picked = self.segmenter.pick(embedding, prompts_from_arrays(points, labels, bboxes))
-        return _detection_results(image, [_detection(one, image, detector.class_names) for one in picked])
+            selected = self.segmenter.select(embedding, prompts_from_arrays(points, labels, bboxes))
+        return _detection_results(image, [_detection(one, image, detector.class_names) for one in selected])
 
     predict = __call__
 
 
-def class_ids_called(classes: Sequence[int | str] | None, class_names: Sequence[str]) -> set[int]:
-    """The ids of classes that are named or numbered; all where None.
+def class_ids_from(classes: Sequence[int | str] | None, class_names: Sequence[str]) -> set[int]:
+    """Return the ids of classes given by name or id; all ids if `classes` is None.
 
     Raises:
         ValueError: a class is unknown.
@@ -178,15 +175,15 @@ def class_ids_called(classes: Sequence[int | str] | None, class_names: Sequence[
         elif not isinstance(one, str) and 0 <= one < len(class_names):
             ids.add(int(one))
         else:
-            raise ValueError(f"class {one!r} is unknown; known: {', '.join(class_names)}")
+            raise ValueError(f"unknown class {one!r}; known: {', '.join(class_names)}")
     return ids
 
 
-def _detection(picked: Picked, image: Image, class_names: Sequence[str]) -> Detection:
-    found = picked.scored_mask((image.shape[0], image.shape[1]))
+def _detection(selection: Selection, image: Image, class_names: Sequence[str]) -> Detection:
+    found = selection.scored_mask((image.shape[0], image.shape[1]))
     box = box_from_mask(found.mask) or (0.0, 0.0, 0.0, 0.0)
-    name = class_names[picked.class_id] if picked.parts else ""
-    return Detection(box, found.score, picked.class_id, name, found.mask)
+    name = class_names[selection.class_id] if selection.masks else ""
+    return Detection(box, found.score, selection.class_id, name, found.mask)
 
 
 def _detection_results(image: Image, found: Sequence[Detection]) -> DetectionResults:

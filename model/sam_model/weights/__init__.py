@@ -1,1 +1,1 @@
-"""Weights: which files there are, where they lie, how they come here, how they are read without running anything."""
+"""Weights: catalogue, download, storage, and reading without executing anything in the files."""

@@ -1,7 +1,7 @@
-"""The weights that have a name: file, address, hash, size, licence.
+"""The catalogue of weights: names, URLs, hashes, sizes and licences.
 
-Hashes and sizes were collected from public records of the official files. Where there is no record of a hash, the first
-download's is written beside the file and holds from then on (`store.py`).
+Hashes and sizes were collected from public records of the official files. Where no hash is recorded, the hash of the
+first download is stored beside the file and checked from then on (see `store.py`).
 """
 
 from dataclasses import dataclass
@@ -16,27 +16,27 @@ ULTRALYTICS_FILES = "https://github.com/ultralytics/assets/releases/download/v8.
 
 @dataclass(frozen=True)
 class WeightFile:
-    """One file of weights, whatever people call it."""
+    """A file of weights and its names."""
 
     model: str  # the model's name in the registry
     file: str  # the official file name
     url: str
-    sha256: str  # empty where none is recorded
-    size: int  # bytes; 0 where none is recorded
+    sha256: str  # empty if none is recorded
+    size: int  # bytes; 0 if none is recorded
     licence: str
-    aliases: tuple[str, ...] = ()  # other names of the same bytes
+    aliases: tuple[str, ...] = ()  # other names of the same file
     role: Literal["segmenter", "detector"] = "segmenter"
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All names that it goes by."""
+        """All names of the file."""
         return (self.model, self.file, *self.aliases)
 
 
-def _of_ultralytics(
+def _ultralytics_file(
     model: str, file: str, sha256: str = "", role: Literal["segmenter", "detector"] = "detector"
 ) -> WeightFile:
-    """Ultralytics' weights are under the AGPL-3.0, unlike the rest; whoever takes one is told so."""
+    """Return an entry for weights of Ultralytics. They are licensed under AGPL-3.0, and a download says so."""
     return WeightFile(model, file, f"{ULTRALYTICS_FILES}/{file}", sha256, 0, "AGPL-3.0", role=role)
 
 
@@ -77,30 +77,30 @@ CATALOG = (
         licence="Apache-2.0",
         aliases=("sam_h.pt", "vit_h"),
     ),
-    _of_ultralytics("fastsam_s", "FastSAM-s.pt", role="segmenter"),
-    _of_ultralytics("fastsam_x", "FastSAM-x.pt", role="segmenter"),
-    _of_ultralytics("yolov8n", "yolov8n.pt", "f59b3d833e2ff32e194b5bb8e08d211dc7c5bdf144b90d2c8412c47ccfc83b36"),
-    _of_ultralytics("yolov8s", "yolov8s.pt"),
-    _of_ultralytics("yolov8m", "yolov8m.pt"),
-    _of_ultralytics("yolov8l", "yolov8l.pt"),
-    _of_ultralytics("yolov8x", "yolov8x.pt"),
-    _of_ultralytics(
+    _ultralytics_file("fastsam_s", "FastSAM-s.pt", role="segmenter"),
+    _ultralytics_file("fastsam_x", "FastSAM-x.pt", role="segmenter"),
+    _ultralytics_file("yolov8n", "yolov8n.pt", "f59b3d833e2ff32e194b5bb8e08d211dc7c5bdf144b90d2c8412c47ccfc83b36"),
+    _ultralytics_file("yolov8s", "yolov8s.pt"),
+    _ultralytics_file("yolov8m", "yolov8m.pt"),
+    _ultralytics_file("yolov8l", "yolov8l.pt"),
+    _ultralytics_file("yolov8x", "yolov8x.pt"),
+    _ultralytics_file(
         "yolov8n-seg", "yolov8n-seg.pt", "a7cd8f929e1903d78a12a48efecab430209f18dc46cb96c3599a5980c63c423c"
     ),
-    _of_ultralytics(
+    _ultralytics_file(
         "yolov8s-seg", "yolov8s-seg.pt", "0bac0770b55e5eb5b76a61bc535673288dcec36c2bc0cd25ee0d584c632f3413"
     ),
 )
 
 
 def find_weights(name: str, catalog: tuple[WeightFile, ...] = CATALOG) -> WeightFile:
-    """The weights called `name`: a model's name, the official file name, or another name of the same file.
+    """Return the weights called `name`: a model's name, the official file name, or an alias.
 
     Raises:
-        ValueError: no weights of that name.
+        ValueError: the name is unknown.
     """
     for weights in catalog:
         if name in weights.names:
             return weights
     known = ", ".join(weights.model for weights in catalog)
-    raise ValueError(f"weights {name!r} are unknown; known: {known}")
+    raise ValueError(f"unknown weights {name!r}; known: {known}")

@@ -1,20 +1,20 @@
-"""Everything that can go wrong with a file of weights.
+"""Errors about weights.
 
 WeightsError
-├── WeightsUnavailableError  it is not here, and cannot be fetched
-└── BrokenWeightsError       it is here, and is not what it should be
+├── WeightsUnavailableError  the file is missing and cannot be downloaded
+└── BrokenWeightsError       the file is not what it should be
 
-A message names the file, never the folder that it was read from.
+A message names the file, but never its folder.
 """
 
 
 class WeightsError(Exception):
-    """Something is wrong with a file of weights."""
+    """An error about a file of weights."""
 
 
 class WeightsUnavailableError(WeightsError):
-    """The weights are not here and cannot be fetched; the message says how to bring them."""
+    """The weights are missing and cannot be downloaded. The message says how to get them."""
 
 
 class BrokenWeightsError(WeightsError):
-    """A file is not the checkpoint that it should be: cut off, changed, of another model, or with code in it."""
+    """A file is not the expected checkpoint: truncated, modified, of another model, or with code in it."""

@@ -1,7 +1,7 @@
-"""Checkpoint files to tensors, without running anything that is in them.
+"""Reading of checkpoint files without executing anything in them.
 
-PyTorch's files are pickles. They are read by its restricted unpickler (`weights_only=True`), which knows tensors and
-plain containers and stops at everything else; safetensors files hold no code to begin with.
+PyTorch's files are pickles. PyTorch's restricted unpickler (`weights_only=True`) reads tensors and plain containers and
+refuses everything else. Safetensors files cannot contain code.
 """
 
 import pickle
@@ -15,18 +15,19 @@ from torch import Tensor
 
 from sam_model.weights.errors import BrokenWeightsError
 
-WRAPPERS = ("model", "state_dict")  # where training scripts put the weights beside their own things
-SHOWN = 5  # names in a message
+WRAPPERS = ("model", "state_dict")  # keys under which training scripts store the weights
+MAX_NAMES_SHOWN = 5  # in a message
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Name to tensor, on the CPU, from a file of PyTorch or of safetensors.
+    """Return the tensors of a PyTorch or safetensors file by name, on the CPU.
 
     Raises:
-        BrokenWeightsError: the file is cut off, no checkpoint, or has more in it than tensors; nothing of it was run.
+        BrokenWeightsError: the file is truncated, not a checkpoint, or holds more than tensors. Nothing in it was
+            executed.
     """
     if not path.is_file():
-        raise BrokenWeightsError(f"{path.name} is not there, or is no file")
+        raise BrokenWeightsError(f"{path.name} does not exist or is not a file")
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pytorch(path)
     return _tensors(content, path.name)
 
@@ -38,13 +39,16 @@ def _read_pytorch(path: Path) -> object:
         wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
         if wanted:
             raise BrokenWeightsError(
-                f"{path.name} is refused: it asks for {wanted[1]}, and weights are tensors only; nothing of it was run"
+                f"could not load {path.name}: it asks for {wanted[1]}, but weights are tensors only; "
+                f"nothing in it was executed"
             ) from None
-        raise BrokenWeightsError(f"{path.name} is refused: {_first_line(error)}; nothing of it was run") from None
-    except Exception as error:  # noqa: BLE001 - a broken file may raise anything, and is the same error to us
+        raise BrokenWeightsError(
+            f"could not load {path.name}: {_first_line(error)}; nothing in it was executed"
+        ) from None
+    except Exception as error:  # noqa: BLE001 - a broken file can raise any error
         size = path.stat().st_size
         raise BrokenWeightsError(
-            f"{path.name} ({size} bytes) cannot be read; it is cut off or no checkpoint: {_first_line(error)}"
+            f"could not load {path.name} ({size} bytes), truncated or not a checkpoint: {_first_line(error)}"
         ) from None
 
 
@@ -59,31 +63,33 @@ def _read_safetensors(path: Path) -> object:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise BrokenWeightsError(f"{path.name} is cut off or no safetensors file: {_first_line(error)}") from None
+        raise BrokenWeightsError(
+            f"could not load {path.name}, truncated or not a safetensors file: {_first_line(error)}"
+        ) from None
 
 
 def _tensors(content: object, file: str) -> dict[str, Tensor]:
-    """The state dict in what a file holds."""
+    """Return the state dict of a file's content."""
     if isinstance(content, Mapping):
         for wrapper in WRAPPERS:
             if isinstance(content.get(wrapper), Mapping):
                 content = content[wrapper]
                 break
     if not isinstance(content, Mapping):
-        raise BrokenWeightsError(f"{file} holds something of type {type(content).__name__}; needed: named tensors")
+        raise BrokenWeightsError(f"{file} holds an object of type {type(content).__name__}; needed: named tensors")
     if not content:
-        raise BrokenWeightsError(f"{file} holds nothing; needed: named tensors")
+        raise BrokenWeightsError(f"{file} is empty; needed: named tensors")
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise BrokenWeightsError(
-                f"{file} holds something of type {type(value).__name__} under {name!r}; needed: a name and a tensor"
+                f"{file} holds an object of type {type(value).__name__} under {name!r}; needed: tensors with names"
             )
     return dict(content)
 
 
 @dataclass(frozen=True)
 class Differences:
-    """How a checkpoint's keys and shapes differ from those of an architecture."""
+    """The differences between a checkpoint and an architecture, in keys and shapes."""
 
     missing: tuple[str, ...]
     unknown: tuple[str, ...]
@@ -91,7 +97,7 @@ class Differences:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of differences."""
         return len(self.missing) + len(self.unknown) + len(self.misshapen)
 
     def __str__(self) -> str:
@@ -100,7 +106,7 @@ class Differences:
 
 
 def differences(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Differences:
-    """What a state dict has too little, too much or in another shape; only the shapes of `expected` count."""
+    """Compare the keys and shapes of a state dict with the `expected` ones."""
     return Differences(
         missing=tuple(name for name in expected if name not in state),
         unknown=tuple(name for name in state if name not in expected),
@@ -113,7 +119,7 @@ def differences(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> 
 
 
 def _some(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+    return ", ".join(names[:MAX_NAMES_SHOWN]) + (", ..." if len(names) > MAX_NAMES_SHOWN else "")
 
 
 def _first_line(error: Exception) -> str:

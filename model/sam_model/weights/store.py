@@ -1,4 +1,4 @@
-"""The folder where weights lie: finds files, brings them, and vouches for them by their hash."""
+"""The folder of weights: finds files, downloads them, and verifies their hashes."""
 
 import hashlib
 import json
@@ -19,22 +19,22 @@ from sam_model.weights.errors import BrokenWeightsError, WeightsUnavailableError
 
 logger = logging.getLogger(__name__)
 
-PERMISSIVE = "Apache-2.0"  # our own licence; of another one a download tells
+PERMISSIVE = "Apache-2.0"  # this project's licence; a download under another one logs a warning
 DEFAULT_DIRECTORY = Path("~/.cache/label-studio-sam")
 
 
 class Presence(Enum):
-    """What there is of a file of weights."""
+    """Whether a file of weights exists."""
 
-    PRESENT = "present"  # there, and of the right size; its hash is looked at when it is loaded
-    PARTIAL = "partial"  # a download has begun
+    PRESENT = "present"  # exists with the right size; its hash is checked when it is loaded
+    PARTIAL = "partial"  # a download was started
     MISSING = "missing"
     WRONG_SIZE = "wrong size"
 
 
 @dataclass(frozen=True)
 class WeightStatus:
-    """One line of `label-studio-sam weights list`."""
+    """The state of one file, as `label-studio-sam weights list` shows it."""
 
     weights: WeightFile
     presence: Presence
@@ -43,23 +43,23 @@ class WeightStatus:
 
 @dataclass(frozen=True)
 class WeightStore:
-    """Weights in one folder, shared by all processes of this machine."""
+    """A folder of weights that all processes of this machine share."""
 
     directory: Path = DEFAULT_DIRECTORY
-    mirror: str = ""  # URL of a folder with the same file names, used in place of the official addresses
-    is_offline: bool = False  # never ask a network
+    mirror: str = ""  # URL of a folder with the same file names, used instead of the official URLs
+    is_offline: bool = False  # never use the network
     proxies: Mapping[str, str] = field(default_factory=dict)  # scheme to proxy URL
 
     def path(self, weights: WeightFile) -> Path:
-        """Where the file lies, or will."""
+        """Return the path of the file, which may not exist yet."""
         return self.directory.expanduser() / weights.file
 
     def url(self, weights: WeightFile) -> str:
-        """Where the file comes from."""
+        """Return the URL of the file."""
         return f"{self.mirror.rstrip('/')}/{weights.file}" if self.mirror else weights.url
 
     def status(self, weights: WeightFile) -> WeightStatus:
-        """What there is of a file, without reading it."""
+        """Return the state of a file without reading it."""
         path, part = self.path(weights), self._part(weights)
         if path.exists():
             size = path.stat().st_size
@@ -70,49 +70,52 @@ class WeightStore:
         return WeightStatus(weights, Presence.MISSING, 0)
 
     def statuses(self) -> list[WeightStatus]:
-        """What there is of every file in the catalogue."""
+        """Return the state of every file in the catalogue."""
         return [self.status(weights) for weights in CATALOG]
 
     def fetch(self, weights: WeightFile, on_progress: OnProgress | None = None) -> Path:
-        """The path of a file whose hash is right, downloaded if need be; others who ask meanwhile wait for it.
+        """Return the path of a file with the right hash; download it if it is missing. Concurrent callers wait for the
+        download.
 
         Raises:
-            WeightsUnavailableError: it is not here and cannot be fetched.
-            BrokenWeightsError: it is here, or came, with other bytes than it should have.
+            WeightsUnavailableError: the file is missing and cannot be downloaded.
+            BrokenWeightsError: the file, or what was downloaded, has another hash.
         """
         path = self.path(weights)
         if not path.exists():
             if self.is_offline:
-                raise WeightsUnavailableError(f"offline mode is on (SAM_OFFLINE=1). {self.how_to_get(weights)}")
+                raise WeightsUnavailableError(
+                    f"{weights.file} is missing and offline mode is on (SAM_OFFLINE=1). {self.how_to_get(weights)}"
+                )
             self._prepare_directory(weights)
             with FileLock(path.with_name(path.name + ".lock")):
-                if not path.exists():  # nobody brought it while we waited
-                    self._bring(weights, on_progress)
-        self.verify(weights, trust_earlier=True)
+                if not path.exists():  # no other process downloaded it in the meantime
+                    self._download(weights, on_progress)
+        self.verify(weights, use_record=True)
         return path
 
-    def verify(self, weights: WeightFile, *, trust_earlier: bool = False) -> None:
-        """See that the file here has the bytes that it should have.
+    def verify(self, weights: WeightFile, *, use_record: bool = False) -> None:
+        """Check the hash of a file.
 
-        Where the catalogue has no hash, the one in `FILE.sha256` beside the file counts; where there is none either,
-        the file's own is written there, and the log says so.
+        If the catalogue has no hash, the one in `FILE.sha256` beside the file counts. If that is missing too, the
+        file's own hash is written there, and a warning is logged.
 
         Args:
             weights: which file.
-            trust_earlier: take the result of an earlier look where size and time of the file have not changed since.
+            use_record: skip the check if size and time of the file are the same as at its last successful check.
 
         Raises:
-            WeightsUnavailableError: it is not here.
-            BrokenWeightsError: its bytes are others.
+            WeightsUnavailableError: the file is missing.
+            BrokenWeightsError: the file has another hash.
         """
         path = self.path(weights)
         if not path.exists():
-            raise WeightsUnavailableError(f"{weights.file} is not here. {self.how_to_get(weights)}")
+            raise WeightsUnavailableError(f"{weights.file} is missing. {self.how_to_get(weights)}")
         stat = path.stat()
         wanted = weights.sha256 or self.pinned_sha256(weights)
-        looked_at = {"sha256": wanted, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+        checked = {"sha256": wanted, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
         record = path.with_name(path.name + ".verified")
-        if trust_earlier and _read_record(record) == looked_at:
+        if use_record and _read_record(record) == checked:
             return
         found = sha256_of(path)
         if not wanted:
@@ -123,43 +126,42 @@ class WeightStore:
             size = f" and {weights.size} bytes" if weights.size else f", as {weights.file}.sha256 says"
             raise BrokenWeightsError(
                 f"{weights.file} has sha256 {found} and {stat.st_size} bytes; needed: {wanted}{size}. "
-                f"Delete the file, then it is fetched again"
+                f"Delete the file to download it again"
             )
         try:
-            record.write_text(json.dumps(looked_at))
-        except OSError:  # a folder that we may only read
-            logger.info("the hash of %s is right; it cannot be noted beside it", weights.file)
+            record.write_text(json.dumps(checked))
+        except OSError:  # a read-only folder
+            logger.info("the hash of %s is right; could not write %s: read-only folder", weights.file, record.name)
 
     def how_to_get(self, weights: WeightFile) -> str:
-        """Words for a person who has to bring the file by hand, or do without it."""
+        """Return instructions to get the file by hand, or to do without it."""
         known = [f"{weights.size} bytes"] if weights.size else []
         known += [f"sha256 {weights.sha256}"] if weights.sha256 else []
         facts = f" ({', '.join(known)})" if known else ""
         without = "--detector classical" if weights.role == "detector" else "SAM_MODEL=classical"
         return (
-            f"To bring it: `label-studio-sam weights download {weights.model}` where there is a network, or fetch "
-            f"{self.url(weights)}{facts} and put it into the "
-            f"folder that SAM_WEIGHTS_DIR names ({DEFAULT_DIRECTORY} where it names none; SAM_WEIGHTS_MIRROR names "
-            f"another server). To work without weights: {without}"
+            f"To get it: run `label-studio-sam weights download {weights.model}` with a network connection, or "
+            f"download {self.url(weights)}{facts} into the folder SAM_WEIGHTS_DIR (default {DEFAULT_DIRECTORY}). "
+            f"SAM_WEIGHTS_MIRROR sets another server. To work without weights: {without}"
         )
 
-    def _bring(self, weights: WeightFile, on_progress: OnProgress | None) -> None:
-        """Download under another name, look at the hash, then give it its name at once."""
+    def _download(self, weights: WeightFile, on_progress: OnProgress | None) -> None:
+        """Download to a temporary name, check the hash, then rename."""
         path, part = self.path(weights), self._part(weights)
         if weights.licence != PERMISSIVE:
-            logger.warning("%s is under the licence %s", weights.file, weights.licence)
+            logger.warning("%s is licensed under %s", weights.file, weights.licence)
         try:
             size = weights.size or content_length(self.url(weights), self.proxies)
             download(self.url(weights), part, size, on_progress, self.proxies)
         except WeightsUnavailableError as error:
             raise WeightsUnavailableError(f"{error}. {self.how_to_get(weights)}") from error
         found = sha256_of(part)
-        part.with_name(part.name + ".mark").unlink(missing_ok=True)
+        part.with_name(part.name + ".validator").unlink(missing_ok=True)
         wanted = weights.sha256 or self.pinned_sha256(weights)
         if wanted and found != wanted:
             part.unlink()
             raise BrokenWeightsError(
-                f"{self.url(weights)} sent another file than {weights.file}: sha256 {found}; needed: {wanted}"
+                f"{self.url(weights)} is not {weights.file}: it has sha256 {found}; needed: {wanted}"
             )
         part.replace(path)
 
@@ -171,27 +173,28 @@ class WeightStore:
             free = shutil.disk_usage(directory).free
             if free < missing:
                 raise WeightsUnavailableError(
-                    f"{weights.file} needs {missing} more bytes in the folder of weights, where {free} are free. "
+                    f"no space for {weights.file}: SAM_WEIGHTS_DIR has {free} bytes free; needed: {missing}. "
                     f"{self.how_to_get(weights)}"
                 )
         except OSError as error:
             raise WeightsUnavailableError(
-                f"the folder of weights (SAM_WEIGHTS_DIR) cannot be made or read: {error.strerror}. "
+                f"could not create or read the folder of weights (SAM_WEIGHTS_DIR): {error.strerror}. "
                 f"{self.how_to_get(weights)}"
             ) from error
 
     def pinned_sha256(self, weights: WeightFile) -> str:
-        """The hash in `FILE.sha256` beside the file, as `sha256sum` writes it; empty where there is none.
+        """Return the hash in `FILE.sha256` beside the file, in the format of `sha256sum`; empty if there is no such
+        file.
 
         Raises:
-            BrokenWeightsError: what is there is no hash.
+            BrokenWeightsError: the content is not a hash.
         """
         pin = self._pin_file(weights)
         if not pin.exists():
             return ""
         sha256 = (pin.read_text(errors="replace").split() or [""])[0].lower()
         if not re.fullmatch("[0-9a-f]{64}", sha256):
-            raise BrokenWeightsError(f"{pin.name} holds no SHA-256; write one there, or delete it")
+            raise BrokenWeightsError(f"{pin.name} does not hold a SHA-256: correct it or delete the file")
         return sha256
 
     def _pin(self, weights: WeightFile, sha256: str) -> None:
@@ -199,10 +202,10 @@ class WeightStore:
         try:
             pin.write_text(f"{sha256}  {weights.file}\n")
         except OSError as error:
-            logger.warning("no hash of %s is on record, and none can be noted: %s", weights.file, error.strerror)
+            logger.warning("no hash of %s is known, and could not write %s: %s", weights.file, pin.name, error.strerror)
             return
         logger.warning(
-            "no hash of %s is on record: this file's, %s, is noted in %s and holds from now on",
+            "no hash of %s is known: the hash of this file, %s, is stored in %s and checked from now on",
             weights.file, sha256, pin.name,
         )  # fmt: skip
 
@@ -214,10 +217,10 @@ class WeightStore:
 
 
 def store_from_env(environ: Mapping[str, str]) -> WeightStore:
-    """The store that the environment describes.
+    """Return the store that the environment variables describe.
 
-    `SAM_WEIGHTS_DIR` is its folder, `SAM_WEIGHTS_MIRROR` a server with the same files, `SAM_OFFLINE=1` forbids the
-    network; HTTP_PROXY, HTTPS_PROXY and NO_PROXY count as everywhere.
+    `SAM_WEIGHTS_DIR` is its folder, `SAM_WEIGHTS_MIRROR` a server with the same files; `SAM_OFFLINE=1` forbids the
+    network. HTTP_PROXY, HTTPS_PROXY and NO_PROXY have their usual meaning.
 
     Raises:
         ValueError: `SAM_OFFLINE` is neither 0 nor 1.
@@ -234,13 +237,13 @@ def store_from_env(environ: Mapping[str, str]) -> WeightStore:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, as hex digits."""
+    """Return the SHA-256 of a file as hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def shown_path(path: Path) -> str:
-    """A path for people, with ~ for the home folder."""
+    """Return a path for messages, with ~ for the home folder."""
     home = Path.home()
     return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)
 

@@ -50,7 +50,7 @@ def test_it_takes_the_documentations_arguments(photos: Path, tmp_path: Path, loa
 def test_classes_are_names_or_numbers(photos: Path, loaded: list[tuple[str, str]]) -> None:
     assert sam_model.auto_annotate(photos, classes=[1]).objects == 1
     assert sam_model.auto_annotate(photos, classes=["cherry", 1]).objects == 2
-    with pytest.raises(ValueError, match="class 2 is unknown to the detector; it knows 0 to 1"):
+    with pytest.raises(ValueError, match="unknown class 2; the detector's classes are 0 to 1"):
         sam_model.auto_annotate(photos, classes=[2])
 
 

@@ -40,7 +40,7 @@ def test_the_documentation_s_example_runs(tmp_path: Path) -> None:
         assert not results.masks[0, 5, 5]
         assert results.image[50, 50].tolist() == [255, 0, 0]
         assert results.model == "colour_sam"
-    with pytest.raises(RuntimeError, match="no picture is set"):
+    with pytest.raises(RuntimeError, match="no image: call set_image first"):
         predictor(points=[50, 50], labels=[1])
 
 
@@ -123,7 +123,7 @@ def test_all_candidates_of_a_click_come_on_demand(tiny: SamSegmenter) -> None:
         ({"bboxes": [80, 20, 30, 76]}, r"box \(80.0, 20.0, 30.0, 76.0\) has no area"),
         ({"bboxes": [30, 20, 30, 76]}, "has no area"),
         ({"points": [5, 5], "masks": np.zeros((7, 7))}, r"\(7, 7\)"),
-        ({"points": [5, 5], "points_stride": 4}, "points_stride: for segmenting everything"),
+        ({"points": [5, 5], "points_stride": 4}, "points_stride: only for segmenting everything"),
         ({"verbose": True}, "'verbose' is unknown"),
         ({"labels": [1]}, "without points"),
     ],

@@ -120,7 +120,7 @@ def test_the_overrides_conf_raises_the_grid_s_limit_and_never_lowers_it(monkeypa
         ({}, "'model' is missing"),
         ({"model": "x.pt", "task": "detect"}, "task='detect'"),
         ({"model": "x.pt", "imgsz": 640}, "imgsz=640"),
-        ({"model": "x.pt", "half": True}, "'half' is unknown"),
+        ({"model": "x.pt", "half": True}, "unknown key 'half'"),
     ],
 )
 def test_overrides_that_are_not_for_sam_are_named(overrides: dict[str, object], message: str) -> None:

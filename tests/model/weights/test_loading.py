@@ -77,7 +77,7 @@ def test_cut_off_safetensors_are_named(tmp_path: Path) -> None:
     save_file(seeded_state(TINY_VIT_SAM), path)
     path.write_bytes(path.read_bytes()[:-100])
 
-    with pytest.raises(BrokenWeightsError, match=r"^tiny\.safetensors is cut off"):
+    with pytest.raises(BrokenWeightsError, match=r"^could not load tiny\.safetensors, truncated"):
         load_sam(path, SIZES)
 
 
@@ -89,8 +89,8 @@ def test_a_cut_off_checkpoint_is_named_with_its_size(checkpoint: Path, kept: int
     with pytest.raises(BrokenWeightsError) as raised:
         load_sam(checkpoint, SIZES)
 
-    assert str(raised.value).startswith("tiny.pt")
-    assert str(size) in str(raised.value) or "refused" in str(raised.value)
+    assert str(raised.value).startswith("could not load tiny.pt")
+    assert str(size) in str(raised.value) or "nothing in it was executed" in str(raised.value)
     assert str(checkpoint.parent) not in str(raised.value)
 
 
@@ -155,11 +155,11 @@ def test_a_checkpoint_of_something_else_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([torch.ones(2)], "holds something of type list"),
-        ({}, "holds nothing"),
-        ({"a": 3}, "holds something of type int under 'a'"),
-        ({3: torch.ones(1)}, "holds something of type Tensor under 3"),
-        (torch.ones(2), "holds something of type Tensor"),
+        ([torch.ones(2)], "holds an object of type list"),
+        ({}, "is empty"),
+        ({"a": 3}, "holds an object of type int under 'a'"),
+        ({3: torch.ones(1)}, "holds an object of type Tensor under 3"),
+        (torch.ones(2), "holds an object of type Tensor"),
     ],
 )
 def test_what_is_no_state_dict_is_named(tmp_path: Path, content: object, message: str) -> None:
@@ -171,7 +171,7 @@ def test_what_is_no_state_dict_is_named(tmp_path: Path, content: object, message
 
 
 def test_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(BrokenWeightsError, match="is not there, or is no file"):
+    with pytest.raises(BrokenWeightsError, match="does not exist or is not a file"):
         read_checkpoint(tmp_path)
 
 
@@ -196,7 +196,7 @@ def test_code_in_a_checkpoint_is_named_and_does_not_run(tmp_path: Path, gadget: 
         load_segmenter(str(path))
 
     assert not marker.exists()
-    assert re.match(r"evil\.pt( \(\d+ bytes\))? (is refused|cannot be read)", str(raised.value))
+    assert re.match(r"could not load evil\.pt( \(\d+ bytes\))?[:,]", str(raised.value))
     assert str(tmp_path) not in str(raised.value)
 
 
@@ -208,5 +208,5 @@ def test_what_the_code_wanted_is_said(tmp_path: Path, gadget: str, name: str) ->
     path = tmp_path / "evil.pt"
     path.write_bytes(CONTAINERS["zip"](PICKLES[gadget](tmp_path / "marker")))
 
-    with pytest.raises(BrokenWeightsError, match=f"asks for {name}, and weights are tensors only"):
+    with pytest.raises(BrokenWeightsError, match=f"asks for {name}, but weights are tensors only"):
         read_checkpoint(path)

@@ -28,8 +28,8 @@ def test_the_first_download_s_hash_is_noted_and_the_log_says_so(
 
     assert path.read_bytes() == CONTENT
     assert (tmp_path / "tiny.pt.sha256").read_text() == f"{SHA256}  tiny.pt\n"
-    assert "tiny.pt is under the licence AGPL-3.0" in caplog.text
-    assert f"no hash of tiny.pt is on record: this file's, {SHA256}, is noted in tiny.pt.sha256" in caplog.text
+    assert "tiny.pt is licensed under AGPL-3.0" in caplog.text
+    assert f"no hash of tiny.pt is known: the hash of this file, {SHA256}, is stored in tiny.pt.sha256" in caplog.text
     assert WeightStore(tmp_path).status(unrecorded(server.url)).presence is Presence.PRESENT
 
 
@@ -46,7 +46,7 @@ def test_from_then_on_other_bytes_are_refused(tmp_path: Path) -> None:
 
 def test_a_hash_pinned_by_a_person_holds_for_the_first_download(tmp_path: Path) -> None:
     (tmp_path / "tiny.pt.sha256").write_text("0" * 64)
-    with serving(lambda asked: Answer(CONTENT)) as server, pytest.raises(BrokenWeightsError, match="sent another file"):
+    with serving(lambda asked: Answer(CONTENT)) as server, pytest.raises(BrokenWeightsError, match="is not tiny"):
         WeightStore(tmp_path).fetch(unrecorded(server.url))
 
     assert not (tmp_path / "tiny.pt").exists()
@@ -56,7 +56,7 @@ def test_a_pin_that_is_no_hash_is_named(tmp_path: Path) -> None:
     (tmp_path / "tiny.pt.sha256").write_text("yes, please")
     (tmp_path / "tiny.pt").write_bytes(CONTENT)
 
-    with pytest.raises(BrokenWeightsError, match=r"tiny\.pt\.sha256 holds no SHA-256"):
+    with pytest.raises(BrokenWeightsError, match=r"tiny\.pt\.sha256 does not hold a SHA-256"):
         WeightStore(tmp_path).fetch(unrecorded("http://127.0.0.1:9"))
 
 
@@ -70,13 +70,16 @@ def test_a_file_brought_by_hand_is_noted_as_well(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("answer", [Answer(b"", 404), Answer([b"no length"]), Answer(b"")])
 def test_a_server_that_does_not_say_how_large_the_file_is_is_named(answer: Answer) -> None:
-    with serving(lambda asked: answer) as server, pytest.raises(WeightsUnavailableError, match="does not say how"):
+    with (
+        serving(lambda asked: answer) as server,
+        pytest.raises(WeightsUnavailableError, match="could not get the size"),
+    ):
         content_length(f"{server.url}/tiny.pt")
 
 
 def test_how_to_bring_a_file_tells_only_what_is_known() -> None:
     words = WeightStore(Path("/weights")).how_to_get(unrecorded("http://127.0.0.1:9"))
 
-    assert "fetch http://127.0.0.1:9/tiny.pt and put it into the folder that SAM_WEIGHTS_DIR names" in words
+    assert "download http://127.0.0.1:9/tiny.pt into the folder SAM_WEIGHTS_DIR" in words
     assert "/weights" not in words, "the words go to callers, too"
     assert "--detector classical" in words

@@ -8,7 +8,7 @@ from sam_model.masks.cleaning import MaskCleaning
 from sam_model.masks.coco_rle import run_lengths_from_mask
 from sam_model.types import Box, Image, Point, Prompt
 from sam_model.yolo.checkpoint import YoloModel
-from sam_model.yolo.fast_sam import FastSamEmbedding, FastSamSegmenter, FoundMask, by_box_overlap, pick_from
+from sam_model.yolo.fast_sam import FastSamEmbedding, FastSamSegmenter, FoundMask, by_box_overlap, select_masks
 from sam_testing.yolo_files import seeded_yolo
 
 SIZE = (30, 50)
@@ -48,12 +48,12 @@ def embedding(segmenter: FastSamSegmenter, image: Image) -> FastSamEmbedding:
     [(5, 5, True), (14.99, 14.99, True), (15, 10, False), (10, 15, False), (4.99, 10, False), (10, 4.99, False)],
 )
 def test_a_mask_holds_the_points_on_its_pixels(x: float, y: float, is_on: bool) -> None:
-    assert PART.holds(Point(x, y)) is is_on
+    assert PART.contains(Point(x, y)) is is_on
 
 
 def test_the_far_edges_of_the_picture_count_as_inside() -> None:
-    assert CORNER.holds(Point(50, 30))
-    assert not WHOLE.holds(Point(50, 30))
+    assert CORNER.contains(Point(50, 30))
+    assert not WHOLE.contains(Point(50, 30))
 
 
 @pytest.mark.parametrize(
@@ -73,19 +73,19 @@ def test_the_far_edges_of_the_picture_count_as_inside() -> None:
     ],
 )
 def test_a_prompt_picks(prompt: Prompt, parts: tuple[FoundMask, ...]) -> None:
-    assert pick_from(FOUND, prompt).parts == parts
+    assert select_masks(FOUND, prompt).masks == parts
 
 
 def test_where_several_are_asked_for_the_others_that_fit_are_alternatives() -> None:
-    picked = pick_from(FOUND, Prompt((Point(10, 10),), multimask=True))
+    selection = select_masks(FOUND, Prompt((Point(10, 10),), multimask=True))
 
-    assert picked.parts == (WHOLE,)
-    assert picked.alternatives == (PART,)
-    assert [one.score for one in picked.scored_mask(SIZE).alternatives] == [0.8]
+    assert selection.masks == (WHOLE,)
+    assert selection.alternatives == (PART,)
+    assert [one.score for one in selection.scored_mask(SIZE).alternatives] == [0.8]
 
 
 def test_parts_are_joined_with_the_lowest_score() -> None:
-    mask = pick_from(FOUND, Prompt((Point(10, 10), Point(45, 25)))).scored_mask(SIZE)
+    mask = select_masks(FOUND, Prompt((Point(10, 10), Point(45, 25)))).scored_mask(SIZE)
 
     assert np.array_equal(mask.mask, WHOLE.run_lengths.mask | CORNER.run_lengths.mask)
     assert mask.score == 0.7
@@ -118,22 +118,22 @@ def test_the_search_by_box_finds_what_looking_at_every_mask_finds() -> None:
 
 
 def test_everything_is_found_once_and_costs_little_memory(embedding: FastSamEmbedding) -> None:
-    assert len(embedding.found) > 3
+    assert len(embedding.masks) > 3
     assert embedding.image_size == (50, 80)
-    assert 0 < embedding.nbytes < 50 * 80 * len(embedding.found)
-    assert [one.score for one in embedding.found] == sorted((one.score for one in embedding.found), reverse=True)
+    assert 0 < embedding.nbytes < 50 * 80 * len(embedding.masks)
+    assert [one.score for one in embedding.masks] == sorted((one.score for one in embedding.masks), reverse=True)
 
 
 def test_a_click_on_what_was_found_gives_a_mask_that_holds_it(
     segmenter: FastSamSegmenter, embedding: FastSamEmbedding
 ) -> None:
-    rows, columns = np.nonzero(embedding.found[0].run_lengths.mask)
+    rows, columns = np.nonzero(embedding.masks[0].run_lengths.mask)
     click = Point(float(columns[0]) + 0.5, float(rows[0]) + 0.5)
 
-    by_click, by_box = segmenter.segment(embedding, [Prompt((click,)), Prompt(box=embedding.found[0].box)])
+    by_click, by_box = segmenter.segment(embedding, [Prompt((click,)), Prompt(box=embedding.masks[0].box)])
 
     assert by_click.mask.shape == (50, 80)
-    assert np.array_equal(by_click.mask, embedding.found[0].run_lengths.mask)
+    assert np.array_equal(by_click.mask, embedding.masks[0].run_lengths.mask)
     assert by_click.low_res_logits is None
     assert by_box.mask.any()
 
@@ -183,7 +183,7 @@ def test_the_embedding_of_another_segmenter_is_refused(segmenter: FastSamSegment
 
 
 def test_a_detector_without_masks_is_no_fastsam() -> None:
-    with pytest.raises(ValueError, match="makes no masks, so it is no FastSAM"):
+    with pytest.raises(ValueError, match="has no masks, so it is not a FastSAM"):
         FastSamSegmenter(YoloModel(seeded_yolo(classes=1), ("object",)))
 
 
