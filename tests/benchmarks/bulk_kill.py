@@ -22,7 +22,7 @@ from sam_testing.fake_label_studio import TOKEN, fake_program
 from sam_testing.killed_runs import kill_and_resume
 from sam_testing.real_label_studio import project_with_images, real_label_studio
 
-LONGEST_LIFE_S = 3.2  # from the moment on at which a process begins
+LONGEST_LIFE_S = 1.0  # from the first task on that a process finished
 SECONDS_PER_TASK = 0.2  # of the stage that waits
 
 

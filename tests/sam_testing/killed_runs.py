@@ -31,15 +31,20 @@ class KilledRun:
 def kill_and_resume(
     url: str, token: str, project: int, command: Sequence[str], folder: Path, kills: int, longest_life_s: float
 ) -> KilledRun:
-    """Begin a run with a command, kill it at seeded moments, at most `kills` times, and let the last one end it."""
+    """Begin a run with a command, kill it at most `kills` times, and let the last process end it.
+
+    A process is killed at a seeded moment after the first task that it finished itself, so that kills are spread over
+    the run however slow the machine is.
+    """
     moments = random.Random(0)
     settings = {"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": token, "SAM_RUNS_DIR": str(folder)}
     environment = os.environ | settings | {"SAM_MODEL": "classical", "SAM_OFFLINE": "1"}
     began, done_at_kills = time.monotonic(), []
     for _ in range(kills):
         program = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while program.poll() is None and not any(run.is_held for run in RunStore(folder).runs()):
-            time.sleep(0.02)
+        done = done_at_kills[-1] if done_at_kills else 0
+        while program.poll() is None and not any(run.progress().counts.done > done for run in RunStore(folder).runs()):
+            time.sleep(0.05)
         time.sleep(moments.uniform(0, longest_life_s))
         program.send_signal(signal.SIGKILL)
         program.wait()
