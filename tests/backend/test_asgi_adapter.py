@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sam_backend import asgi_adapter
 from sam_backend.asgi_adapter import AsgiAdapter, wsgi_environ
 from sam_backend.body_limits import SMALL_BODY_BYTES
 from sam_backend.settings import MIB, Settings
@@ -224,6 +225,22 @@ def test_at_a_stop_requests_that_are_still_computed_get_503() -> None:
     for client in asyncio.run(main()):
         assert client.status == 503
         assert "stopping" in client.error
+
+
+def test_a_client_that_does_not_read_its_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asgi_adapter, "SEND_S", 0.05)
+    aborted = []
+
+    class Deaf(Client):
+        async def send(self, message: Any) -> None:
+            await asyncio.Event().wait()
+
+        def abort(self) -> None:
+            aborted.append(self)
+
+    client = ask(AsgiAdapter(echo, Settings()), Deaf(b"x"))
+
+    assert aborted == [client]
 
 
 def test_an_exception_of_the_application_is_a_500(caplog: pytest.LogCaptureFixture) -> None:

@@ -32,8 +32,8 @@ from sam_testing.slow_clients import BODY_BEGUN, HEADERS_BEGUN, silent_image_ser
 
 HERE = Path(__file__).resolve().parents[2]
 WIDTH, HEIGHT = 640, 480
-LOAD_S = 10.0
-ROUNDS = 8
+LOAD_S = 6.0
+ROUNDS = 6
 LONGEST_S = 5.0  # a /health without an answer by then counts as so long
 
 
