@@ -68,7 +68,7 @@ class RefusedError(Exception):
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
-        self.answer = error_answer(status, text)
+        self.status = status
 
 
 class ClientGoneError(Exception):
@@ -164,9 +164,9 @@ class AsgiAdapter:
             self._log_refusal("%s %s refused: %d requests are running or waiting", *_names(scope), pool.capacity)
             return error_answer(503, f"overloaded: {pool.capacity} requests are running or waiting; try again")
         except RefusedError as error:
-            metrics.refused.labels("too_large" if error.answer.status == 413 else "busy").inc()
-            self._log_refusal("%s %s -> %d: %s", *_names(scope), error.answer.status, error)
-            return error.answer
+            metrics.refused.labels("too_large" if error.status == 413 else "busy").inc()
+            self._log_refusal("%s %s -> %d: %s", *_names(scope), error.status, error)
+            return error_answer(error.status, str(error))
 
     def _rules(self, path: str) -> tuple[RequestPool, int, float]:
         """The pool, the limit of the body in bytes and the time to read it, in seconds."""

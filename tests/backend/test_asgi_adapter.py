@@ -117,6 +117,16 @@ def test_a_body_that_does_not_come_is_answered_with_408() -> None:
     assert client.headers["connection"] == "close"
 
 
+def test_a_refusal_carries_the_id_of_the_request() -> None:
+    adapter = AsgiAdapter(echo, Settings(max_body_mib=1))
+
+    given = ask(adapter, Client(b"x" * MIB, b"x"), x_request_id="abc-1")
+    made = ask(adapter, Client(b"x" * MIB, b"x"))
+
+    assert given.headers["x-request-id"] == json.loads(given.body)["request_id"] == "abc-1"
+    assert made.headers["x-request-id"] == json.loads(made.body)["request_id"] != ""
+
+
 def test_a_client_that_leaves_in_the_middle_gets_nothing() -> None:
     assert ask(AsgiAdapter(echo, Settings()), Client(b"{", then="gone")).status == 0
 

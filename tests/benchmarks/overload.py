@@ -32,8 +32,8 @@ from sam_testing.slow_clients import BODY_BEGUN, HEADERS_BEGUN, silent_image_ser
 
 HERE = Path(__file__).resolve().parents[2]
 WIDTH, HEIGHT = 640, 480
-LOAD_S = 6.0
-ROUNDS = 6
+LOAD_S = 10.0
+ROUNDS = 8
 LONGEST_S = 5.0  # a /health without an answer by then counts as so long
 
 
@@ -109,7 +109,8 @@ def slow_images(port: int, count: int) -> Iterator[None]:
         def ask(number: int) -> None:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             try:
-                connection.request("POST", "/predict", json.dumps(click_on(f"{url}/{number}.png")))
+                body = json.dumps(click_on(f"{url}/{number}.png"))
+                connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
                 connection.getresponse().read()
             except (OSError, http.client.HTTPException):
                 return
