@@ -32,7 +32,7 @@ def main(folder: Path = PHOTOS, out: Path = Path("annotations")) -> None:
 
     report = run_annotation(pictures.images, annotator, out, files, at_once=2, sheet=sheet)
 
-    sheet.picture(folder.name).save(out / "sheet.png")
+    sheet.draw(folder.name).save(out / "sheet.png")
     print(
         f"{report.objects} objects in {report.images} pictures, {len(report.failures)} failed; look at {out}/sheet.png"
     )

@@ -169,15 +169,15 @@ def test_a_broken_picture_is_named_and_the_exit_code_says_so(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--classes", "leaf,dog"], "class 'dog' is unknown to the detector; it knows cherry, leaf"),
+        (["--classes", "leaf,dog"], "unknown class 'dog'; the detector's classes: cherry, leaf"),
         (["--map", "leaf"], "--map leaf: needed: A=B"),
-        (["--map", "dog=Dog"], "class 'dog' is unknown"),
-        (["--model", "none"], "the detector 'colours' finds boxes, no masks"),
+        (["--map", "dog=Dog"], "unknown class 'dog'"),
+        (["--model", "none"], "the detector 'colours' has no masks"),
         (["--conf", "2"], "conf=2.0 is not between 0 and 1"),
         (["--iou", "-1"], "iou=-1.0 is not between 0 and 1"),
         (["--batch", "0"], "--batch 0: needed: 1 or more"),
-        (["--at-most", "0"], "at most 0 objects"),
-        (["nowhere"], "'nowhere' is not there"),
+        (["--at-most", "0"], "max_detections=0"),
+        (["nowhere"], "'nowhere' does not exist"),
     ],
 )
 def test_bad_input_is_named_in_one_line(
@@ -203,7 +203,7 @@ def test_an_empty_folder_is_named(tmp_path: Path, out: Path, capsys: pytest.Capt
 
     assert main(["annotate", str(tmp_path / "empty")]) == 2
 
-    assert f"no pictures in '{tmp_path / 'empty'}'" in capsys.readouterr().err
+    assert f"no images in '{tmp_path / 'empty'}'" in capsys.readouterr().err
 
 
 def test_an_unwritable_output_is_named_before_a_model_is_loaded(
@@ -278,7 +278,7 @@ def test_a_segmentation_file_annotates_without_a_segmenter(out: Path, tmp_path: 
         (lambda path: write_yolo_file(path, SIZE_N, task="ClassificationModel"), "is a model to classify"),
         (lambda path: path.write_bytes(b"cut off"), "model.pt"),
         (lambda path: write_seeded_checkpoint(path, TINY_VIT_SAM), "holds no model of Ultralytics"),
-        (lambda path: write_yolo_file(path, SIZE_N), "finds boxes, no masks"),
+        (lambda path: write_yolo_file(path, SIZE_N), "has no masks"),
     ],
 )
 def test_a_file_that_is_no_such_detector_is_named(

@@ -55,7 +55,7 @@ def test_json_is_all_there_is_on_standard_output(tmp_path: Path, capsys: pytest.
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--models", "yolov99"], "weights 'yolov99' are unknown"),
+        (["--models", "yolov99"], "unknown weights 'yolov99'"),
         (["--models", "yolov8n", "--points-per-side", "-1"], "--points-per-side -1"),
         (["--models", "yolov8n", "--image", "nowhere.png"], "'nowhere.png' does not exist"),
         (["--models", "yolov8n", "--device", "abacus"], "abacus"),

@@ -134,7 +134,7 @@ def _annotate(args: argparse.Namespace) -> "AnnotationReport":
     )
     if sheet is not None:
         args.contact_sheet.parent.mkdir(parents=True, exist_ok=True)
-        sheet.picture(f"{listed.root.name} · {annotator.model_version}").save(args.contact_sheet)
+        sheet.draw(f"{listed.root.name} · {annotator.model_version}").save(args.contact_sheet)
     earlier = f", {report.resumed} of them from an earlier run" if report.resumed else ""
     done = f"{_count(report.images, 'picture')}{earlier}, {_count(report.objects, 'object')}"
     print(f"{done}: {', '.join(formats)} in {args.out}")

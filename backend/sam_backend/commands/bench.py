@@ -60,19 +60,19 @@ def run(args: argparse.Namespace) -> int:
 
 def _compare(args: argparse.Namespace) -> int:
     from sam_model.benchmark.compared_model import compared_model
-    from sam_model.benchmark.model_speed import machine_words, measure
+    from sam_model.benchmark.model_speed import machine_info, measure
 
     chosen = [find_weights(name.strip()) for name in args.models.split(",")] if args.models else list(CATALOG)
     if args.points_per_side < 0:
         raise ValueError(f"--points-per-side {args.points_per_side}: needed: 0 or more")
     store = store_from_env(os.environ)
-    image, machine = _image(args.image), machine_words()
+    image, machine = _image(args.image), machine_info()
     rows = []
     with tqdm(chosen, unit="model", disable=None) as bar:
         for weights in bar:
             bar.set_description(weights.model)
             rows.append(measure(compared_model(weights, store, args.device), image, args.points_per_side or None))
-    machine["load_average_after"] = machine_words()["load_average"]
+    machine["load_average_after"] = machine_info()["load_average"]
     shown = f"{image.shape[1]} x {image.shape[0]} pixels, {machine['processor']}, {machine['threads']} threads"
     footnote = SEEDED if any(row.is_seeded for row in rows) else ""
     if args.plot:
@@ -99,10 +99,10 @@ def _settings(args: argparse.Namespace, image: "Image") -> dict[str, Any]:
 
 
 def _image(path: str | None) -> "Image":
-    from sam_model.benchmark.model_speed import made_picture
+    from sam_model.benchmark.model_speed import synthetic_image
     from sam_model.images.reader import read_image
 
-    return made_picture() if path is None else read_image(path)
+    return synthetic_image() if path is None else read_image(path)
 
 
 def _table(rows: "list[ModelSpeed]", points_per_side: int) -> str:

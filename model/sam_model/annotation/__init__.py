@@ -1,5 +1,5 @@
-"""Auto-annotation of many pictures: a detector finds the objects, a segmenter makes their masks, files say so.
+"""Annotation of many images: a detector finds objects, a segmenter makes their masks, and label files are written.
 
-Coordinates everywhere are those of the **upright** picture: where a photograph's EXIF data say that it lies on its
-side it is turned first, as browsers, Label Studio and the common trainers show it.
+All coordinates are those of the upright image. An image is rotated as its EXIF orientation says, which is how browsers,
+Label Studio and the common trainers show it.
 """

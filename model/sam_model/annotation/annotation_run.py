@@ -1,4 +1,4 @@
-"""One run: the pictures through the annotator into the files, with progress, a ledger of errors, and a lock."""
+"""An annotation run: writes label files for a list of images, with progress, an error list, and a lock."""
 
 import json
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from sam_model.annotation.parallel_annotation import annotate_images
 from sam_model.annotation.record_store import RecordStore
 from sam_model.images.reader import read_image
 
-RECORDS = ".annotate"  # folder of the records, within the one of the answers
-LEDGER = "errors.jsonl"
+RECORDS = ".annotate"  # folder of the records, within the output folder
+ERRORS_FILE = "errors.jsonl"
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A picture that could not be annotated, and why, in one line."""
+    """An image that could not be annotated, and the reason in one line."""
 
     image: str
     error: str
@@ -32,13 +32,13 @@ class Failure:
 
 @dataclass(frozen=True)
 class AnnotationReport:
-    """What a run did."""
+    """The result of a run."""
 
-    out: Path  # the folder of the answers
-    images: int  # annotated, now or earlier
-    resumed: int  # of them earlier
+    out: Path  # the output folder
+    images: int  # annotated, in this run or an earlier one
+    resumed: int  # of these, annotated in an earlier run
     objects: int
-    failures: tuple[Failure, ...]  # also in the ledger
+    failures: tuple[Failure, ...]  # also in `errors.jsonl`
 
 
 def run_annotation(
@@ -52,20 +52,20 @@ def run_annotation(
     sheet: ContactSheet | None = None,
     show_progress: bool = True,
 ) -> AnnotationReport:
-    """Annotate pictures into files; two runs with the same folder take turns.
+    """Annotate images and write the results to files. Runs with the same output folder wait for each other.
 
     Args:
-        images: what to annotate.
+        images: the images to annotate.
         annotator: finds the objects.
-        out: folder for the records and, where there are errors, the ledger `errors.jsonl`.
-        files: each gets every picture that could be annotated, in order.
-        at_once: pictures that are in work at the same time.
-        resume: take the records of an earlier run for what they cover.
-        sheet: gets the first pictures.
-        show_progress: with a bar, where standard error is a terminal.
+        out: folder for the records and, if there are errors, for `errors.jsonl`.
+        files: each receives every annotated image, in order.
+        at_once: number of images that are annotated at the same time.
+        resume: use the records of an earlier run.
+        sheet: receives the first images.
+        show_progress: show a progress bar if standard error is a terminal.
 
     Raises:
-        OSError: something cannot be written.
+        OSError: a file cannot be written.
     """
     failures: list[Failure] = []
     resumed = objects = 0
@@ -90,7 +90,7 @@ def run_annotation(
                     _show(sheet, outcome.image, outcome.annotated)
             bar.set_postfix(objects=objects, failed=len(failures), refresh=False)
             bar.update()
-        _write_ledger(out / LEDGER, failures)
+        _write_errors(out / ERRORS_FILE, failures)
     return AnnotationReport(out, len(images) - len(failures), resumed, objects, tuple(failures))
 
 
@@ -100,7 +100,7 @@ def _show(sheet: ContactSheet, image: ListedImage, annotated: AnnotatedImage) ->
         sheet.add(pixels, annotated)
 
 
-def _write_ledger(path: Path, failures: Sequence[Failure]) -> None:
+def _write_errors(path: Path, failures: Sequence[Failure]) -> None:
     if failures:
         lines = [json.dumps({"image": failure.image, "error": failure.error}) + "\n" for failure in failures]
         write_atomically(path, "".join(lines).encode())

@@ -1,4 +1,4 @@
-"""Detector and segmenter together: a picture becomes its objects with classes and masks."""
+"""Annotation of one image: a detector and a segmenter find its objects with classes and masks."""
 
 import json
 import logging
@@ -14,41 +14,41 @@ from sam_model.masks.coco_rle import RunLengths, run_lengths_from_mask
 from sam_model.types import Detection, Image
 
 logger = logging.getLogger(__name__)
-FEW = 12  # names that a message lists
+MAX_NAMES_SHOWN = 12  # in a message
 
 
 @dataclass(frozen=True)
 class DetectionSettings:
-    """Which of the detector's objects are taken, and what they are called."""
+    """Which of a detector's objects are used, and the names of their classes."""
 
     score_threshold: float = 0.25  # 0..1
-    iou_threshold: float = 0.7  # 0..1, of two boxes that overlap by more the surer one stays
-    max_detections: int = 300  # objects a picture
-    classes: tuple[str, ...] | None = None  # the detector's names, in any letter case; None takes all
-    names: Mapping[str, str] = field(default_factory=dict)  # the detector's name -> another, for all files
+    iou_threshold: float = 0.7  # 0..1; of two boxes with a larger IoU, the highest-scoring one is kept
+    max_detections: int = 300  # per image
+    classes: tuple[str, ...] | None = None  # the detector's names, ignoring case; None for all
+    names: Mapping[str, str] = field(default_factory=dict)  # the detector's name -> the name in the files
 
 
 class Annotator:
-    """Annotates pictures; threads may share one."""
+    """Finds the objects of images. Threads may share one."""
 
     def __init__(self, detector: Detector, segmenter: Segmenter[Any] | None, choice: DetectionSettings) -> None:
-        """Put the parts together.
+        """Combine a detector and a segmenter.
 
         Args:
             detector: finds the objects.
-            segmenter: makes each object's mask of its box; None where the detector makes masks itself.
-            choice: which objects.
+            segmenter: makes the mask of each box; None uses the detector's own masks.
+            choice: detection settings.
 
         Raises:
-            ValueError: a class that the detector does not know, a threshold outside 0..1, or nobody makes masks.
+            ValueError: the detector does not know a class, a threshold is outside 0..1, or neither model makes masks.
         """
         for name, value in (("conf", choice.score_threshold), ("iou", choice.iou_threshold)):
             if not 0 <= value <= 1:
                 raise ValueError(f"{name}={value} is not between 0 and 1")
         if choice.max_detections < 1:
-            raise ValueError(f"at most {choice.max_detections} objects a picture; needed: 1 or more")
+            raise ValueError(f"max_detections={choice.max_detections}; needed: 1 or more objects per image")
         if segmenter is None and not getattr(detector, "has_masks", True):
-            raise ValueError(f"the detector {detector.name!r} finds boxes, no masks: a segmentation model is needed")
+            raise ValueError(f"the detector {detector.name!r} has no masks: choose a segmentation model")
         self._detector, self._segmenter, self._choice = detector, segmenter, choice
         self._renamed = {
             name: choice.names.get(name, name) for name in _chosen_classes(detector.class_names, choice.classes)
@@ -58,23 +58,27 @@ class Annotator:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The classes as the files call them, in the order of the detector's; without a choice its very numbers."""
+        """The names of the classes in the files, in the detector's order. Without a choice their numbers are the
+        detector's.
+        """
         return tuple(dict.fromkeys(self._renamed.values()))
 
     @property
     def model_version(self) -> str:
-        """The models' names, for people."""
+        """The names of the models."""
         return self._detector.name if self._segmenter is None else f"{self._detector.name}+{self._segmenter.name}"
 
     @property
     def fingerprint(self) -> str:
-        """Names everything that the answer for a picture depends on."""
+        """A text that identifies everything that the annotations depend on, beside the image."""
         choice = self._choice
         parts = self._detector.fingerprint, self._segmenter.fingerprint if self._segmenter else None
         return json.dumps([*parts, choice.score_threshold, choice.iou_threshold, choice.max_detections, self._renamed])
 
     def annotate(self, image: Image) -> tuple[AnnotatedObject, ...]:
-        """The objects in an RGB uint8 image (H, W, 3), the surest first; none is no error."""
+        """Return the objects of an RGB uint8 image (H, W, 3), highest-scoring first. Objects with an empty mask are
+        left out.
+        """
         choice = self._choice
         found = detect_classes(
             self._detector,
@@ -87,7 +91,7 @@ class Annotator:
         objects = []
         for detection, mask in zip(found, masks, strict=True):
             if mask.area == 0:
-                logger.debug("no mask for %s at %s", detection.class_name, detection.box)
+                logger.debug("%s at %s left out: its mask is empty", detection.class_name, detection.box)
                 continue
             name = self._renamed[detection.class_name]
             objects.append(AnnotatedObject(name, detection.score, detection.box, mask))
@@ -96,7 +100,7 @@ class Annotator:
     def _own_masks(self, found: Sequence[Detection]) -> Iterator[RunLengths]:
         for detection in found:
             if detection.mask is None:
-                raise ValueError(f"the detector {self._detector.name!r} made no mask")
+                raise ValueError(f"the detector {self._detector.name!r} returned no mask")
             yield run_lengths_from_mask(detection.mask)
 
     def _segmented(self, segmenter: Segmenter[Any], image: Image, found: Sequence[Detection]) -> Iterator[RunLengths]:
@@ -114,13 +118,15 @@ def _chosen_classes(known: Sequence[str], asked: Sequence[str] | None) -> tuple[
 
 
 def _known_class(name: str, known: Sequence[str]) -> str:
-    """The detector's spelling of a class.
+    """Return the detector's spelling of a class.
 
     Raises:
-        ValueError: it has no such class.
+        ValueError: the detector has no such class.
     """
     for candidate in known:
         if candidate == name or candidate.casefold() == name.strip().casefold():
             return candidate
-    shown = ", ".join(known[:FEW]) + (f" and {len(known) - FEW} more" if len(known) > FEW else "")
-    raise ValueError(f"class {name!r} is unknown to the detector; it knows {shown}")
+    shown = ", ".join(known[:MAX_NAMES_SHOWN]) + (
+        f" and {len(known) - MAX_NAMES_SHOWN} more" if len(known) > MAX_NAMES_SHOWN else ""
+    )
+    raise ValueError(f"unknown class {name!r}; the detector's classes: {shown}")

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whenever the program is killed."""
+"""Files that are written completely or not at all, even if the process is killed."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, which gets its name when all is written; an exception leaves what was there before."""
+    """Open a temporary file that replaces `path` on success. An exception leaves the earlier file in place."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     try:
@@ -24,6 +24,6 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file at once."""
+    """Write `content` to a file, completely or not at all."""
     with atomic_file(path) as file:
         file.write(content)

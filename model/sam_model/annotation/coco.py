@@ -1,7 +1,9 @@
-"""A COCO file of instance masks, for pycocotools and everything that reads its format.
+"""Instance masks as a COCO file.
 
-Source: cocodataset.org/#format-data. `segmentation` is a compressed run-length encoding, exact and with every hole,
-or, where a program wants them, polygons, one a part, with bridges to the holes since COCO's have none.
+`segmentation` is a compressed run-length encoding, which is exact and has holes. Alternatively it is polygons, one per
+region of a mask. COCO's polygons have no holes, so bridges of no width connect the outline with its holes.
+
+Source: cocodataset.org/#format-data.
 """
 
 import json
@@ -22,13 +24,13 @@ CocoSegmentation = Literal["rle", "polygon"]
 def coco_file(
     path: Path, class_names: Sequence[str], segmentation: CocoSegmentation = "rle", made_by: str = ""
 ) -> Iterator[AddImage]:
-    """Write a COCO file of the pictures that are added; memory holds a line a picture, no masks.
+    """Write a COCO file of the images that are added. Memory use is one line per image, without masks.
 
     Args:
-        path: of the file, which is there when the last picture is in it.
-        class_names: become the categories 1, 2, 3 and so on.
+        path: of the file, which appears when it is complete.
+        class_names: become the categories 1, 2, 3, ...
         segmentation: run lengths or polygons.
-        made_by: a word on where the masks come from.
+        made_by: origin of the masks, for the file's description.
     """
     categories = [{"id": number, "name": name} for number, name in enumerate(class_names, 1)]
     images: list[dict[str, Any]] = []
@@ -56,7 +58,7 @@ def coco_file(
 
 
 def coco_annotation(one: AnnotatedObject, segmentation: CocoSegmentation) -> dict[str, Any]:
-    """What COCO says of one object: box and area of its mask, the mask, and the detector's score."""
+    """Return COCO's entry for one object: box and area of its mask, the mask, and the detector's score."""
     mask = one.mask.mask
     box = box_from_mask(mask)
     assert box is not None

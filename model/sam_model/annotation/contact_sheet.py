@@ -1,4 +1,4 @@
-"""A sheet of small pictures with their masks, to see at a glance what an annotation run found."""
+"""A contact sheet: thumbnails of annotated images with their masks."""
 
 from collections.abc import Sequence
 
@@ -12,16 +12,16 @@ from sam_model.annotation.annotated_image import AnnotatedImage, AnnotatedObject
 from sam_model.masks.overlay import Colour, mask_colour
 from sam_model.types import Image
 
-TILE = (320, 240)  # pixels, width and height that a picture has room for
+TILE = (320, 240)  # maximum width and height of a thumbnail in pixels
 CAPTION_HEIGHT, GAP, MARGIN, HEAD = 40, 18, 28, 64  # pixels
 PAPER, INK, PALE, FRAME = (250, 250, 248), (32, 34, 38), (120, 124, 130), (225, 225, 222)
 OPACITY = 0.45
 MAX_COLUMNS = 5
-MAX_IMAGES = 60  # on a sheet; a larger run shows its first ones
+MAX_IMAGES = 60  # on a sheet; of a larger run, the first ones
 
 
 class ContactSheet:
-    """Takes small copies of pictures, then draws them all."""
+    """Collects thumbnails, then draws the sheet."""
 
     def __init__(self, class_names: Sequence[str]) -> None:
         self._colours = {name: mask_colour(number) for number, name in enumerate(class_names)}
@@ -29,11 +29,11 @@ class ContactSheet:
 
     @property
     def is_full(self) -> bool:
-        """Whether further pictures would not be shown."""
+        """Whether further images would not be shown."""
         return len(self._tiles) >= MAX_IMAGES
 
     def add(self, image: Image, annotated: AnnotatedImage) -> None:
-        """Draw the small copy of a picture (H, W, 3) with what was found in it."""
+        """Add the thumbnail of an image (H, W, 3) with its annotations."""
         height, width = image.shape[:2]
         scale = min(TILE[0] / width, TILE[1] / height)
         size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -42,14 +42,14 @@ class ContactSheet:
             _draw_mask(small, one, self._colours[one.class_name])
         tile = PIL.Image.fromarray(np.asarray(small, np.uint8))
         draw = PIL.ImageDraw.Draw(tile)
-        for one in reversed(annotated.objects):  # the surest on top
-            _draw_chip(draw, one, self._colours[one.class_name], scale, size)
+        for one in reversed(annotated.objects):  # the highest-scoring one on top
+            _draw_label(draw, one, self._colours[one.class_name], scale, size)
         self._tiles.append((annotated, tile))
 
-    def picture(self, title: str) -> PIL.Image.Image:
-        """The whole sheet."""
+    def draw(self, title: str) -> PIL.Image.Image:
+        """Return the sheet as an image."""
         squarish = max(2, min(MAX_COLUMNS - 1, round((len(self._tiles) * 1.3) ** 0.5)))
-        columns = min(squarish, squarish + 1, key=lambda count: -len(self._tiles) % count)  # the fewest empty places
+        columns = min(squarish, squarish + 1, key=lambda count: -len(self._tiles) % count)  # the fewest empty cells
         rows = -(-len(self._tiles) // columns)
         cell = TILE[0] + GAP, TILE[1] + CAPTION_HEIGHT + GAP
         size = 2 * MARGIN - GAP + columns * cell[0], HEAD + MARGIN - GAP + rows * cell[1] + MARGIN // 2
@@ -83,10 +83,10 @@ def _draw_mask(small: "cv2.typing.MatLike", one: AnnotatedObject, colour: Colour
     cv2.drawContours(small, contours, -1, colour, 2, cv2.LINE_AA)
 
 
-def _draw_chip(
+def _draw_label(
     draw: PIL.ImageDraw.ImageDraw, one: AnnotatedObject, colour: Colour, scale: float, size: tuple[int, int]
 ) -> None:
-    """Class and score on a ground of the class's colour, at the upper left corner of the box."""
+    """Draw class and score on the class's colour, at the upper left corner of the box."""
     text = f"{one.class_name} {one.score:.2f}"
     width, height = round(draw.textlength(text, _font(11))) + 8, 15
     x = min(max(0, round(one.box[0] * scale)), max(0, size[0] - width))
@@ -104,7 +104,7 @@ def _caption(annotated: AnnotatedImage) -> str:
 
 
 def _fitting(draw: PIL.ImageDraw.ImageDraw, text: str, width: int, size: int) -> str:
-    """The end of a text that is too long, since names differ there."""
+    """Shorten a text that is too wide to its end, since file names differ there."""
     shown = text
     while len(shown) > 1 and draw.textlength(shown, _font(size)) > width:
         shown = "…" + shown.removeprefix("…")[1:]

@@ -1,8 +1,8 @@
-"""Outlines that lie just inside a mask's outermost pixels, so that different readers fill them alike.
+"""Polygons slightly inside a mask's outermost pixels, so that different programs fill them alike.
 
-Some programs cut coordinates off to whole pixels and paint the pixels on the border, too (OpenCV's `fillPoly`, in
-YOLO's trainers): these get the outermost pixels themselves. Some take coordinates as they are (COCO's tools, to a
-fifth of a pixel): to these the outline is the pixels' edge. And outlines that met at a corner no longer touch.
+Some programs truncate coordinates to whole pixels and also paint the border pixels (OpenCV's `fillPoly`, in YOLO's
+trainers); they paint the outermost pixels themselves. Others use the coordinates as they are (COCO's tools, to a fifth
+of a pixel); for them the outline is the pixels' edge. Outlines that met at a corner no longer touch.
 """
 
 import cv2
@@ -15,7 +15,7 @@ INSET = 0.05  # pixels
 
 
 def inset_polygons(mask: Mask) -> list[Polygon]:
-    """The parts of a mask (H, W), their outlines moved into the mask by `INSET`, every corner kept."""
+    """Return the polygons of a mask (H, W), moved into the mask by `INSET`. Every corner is kept."""
     return [
         Polygon(_inset(polygon.outer, is_hole=False), tuple(_inset(hole, is_hole=True) for hole in polygon.holes))
         for polygon in polygons_from_mask(mask)
@@ -23,13 +23,13 @@ def inset_polygons(mask: Mask) -> list[Polygon]:
 
 
 def outline_area(outline: Outline) -> float:
-    """The area (square pixels) within an outline; above 0 where it runs clockwise, y pointing down."""
+    """Return the area within an outline in square pixels; positive if it runs clockwise, with y pointing down."""
     x, y = outline[:, 0].astype(np.float64), outline[:, 1].astype(np.float64)
     return float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum() / 2)
 
 
 def simplified(outline: Outline, tolerance: float) -> Outline:
-    """The outline without corners that it strays by at most `tolerance` pixels without; itself if too few are left."""
+    """Return an outline simplified within `tolerance` pixels; the outline itself if too few corners would remain."""
     if tolerance == 0:
         return outline
     simple = cv2.approxPolyDP(outline[:, None], tolerance, closed=True)[:, 0].astype(np.float32)

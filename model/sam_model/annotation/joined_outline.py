@@ -1,8 +1,8 @@
-"""Several closed outlines as one: bridges lead from each to the next and back the same way, so they enclose nothing.
+"""Joining of several closed outlines to one.
 
-YOLO's labels have one polygon an object, without holes and parts, and COCO's polygons have no holes. A bridge of no
-width changes the area by nothing; only a program that also paints a polygon's border, as OpenCV's `fillPoly` does,
-leaves a line one pixel wide where a bridge crosses the background.
+YOLO's labels have one polygon per object, without holes, and COCO's polygons have no holes. Bridges lead from each
+outline to the next and back the same way, so they enclose no area. Only a program that also paints a polygon's border,
+such as OpenCV's `fillPoly`, draws a line one pixel wide where a bridge crosses the background.
 """
 
 from collections.abc import Sequence
@@ -16,19 +16,19 @@ from scipy.spatial import Delaunay
 
 from sam_model.masks.polygons import Outline
 
-BRIDGE_STEP = 4.0  # pixels between the places on an outline where a bridge may end
+BRIDGE_STEP = 4.0  # distance in pixels of the points on an outline where a bridge may end
 
 
 @dataclass(frozen=True, eq=False)
 class _Ring:
-    """An outline with more places on it: `places` (N, 2), of which `is_corner` (N,) are the outline's own."""
+    """An outline with additional points. `places` (N, 2) are all points; `is_corner` (N,) marks the outline's own."""
 
     places: Outline
     is_corner: NDArray[np.bool_]
-    detours: dict[int, list[Outline]] = field(default_factory=dict)  # by the place where they begin and end
+    detours: dict[int, list[Outline]] = field(default_factory=dict)  # by the index where they begin and end
 
-    def walk(self, start: int) -> Outline:
-        """All corners from a place around to it again, with the detours; (M, 2), first and last are the same."""
+    def traced(self, start: int) -> Outline:
+        """Return all corners from a point around the ring to that point again, with the detours: (M, 2)."""
         parts = []
         for place in [*range(start, len(self.places)), *range(start)]:
             here = self.places[place : place + 1]
@@ -40,12 +40,13 @@ class _Ring:
 
 
 def join_outlines(outlines: Sequence[Outline], worth: Sequence[float] | None = None) -> Outline:
-    """One closed outline (N, 2) through all `outlines`, along the shortest bridges.
+    """Return one closed outline (N, 2) through all `outlines`, along the shortest bridges.
 
     Args:
-        outlines: closed ones, (N, 2) each, three corners or more, the first one not repeated; no two touch.
-        worth: pixels of bridge that each is worth, with all that hang on it; it is left out if its bridge is longer.
-            An infinite one is always kept, as all are where None. The first outline is kept whatever it is worth.
+        outlines: closed outlines (N, 2) of three or more corners, the first one not repeated; no two touch.
+        worth: maximum length in pixels of each outline's bridge, including all outlines beyond it; an outline with a
+            longer bridge is left out. An infinite one is always kept, as are all if None. The first outline is always
+            kept.
     """
     if len(outlines) == 1:
         return outlines[0]
@@ -56,10 +57,10 @@ def join_outlines(outlines: Sequence[Outline], worth: Sequence[float] | None = N
         bridge = bridges[index]
         if bridge.length > worths[index]:
             continue
-        rings[bridge.parent].detours.setdefault(bridge.start, []).append(rings[index].walk(bridge.end))
+        rings[bridge.parent].detours.setdefault(bridge.start, []).append(rings[index].traced(bridge.end))
         if np.isfinite(worths[index]):
             worths[bridge.parent] += worths[index]
-    return rings[0].walk(0)[:-1]
+    return rings[0].traced(0)[:-1]
 
 
 def _ring(outline: Outline) -> _Ring:
@@ -73,7 +74,7 @@ def _ring(outline: Outline) -> _Ring:
 
 @dataclass(frozen=True)
 class _Bridge:
-    """From the place `start` of the ring `parent` to the place `end` of another ring."""
+    """A bridge from the point `start` of the ring `parent` to the point `end` of another ring."""
 
     parent: int
     start: int
@@ -82,9 +83,9 @@ class _Bridge:
 
 
 def _bridges(rings: Sequence[_Ring]) -> tuple[dict[int, _Bridge], list[int]]:
-    """The bridge that leads to each ring but the first, and the rings in an order in which none is before its parent.
+    """Return the bridge to each ring but the first, and the rings in an order in which parents come first.
 
-    The shortest bridges that connect everything are edges of the Delaunay triangulation of all places.
+    The shortest bridges that connect everything are edges of the Delaunay triangulation of all points.
     """
     places = np.concatenate([ring.places for ring in rings]).astype(np.float64)
     first = np.cumsum([0] + [len(ring.places) for ring in rings])

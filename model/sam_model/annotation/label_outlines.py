@@ -1,4 +1,4 @@
-"""A mask's outlines as label files want them: without holes, simplified as far as the mask can still be had again."""
+"""Outlines of masks for label files: without holes, and simplified as long as the mask can be restored from them."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -12,18 +12,18 @@ from sam_model.masks.boxes import box_from_mask
 from sam_model.masks.polygons import Outline
 from sam_model.types import Mask
 
-TOLERANCES = (1.0, 0.75, 0.5, 0.0)  # pixels a simplified outline may stray by; the first that is good enough is taken
+TOLERANCES = (1.0, 0.75, 0.5, 0.0)  # maximum deviation in pixels; the first one that is good enough is used
 NUDGE = 0.01  # pixels, more than the rounding in a file
-GOOD_ENOUGH = 0.99  # IoU of the mask with what is made of its outlines, painted or filled
+GOOD_ENOUGH = 0.99  # IoU of the mask with the mask that its outlines give, painted or filled
 
 
 def outlines_from_mask(mask: Mask, join_parts: bool) -> list[Outline]:
-    """Closed outlines (N, 2) in pixels of a mask (H, W) with at least one pixel; bridges lead to the holes.
+    """Return closed outlines (N, 2) in pixels of a mask (H, W) with at least one pixel. Bridges lead to the holes.
 
     Args:
         mask: (H, W).
-        join_parts: one outline through all parts; else one a part. Of a bridge between parts a trainer paints a line
-            one pixel wide, so a part that has fewer pixels than its bridge is left out.
+        join_parts: return one outline for all regions; otherwise one per region. A trainer paints a line one pixel wide
+            along a bridge between regions, so a region with fewer pixels than its bridge is left out.
     """
     box = box_from_mask(mask)
     assert box is not None
@@ -41,14 +41,14 @@ def outlines_from_mask(mask: Mask, join_parts: bool) -> list[Outline]:
         tried.append((_worst_iou(outlines, mask), outlines))
         if tried[-1][0] >= GOOD_ENOUGH:
             break
-    best = tried[-1][0]  # where bridges cost too much even with every corner, no more than 1 % is lost beside them
+    best = tried[-1][0]  # if bridges alone cost too much, at most 1 % more is lost
     least = GOOD_ENOUGH if best >= GOOD_ENOUGH else best + GOOD_ENOUGH - 1
     outlines = next(outlines for iou, outlines in tried if iou >= least)
     return [outline + np.array([x_min, y_min], np.float32) for outline in outlines]
 
 
 def paint_outlines(outlines: Sequence[Outline], size: tuple[int, ...]) -> Mask:
-    """The mask (H, W) that a trainer makes of outlines in pixels: coordinates cut off, the border painted, too."""
+    """Return the mask (H, W) that a YOLO trainer makes of outlines: coordinates truncated, border pixels painted."""
     painted = np.zeros(size, np.uint8)
     for outline in outlines:
         cv2.fillPoly(painted, [outline.astype(np.int32)], 1)
@@ -56,7 +56,10 @@ def paint_outlines(outlines: Sequence[Outline], size: tuple[int, ...]) -> Mask:
 
 
 def fill_outlines(outlines: Sequence[Outline], size: tuple[int, ...]) -> Mask:
-    """The mask (H, W) of the pixels whose centres lie in one of the outlines, which do not overlap; as COCO's tools."""
+    """Return the mask (H, W) of the pixels with their centre in one of the outlines, as COCO's tools fill them.
+
+    The outlines must not overlap.
+    """
     height, width = size
     turns = np.zeros((height, width + 1), np.uint8)
     for outline in outlines:
@@ -66,11 +69,13 @@ def fill_outlines(outlines: Sequence[Outline], size: tuple[int, ...]) -> Mask:
         row = np.arange(len(edge)) - np.repeat(np.cumsum(bottom - top) - bottom, bottom - top)
         crossing = x[edge] + (row + 0.5 - y[edge]) * ((next_x - x)[edge] / (next_y - y)[edge])
         np.add.at(turns, (row, np.clip(np.ceil(crossing - 0.5), 0, width).astype(int)), 1)
-    return np.asarray(np.cumsum(turns[:, :-1], axis=1, dtype=np.uint8) % 2 == 1)  # an overflow leaves odd what is odd
+    return np.asarray(np.cumsum(turns[:, :-1], axis=1, dtype=np.uint8) % 2 == 1)  # an overflow keeps the parity
 
 
 def _worst_iou(outlines: Sequence[Outline], mask: Mask) -> float:
-    """The IoU of the mask with what any reader makes of the outlines, wherever it puts a centre right on an edge."""
+    """Return the lowest IoU of the mask with the masks that programs make of the outlines, whichever side of an edge
+    they assign a centre to that is exactly on it.
+    """
     nudge = np.array([NUDGE, 0], np.float32)
     made = [fill_outlines([outline + by for outline in outlines], mask.shape) for by in (nudge, -nudge)]
     return min(_iou(one, mask) for one in (paint_outlines(outlines, mask.shape), *made))

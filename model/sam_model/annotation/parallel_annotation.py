@@ -1,4 +1,4 @@
-"""The walk over many pictures: one after the other to the files, several at once in work, none lost, none fatal."""
+"""Annotation of several images at the same time, with results in the images' order."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +14,7 @@ from sam_model.images.reader import read_image
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What became of one picture: `annotated`, or the `error` that kept it from that, one line."""
+    """The result for one image: `annotated`, or the `error` in one line."""
 
     image: ListedImage
     annotated: AnnotatedImage | None = None
@@ -25,14 +25,14 @@ class Outcome:
 def annotate_images(
     images: Sequence[ListedImage], annotator: Annotator, records: RecordStore, at_once: int = 1, resume: bool = True
 ) -> Iterator[Outcome]:
-    """Annotate pictures, in their order; a bad one is an outcome with its error, and the others go on.
+    """Annotate images and yield the results in their order. A failed image yields its error; the others continue.
 
     Args:
-        images: what to annotate.
+        images: the images to annotate.
         annotator: finds the objects.
-        records: where answers are kept; those that are there already are taken as they are.
-        at_once: pictures that are in work at the same time, each in a thread.
-        resume: without, every picture is annotated anew.
+        records: stored results; existing ones are used instead of annotating the image.
+        at_once: number of images that are annotated at the same time, each in a thread.
+        resume: False ignores existing records.
 
     Raises:
         OSError: a record cannot be written.
@@ -44,7 +44,7 @@ def annotate_images(
             return Outcome(image, known, is_from_record=True)
         try:
             annotated = _annotated(image, annotator)
-        except Exception as error:  # noqa: BLE001 - whatever one picture does to a model, the others are annotated
+        except Exception as error:  # noqa: BLE001 - an error of one image must not end the run
             return Outcome(image, error=_one_line(error))
         records.save(image, annotated)
         return Outcome(image, annotated)

@@ -1,7 +1,7 @@
-"""The answers so far, a file a picture, so that a run that ended early goes on where it was.
+"""Stored results, one file per image, so that an interrupted run can be resumed.
 
-Every output is put together from these records: a run that was killed leaves records, and the next one makes the same
-files from them as if it had never been interrupted.
+All outputs are made from these records. A run that was killed leaves records, and the next run writes the same files as
+if there had been no interruption.
 """
 
 import hashlib
@@ -14,15 +14,15 @@ from sam_model.annotation.image_list import ListedImage
 
 
 class RecordStore:
-    """Records in a folder; those of other settings, or of a picture that changed since, do not count."""
+    """A folder of records. Records with other settings, or of an image that has changed since, are ignored."""
 
     def __init__(self, folder: Path, settings: str) -> None:
-        """Records lie in `folder`; `settings` name everything that the answers depend on but the picture."""
+        """Use `folder`; `settings` identifies everything that the results depend on, beside the image."""
         self._folder = folder
         self._settings = settings
 
     def find(self, image: ListedImage) -> AnnotatedImage | None:
-        """What is known of a picture; None where nothing is, or the record cannot be read."""
+        """Return the stored result of an image; None if there is none or it cannot be read."""
         try:
             record = json.loads(self._path(image).read_bytes())
             if record["made_from"] == self._made_from(image):
@@ -32,7 +32,7 @@ class RecordStore:
         return None
 
     def save(self, image: ListedImage, annotated: AnnotatedImage) -> None:
-        """Write down what was found in a picture.
+        """Store the result of an image.
 
         Raises:
             OSError: the record cannot be written.

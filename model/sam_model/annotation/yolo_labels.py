@@ -1,7 +1,8 @@
-"""Labels for training YOLO segmentation: a text file a picture, a line an object: `class x y x y ...`, in parts of 1.
+"""Label files of YOLO segmentation: one text file per image, one line per object, `class x y x y ...` in 0..1.
 
-Source: the dataset format that Ultralytics documents, docs.ultralytics.com/datasets/segment. An object is one polygon
-there, so parts and holes are joined by bridges.
+An object is one polygon, so its regions and holes are joined by bridges.
+
+Source: the dataset format in docs.ultralytics.com/datasets/segment.
 """
 
 import json
@@ -18,7 +19,7 @@ from sam_model.annotation.label_outlines import outlines_from_mask
 
 @contextmanager
 def yolo_labels(folder: Path, class_names: Sequence[str]) -> Iterator[AddImage]:
-    """Write a label file into `folder` for each picture that is added, empty where nothing was found."""
+    """Write a label file into `folder` for each image that is added; it is empty if there are no objects."""
 
     def add(image: AnnotatedImage) -> None:
         write_atomically(label_path(folder, image.name), label_text(image, class_names).encode("ascii"))
@@ -27,15 +28,15 @@ def yolo_labels(folder: Path, class_names: Sequence[str]) -> Iterator[AddImage]:
 
 
 def label_path(folder: Path, image_name: str) -> Path:
-    """Where the label of a picture lies: the same path, with another ending."""
+    """Return the path of an image's label file: the image's path with the extension `.txt`."""
     return folder / PurePosixPath(image_name).with_suffix(".txt")
 
 
 def check_label_names(image_names: Sequence[str]) -> None:
-    """Two pictures cannot share a label file.
+    """Check that no two images have the same label file.
 
     Raises:
-        ValueError: two would, such as `a.jpg` and `a.png`.
+        ValueError: two have, such as `a.jpg` and `a.png`.
     """
     taken: dict[str, str] = {}
     for name in image_names:
@@ -45,7 +46,7 @@ def check_label_names(image_names: Sequence[str]) -> None:
 
 
 def label_text(image: AnnotatedImage, class_names: Sequence[str]) -> str:
-    """The lines of one picture."""
+    """Return the lines of one image."""
     height, width = image.size
     lines = []
     for one in image.objects:
@@ -56,6 +57,6 @@ def label_text(image: AnnotatedImage, class_names: Sequence[str]) -> str:
 
 
 def dataset_text(class_names: Sequence[str]) -> str:
-    """The `data.yaml` of a dataset with these classes; JSON's strings are YAML's, too."""
+    """Return the `data.yaml` of a dataset with these classes. JSON strings are valid YAML."""
     names = "".join(f"  {number}: {json.dumps(name)}\n" for number, name in enumerate(class_names))
-    return f"# the pictures belong into images/, beside labels/\npath: .\ntrain: images\nval: images\nnames:\n{names}"
+    return f"# put the images into images/, beside labels/\npath: .\ntrain: images\nval: images\nnames:\n{names}"

@@ -1,1 +1,1 @@
-"""The models side by side: how large they are and how fast they work on this machine."""
+"""Benchmark of the catalogue's models: size, and speed on this machine."""

@@ -1,7 +1,7 @@
-"""A model of the catalogue to be measured: with its weights where they are here, else with random ones of a fixed seed.
+"""Models of the catalogue for the benchmark, with random weights if their file is missing.
 
-Random weights take as long to multiply with as trained ones, but find nothing: what is done for every object that is
-found (masks at full size, suppression, run lengths) is missing from the times, and whoever shows them says so.
+Random weights take as long as trained ones, but they find nothing. The times then lack the work per found object (masks
+at full size, suppression, run lengths), and the output says so.
 """
 
 import re
@@ -27,16 +27,16 @@ from sam_model.yolo.sizes import SIZES as YOLO_SIZES
 from sam_model.yolo.sizes import YoloSize
 
 SEED = 0
-COCO_CLASSES = 80  # that the official YOLOv8 know
+COCO_CLASSES = 80  # of the official YOLOv8
 YOLO_NAME = re.compile(r"(fastsam_|yolov8)([a-z])(-seg)?")
-BYTES_IN_FILE = 2  # of a parameter in a file of Ultralytics
+BYTES_IN_FILE = 2  # per parameter in a file of Ultralytics
 
 AnyModel = SamSegmenter | FastSamSegmenter | YoloDetector
 
 
 @dataclass(frozen=True, eq=False)
 class ComparedModel:
-    """A model, and what is known of it without running it."""
+    """A model and its sizes."""
 
     weights: WeightFile
     model: AnyModel
@@ -47,18 +47,18 @@ class ComparedModel:
 
 
 def compared_model(weights: WeightFile, store: WeightStore, device: str = "cpu") -> ComparedModel:
-    """Load a model, or make it with random weights where its file is not in the store; nothing is downloaded.
+    """Load a model, or create it with random weights if its file is not in the store. Nothing is downloaded.
 
     Raises:
-        ValueError: an architecture that is not known here.
-        WeightsError: its file is in the store and is not what it should be.
+        ValueError: the architecture is unknown.
+        WeightsError: the file in the store is not what it should be.
     """
-    is_here = store.path(weights).exists()
+    has_file = store.path(weights).exists()
     sam_size, yolo = SAM_SIZES.get(weights.model), YOLO_NAME.fullmatch(weights.model)
     model: AnyModel
     if sam_size is not None:
         parameters = parameter_count(empty_sam(sam_size))
-        sam = load_sam(store.fetch(weights)) if is_here else _seeded_sam(sam_size)
+        sam = load_sam(store.fetch(weights)) if has_file else _seeded_sam(sam_size)
         model = SamSegmenter(sam, weights.model, device)
     elif yolo is not None:
         size = next(size for size in YOLO_SIZES if size.letter == yolo[2])
@@ -66,13 +66,13 @@ def compared_model(weights: WeightFile, store: WeightStore, device: str = "cpu")
         classes, has_masks = 1 if is_fast_sam else COCO_CLASSES, is_fast_sam or yolo[3] is not None
         with torch.device("meta"):  # shapes without memory
             parameters = parameter_count(YoloV8(size, classes, has_masks))
-        network = load_yolo(store.fetch(weights)) if is_here else _seeded_yolo(size, classes, has_masks)
+        network = load_yolo(store.fetch(weights)) if has_file else _seeded_yolo(size, classes, has_masks)
         model = FastSamSegmenter(network, device) if is_fast_sam else YoloDetector(network, device)
     else:
-        raise ValueError(f"model {weights.model!r} has an architecture that cannot be compared")
-    nbytes = store.path(weights).stat().st_size if is_here else weights.size
+        raise ValueError(f"model {weights.model!r} has an unknown architecture")
+    nbytes = store.path(weights).stat().st_size if has_file else weights.size
     return ComparedModel(
-        weights, model, parameters, not is_here, (nbytes or BYTES_IN_FILE * parameters) / 1e6, bool(nbytes)
+        weights, model, parameters, not has_file, (nbytes or BYTES_IN_FILE * parameters) / 1e6, bool(nbytes)
     )
 
 
@@ -84,7 +84,7 @@ def _seeded_sam(size: SamSize) -> Sam:
 def _seeded_yolo(size: YoloSize, classes: int, has_masks: bool) -> YoloModel:
     network: YoloV8 = _seeded(lambda: YoloV8(size, classes, has_masks))
     for branch in network.get_submodule("model.22.cv3").children():
-        nn.init.constant_(branch.get_parameter("2.bias"), -20.0)  # sure of nothing
+        nn.init.constant_(branch.get_parameter("2.bias"), -20.0)  # all scores near 0
     return YoloModel(network.requires_grad_(False), tuple(f"class {number}" for number in range(classes)))
 
 

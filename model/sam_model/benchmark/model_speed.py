@@ -1,4 +1,4 @@
-"""How long a model takes for a picture on this machine: one prompt and everything, named apart."""
+"""Time of a model per image on this machine, for one prompt and for everything."""
 
 import os
 import platform
@@ -21,13 +21,13 @@ from sam_model.sam.segmenter import SamSegmenter
 from sam_model.types import Image, Point, Prompt
 from sam_model.yolo.fast_sam import FastSamSegmenter
 
-LONG_S = 3.0  # a call that takes longer is timed once, without warming up
-REPEATS = 5  # of a shorter one, after one to warm up; the median counts
+LONG_S = 3.0  # a call that takes longer is timed once, without warm-up
+REPEATS = 5  # of a shorter call, after one for warm-up; the median counts
 
 
 @dataclass(frozen=True)
 class ModelSpeed:
-    """One row of the comparison; times in milliseconds, None where a model does not do that."""
+    """One row of the benchmark; times in milliseconds, None if the model cannot do that."""
 
     name: str
     licence: str
@@ -35,9 +35,9 @@ class ModelSpeed:
     is_size_exact: bool
     parameters: int
     is_seeded: bool  # random weights
-    prompt_ms: float | None  # a picture that is new, to the mask of one click
-    next_prompt_ms: float | None  # another click on the same picture
-    everything_ms: float | None  # a picture that is new, to all masks (SAM: a grid of clicks; else one look) or boxes
+    prompt_ms: float | None  # a new image and the mask of one point
+    next_prompt_ms: float | None  # another point on the same image
+    everything_ms: float | None  # a new image and all its masks or boxes
 
 
 def measure(compared: ComparedModel, image: Image, points_per_side: int | None = 32) -> ModelSpeed:
@@ -45,8 +45,8 @@ def measure(compared: ComparedModel, image: Image, points_per_side: int | None =
 
     Args:
         compared: the model.
-        image: what it looks at.
-        points_per_side: clicks along a side for a SAM's everything; None leaves that out.
+        image: the input.
+        points_per_side: size of the grid with which a SAM segments everything; None leaves that out.
     """
     model = compared.model
     prompt_ms = next_prompt_ms = everything_ms = None
@@ -74,14 +74,14 @@ def measure(compared: ComparedModel, image: Image, points_per_side: int | None =
 
 
 def duration_ms(work: Callable[[], object]) -> float:
-    """The time of a call in milliseconds: the median of several, or of one if it takes long."""
+    """Return the time of a call in milliseconds: the median of several calls, or one call if it takes long."""
     first = _seconds(work)
     seconds = first if first > LONG_S else median(_seconds(work) for _ in range(REPEATS))
     return round(1000 * seconds, 1)
 
 
-def made_picture(height: int = 720, width: int = 1280) -> Image:
-    """A picture (H, W, 3) with soft ground and forms of all sizes, always the same."""
+def synthetic_image(height: int = 720, width: int = 1280) -> Image:
+    """Return an image (H, W, 3) with a soft background and ellipses of all sizes, always the same."""
     rng = np.random.default_rng(0)
     ground = rng.integers(60, 200, (6, 10, 3), dtype=np.uint8)
     image = np.asarray(cv2.resize(ground, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
@@ -93,8 +93,8 @@ def made_picture(height: int = 720, width: int = 1280) -> Image:
     return image
 
 
-def machine_words() -> dict[str, Any]:
-    """What the times depend on: processor, threads, PyTorch, and how busy the machine was."""
+def machine_info() -> dict[str, Any]:
+    """Return what the times depend on: processor, threads, PyTorch, and the load of the machine."""
     load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
     return {
         "processor": _processor(),

@@ -1,4 +1,4 @@
-"""The comparison as a picture: a bar a time, on a scale of powers of ten, since the models lie far apart."""
+"""A bar chart of the benchmark on a logarithmic scale."""
 
 import math
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ PROMPT, EVERYTHING = (38, 151, 255), (255, 138, 38)
 
 
 def draw_speeds(rows: Sequence[ModelSpeed], subtitle: str, footnote: str = "") -> PIL.Image.Image:
-    """Bars for one prompt and for everything, shorter is faster, with file size and parameters beside them."""
+    """Draw bars for one prompt and for everything, with file size and number of parameters beside them."""
     times = [time for row in rows for time in (row.prompt_ms, row.everything_ms) if time]
     low = math.floor(math.log10(min(times, default=1.0)))
     high = max(low + 1, math.ceil(math.log10(max(times, default=10.0))))
-    picture = PIL.Image.new("RGB", (WIDTH, HEAD + ROW * len(rows) + FOOT), PAPER)
-    draw = PIL.ImageDraw.Draw(picture)
-    draw.text((MARGIN, 20), "Time per picture", INK, _font(22))
+    canvas = PIL.Image.new("RGB", (WIDTH, HEAD + ROW * len(rows) + FOOT), PAPER)
+    draw = PIL.ImageDraw.Draw(canvas)
+    draw.text((MARGIN, 20), "Time per image", INK, _font(22))
     draw.text((MARGIN, 50), subtitle, PALE, _font(13))
     _draw_legend(draw)
     bottom = HEAD + ROW * len(rows)
@@ -47,18 +47,18 @@ def draw_speeds(rows: Sequence[ModelSpeed], subtitle: str, footnote: str = "") -
     draw.text((WIDTH - MARGIN - 95, HEAD - 10), "file", PALE, _font(12), anchor="rm")
     draw.text((WIDTH - MARGIN, HEAD - 10), "parameters", PALE, _font(12), anchor="rm")
     draw.text((MARGIN, bottom + 38), footnote, PALE, _font(12))
-    return picture
+    return canvas
 
 
 def duration_words(milliseconds: float) -> str:
-    """A time as a person says it: 3.2 ms, 45 ms, 1.8 s, 94 s."""
+    """Return a duration for people: 3.2 ms, 45 ms, 1.8 s, 94 s."""
     value, unit = (milliseconds, "ms") if milliseconds < 1000 else (milliseconds / 1000, "s")
     return f"{value:.1f} {unit}" if value < 10 and value != int(value) else f"{value:.0f} {unit}"
 
 
 def _draw_legend(draw: PIL.ImageDraw.ImageDraw) -> None:
     x = WIDTH - MARGIN
-    for words, colour in (("everything", EVERYTHING), ("one prompt, new picture", PROMPT)):
+    for words, colour in (("everything", EVERYTHING), ("one prompt, new image", PROMPT)):
         x -= round(draw.textlength(words, _font(14)))
         draw.text((x, 31), words, INK, _font(14), anchor="lm")
         x -= 19

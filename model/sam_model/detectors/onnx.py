@@ -28,7 +28,7 @@ from sam_model.types import Detection, Image
 from sam_model.weights.errors import BrokenWeightsError
 from sam_model.weights.store import sha256_of
 from sam_model.yolo.decode import Objects, decode, masks_of
-from sam_model.yolo.detector import IMAGE_SIZE, check_question, detections_of
+from sam_model.yolo.detector import IMAGE_SIZE, check_arguments, detections_of
 from sam_model.yolo.heads import RawDetections, cell_centres
 from sam_model.yolo.letterbox import letterbox_of_size
 from sam_model.yolo.sizes import PROTOTYPES, STRIDES
@@ -83,7 +83,7 @@ class OnnxDetector:
         Raises:
             ValueError: `image` is not RGB uint8, or a threshold is outside 0..1.
         """
-        check_question(image, score_threshold, iou_threshold, max_detections)
+        check_arguments(image, score_threshold, iou_threshold, max_detections)
         image_size = (image.shape[0], image.shape[1])
         if self.kind.startswith("rtdetr"):
             stretched = np.asarray(cv2.resize(image, self._size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)

@@ -17,7 +17,7 @@ from sam_model.types import Detection, Image, ScoredMask
 from sam_model.weights.digest import weights_digest
 from sam_model.weights.errors import BrokenWeightsError
 from sam_model.yolo.decode import Objects
-from sam_model.yolo.detector import check_question, detections_of
+from sam_model.yolo.detector import check_arguments, detections_of
 
 
 class ClassNameDetector:
@@ -112,7 +112,7 @@ class OwlDetector:
         import torch
 
         check_texts(texts)
-        check_question(image, score_threshold, iou_threshold, max_detections)
+        check_arguments(image, score_threshold, iou_threshold, max_detections)
         inputs = self._processor(text=[list(texts)], images=image, return_tensors="pt", truncation=True)
         with torch.inference_mode():
             answer = self._model(**{name: tensor.to(self.device) for name, tensor in inputs.items()})

@@ -1,1 +1,1 @@
-"""YOLOv8 and FastSAM: networks, reading of Ultralytics files without running them, detections, masks."""
+"""YOLOv8 and FastSAM: networks, detector, segmenter, and reading of Ultralytics' files."""

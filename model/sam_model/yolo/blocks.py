@@ -1,9 +1,10 @@
-"""The blocks that YOLOv8 is made of: convolution, bottleneck, C2f, SPPF.
+"""Blocks of YOLOv8: convolution, bottleneck, C2f, SPPF.
 
 Attribute names are the keys of the official checkpoints.
-Sources: CSPNet, arXiv:1911.11929, and ELAN, arXiv:2211.04800 (C2f: split, a chain of bottlenecks, everything joined);
-spatial pyramid pooling, arXiv:1406.4729 (SPPF: one small pooling in a row instead of three sizes side by side);
-SiLU, arXiv:1702.03118. The structure is that of the published YOLOv8 description.
+
+Sources: CSPNet, arXiv:1911.11929, and ELAN, arXiv:2211.04800 (C2f: split, a chain of bottlenecks, concatenation);
+spatial pyramid pooling, arXiv:1406.4729 (SPPF: one small pooling repeated, instead of three sizes in parallel); SiLU,
+arXiv:1702.03118. The structure follows the published description of YOLOv8.
 """
 
 import torch
@@ -23,19 +24,19 @@ class Conv(nn.Module):
         self.act = nn.SiLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
+        """Map (B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
         out: Tensor = self.act(self.bn(self.conv(x)))
         return out
 
     def fuse(self) -> None:
-        """Make one convolution of convolution and norm; for inference only."""
+        """Fuse the norm into the convolution; for inference only."""
         if isinstance(self.bn, nn.BatchNorm2d):
             self.conv = fuse_conv_bn_eval(self.conv, self.bn)
             self.bn = nn.Identity()
 
 
 class Bottleneck(nn.Module):
-    """Two 3 x 3 convolutions, their input added where there is a shortcut."""
+    """Two 3 x 3 convolutions; the input is added if there is a shortcut."""
 
     def __init__(self, channels: int, has_shortcut: bool) -> None:
         super().__init__()
@@ -44,13 +45,13 @@ class Bottleneck(nn.Module):
         self.has_shortcut = has_shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C, H, W)."""
+        """Map (B, C, H, W) to (B, C, H, W)."""
         out: Tensor = self.cv2(self.cv1(x))
         return x + out if self.has_shortcut else out
 
 
 class C2f(nn.Module):
-    """Half of the channels goes through a chain of bottlenecks; both halves and every link are joined at the end."""
+    """Half of the channels passes a chain of bottlenecks; both halves and all intermediate results are concatenated."""
 
     def __init__(self, inputs: int, outputs: int, blocks: int, has_shortcut: bool) -> None:
         super().__init__()
@@ -60,7 +61,7 @@ class C2f(nn.Module):
         self.m = nn.ModuleList(Bottleneck(half, has_shortcut) for _ in range(blocks))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) to (B, outputs, H, W)."""
+        """Map (B, inputs, H, W) to (B, outputs, H, W)."""
         links = list(self.cv1(x).chunk(2, dim=1))
         for bottleneck in self.m:
             links.append(bottleneck(links[-1]))
@@ -69,7 +70,7 @@ class C2f(nn.Module):
 
 
 class SPPF(nn.Module):
-    """Looks at growing neighbourhoods: the maximum over 5, 9 and 13 cells, beside the cell itself."""
+    """Spatial pyramid pooling: the maxima over 5, 9 and 13 cells, concatenated with the input."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -79,7 +80,7 @@ class SPPF(nn.Module):
         self.m = nn.MaxPool2d(kernel_size=5, stride=1, padding=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) to (B, outputs, H, W)."""
+        """Map (B, inputs, H, W) to (B, outputs, H, W)."""
         views = [self.cv1(x)]
         for _ in range(3):
             views.append(self.m(views[-1]))

@@ -1,4 +1,4 @@
-"""From an Ultralytics file to the network that it belongs to, with task, class names and sizes out of the file."""
+"""Loading of Ultralytics files: the network that a file belongs to, with task, class names and size."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from sam_model.yolo.sizes import SIZES, STRIDES, YoloSize
 from sam_model.yolo.stand_ins import TASKS
 from sam_model.yolo.torch_files import StoredTensor, TorchFile, read_torch_file
 
-FIRST_LAYER = "model.0.conv.weight"  # its height is the size's smallest number of channels
+FIRST_LAYER = "model.0.conv.weight"  # its first dimension is the smallest number of channels
 LAST_CLASS_LAYER = "model.22.cv3.0.2.bias"  # its length is the number of classes
 MAX_MODULES = 20_000  # the largest YOLOv8 has about a thousand
 MAX_NESTED = 50
@@ -24,7 +24,7 @@ MAX_NESTED = 50
 
 @dataclass(frozen=True)
 class YoloModel:
-    """A network with its weights, and what its file says of it."""
+    """A network with its weights, and the class names of its file."""
 
     network: YoloV8
     class_names: tuple[str, ...]
@@ -36,11 +36,10 @@ class YoloModel:
 
 
 def load_yolo(path: Path, sizes: Iterable[YoloSize] = SIZES) -> YoloModel:
-    """The YOLOv8 in a file of Ultralytics, in float32 on the CPU; nothing that is in the file is run.
+    """Load the YOLOv8 of an Ultralytics file in float32 on the CPU. Nothing in the file is executed.
 
     Raises:
-        BrokenWeightsError: the file cannot be read, has other things in it than a YOLOv8 for detection or segmentation,
-            or does not fit together; the message says what.
+        BrokenWeightsError: the file cannot be read, is not a YOLOv8 for detection or segmentation, or is inconsistent.
     """
     file = read_torch_file(path)
     model = _model_in(file)
@@ -58,10 +57,10 @@ def load_yolo(path: Path, sizes: Iterable[YoloSize] = SIZES) -> YoloModel:
 def network_from_state(
     state: dict[str, Tensor], has_masks: bool, classes: int, file: str, sizes: Iterable[YoloSize] = SIZES
 ) -> YoloV8:
-    """The network that a state dict belongs to; `file` is its name in messages.
+    """Return the network that a state dict belongs to; `file` is its name in messages.
 
     Raises:
-        BrokenWeightsError: no size fits, keys or shapes differ, or the classes are not as many as the names.
+        BrokenWeightsError: no size fits, keys or shapes differ, or the number of classes is not the number of names.
     """
     first, last = state.get(FIRST_LAYER), state.get(LAST_CLASS_LAYER)
     size = next((size for size in sizes if first is not None and len(first) == size.channels(64)), None)
@@ -83,7 +82,7 @@ def network_from_state(
 
 
 def _model_in(file: TorchFile) -> Inert:
-    """The model; of a training's checkpoint the smoothed one."""
+    """Return the model; in a training checkpoint, the exponential moving average (EMA)."""
     content = file.content
     if not isinstance(content, dict):
         raise BrokenWeightsError(f"{file.name} holds no model of Ultralytics")
@@ -95,12 +94,12 @@ def _model_in(file: TorchFile) -> Inert:
 
 
 def _tensors(model: Inert, file: str) -> Iterator[tuple[str, StoredTensor]]:
-    """Names and tensors as `state_dict` gives them, of a pickled `torch.nn.Module`."""
-    waiting: list[tuple[str, Any, int]] = [("", model, 0)]
+    """Yield names and tensors of a pickled `torch.nn.Module`, as `state_dict` returns them."""
+    remaining: list[tuple[str, Any, int]] = [("", model, 0)]
     for _ in range(MAX_MODULES):
-        if not waiting:
+        if not remaining:
             return
-        prefix, module, depth = waiting.pop()
+        prefix, module, depth = remaining.pop()
         if not isinstance(module, Inert) or depth > MAX_NESTED:
             raise BrokenWeightsError(f"{file}: {prefix.rstrip('.')} is no module")
         for kind in ("_parameters", "_buffers"):
@@ -108,7 +107,7 @@ def _tensors(model: Inert, file: str) -> Iterator[tuple[str, StoredTensor]]:
                 if isinstance(stored, StoredTensor):  # None where a convolution has no bias
                     yield f"{prefix}{name}", stored
         children = [(f"{prefix}{name}.", child, depth + 1) for name, child in _named(module, "_modules")]
-        waiting.extend(reversed(children))
+        remaining.extend(reversed(children))
     raise BrokenWeightsError(f"{file} has more than {MAX_MODULES} modules")
 
 
@@ -118,7 +117,7 @@ def _named(module: Inert, kind: str) -> list[tuple[Any, Any]]:
 
 
 def _class_names(names: Any, file: str) -> tuple[str, ...]:
-    """The names by class id, from a list or a dict."""
+    """Return the class names by class id, from a list or a dict."""
     if isinstance(names, dict) and sorted(names, key=str) == sorted(range(len(names)), key=str):
         names = [names[index] for index in range(len(names))]
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):

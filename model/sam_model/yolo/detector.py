@@ -1,6 +1,6 @@
-"""YOLOv8 as a detector: a picture becomes objects with class names, and with masks where the network has them.
+"""YOLOv8 as a detector: objects with class names, and with masks if the network has them.
 
-Nothing is remembered between two calls, so threads may share one detector.
+Detectors are stateless, so threads may share one.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,19 +17,19 @@ from sam_model.yolo.decode import Objects, decode, masks_of
 from sam_model.yolo.heads import RawDetections
 from sam_model.yolo.letterbox import Letterbox, letterbox
 
-IMAGE_SIZE = 640  # pixels of the longer side, as in training
+IMAGE_SIZE = 640  # longer side of the network's input in pixels, as in training
 
 
 @dataclass(frozen=True)
 class FoundObjects:
-    """What was found in one picture; masks are made when they are asked for."""
+    """The objects of one image, before their masks are made."""
 
     objects: Objects
     frame: Letterbox
 
 
 class YoloDetector:
-    """A YOLOv8 of any size behind the stateless interface of `sam_model.interfaces.Detector`."""
+    """A YOLOv8 of any size as a `sam_model.interfaces.Detector`."""
 
     def __init__(
         self,
@@ -42,16 +42,16 @@ class YoloDetector:
         """Take a model with its weights, and move it to `device`.
 
         Args:
-            model: network and class names; not to be used elsewhere afterwards.
+            model: network and class names; must not be used elsewhere afterwards.
             device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
             dtype: `float32`, `bfloat16` or `float16`.
-            image_size: pixels of the longer side that the network sees, a multiple of 32.
-            name: in the registry; architecture and size where None.
+            image_size: length of the longer side of the network's input in pixels, a multiple of 32.
+            name: in the registry; architecture and size if None.
 
         Raises:
-            ValueError: no such device or precision, or another image size.
+            ValueError: the device or precision is unknown, or `image_size` is not a multiple of 32.
         """
-        letterbox((1, 1), image_size)  # complains of a size that does not work
+        letterbox((1, 1), image_size)  # raises a ValueError if the size is invalid
         self.device, self.dtype = torch_device(device), torch_dtype(dtype)
         self.name = name or model.name
         self.class_names = model.class_names
@@ -61,7 +61,7 @@ class YoloDetector:
         self.network = model.network.eval()
         self.network.fuse()
         self.network.to(self.device, self.dtype)
-        # what convolutions on a CPU are fastest with; PyTorch's types do not know that `to` takes it
+        # the fastest layout for convolutions on a CPU; PyTorch's type hints lack this argument of `to`
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def detect(
@@ -74,20 +74,21 @@ class YoloDetector:
         is_class_agnostic: bool = False,
         image_size: int | None = None,
     ) -> list[Detection]:
-        """The objects in an RGB uint8 image (H, W, 3), the surest first, with masks where the network makes them.
+        """Detect objects in an RGB uint8 image (H, W, 3); return them highest-scoring first, with masks if there are
+        any.
 
-        An object of which no pixel is left in its mask is none, as in Ultralytics.
+        As in Ultralytics, an object with an empty mask is left out.
 
         Args:
             image: RGB uint8 (H, W, 3).
-            score_threshold: 0..1; a score must be above it.
-            iou_threshold: 0..1; of two boxes that overlap by more the surer one stays.
-            max_detections: number of objects that are kept.
-            is_class_agnostic: boxes of different classes suppress each other, too.
-            image_size: pixels of the longer side that the network sees; the detector's own where None.
+            score_threshold: 0..1; detections need a higher score.
+            iou_threshold: 0..1; of two boxes with a larger IoU, the highest-scoring one is kept.
+            max_detections: maximum number of detections.
+            is_class_agnostic: apply `iou_threshold` also between boxes of different classes.
+            image_size: length of the longer side of the network's input in pixels; None for the detector's.
 
         Raises:
-            ValueError: not an RGB uint8 image, a threshold outside 0..1, or an image size that is no multiple of 32.
+            ValueError: `image` is not RGB uint8, a threshold is outside 0..1, or `image_size` is not a multiple of 32.
         """
         found = self.find(
             image,
@@ -110,25 +111,25 @@ class YoloDetector:
         is_class_agnostic: bool = False,
         image_size: int | None = None,
     ) -> FoundObjects:
-        """As `detect`, without making the masks."""
-        check_question(image, score_threshold, iou_threshold, max_detections)
+        """Detect objects as `detect` does, without making the masks."""
+        check_arguments(image, score_threshold, iou_threshold, max_detections)
         frame = letterbox((image.shape[0], image.shape[1]), image_size or self.image_size)
-        raw = self.look(frame.apply(image))
+        raw = self.raw_detections(frame.apply(image))
         return FoundObjects(
             decode(raw, frame, score_threshold, iou_threshold, max_detections, is_class_agnostic=is_class_agnostic),
             frame,
         )
 
     @torch.inference_mode()
-    def look(self, framed: Image) -> RawDetections:
-        """The heads' answer to a picture (H, W, 3) whose sides are multiples of 32."""
+    def raw_detections(self, framed: Image) -> RawDetections:
+        """Run the network on an image (H, W, 3) whose sides are multiples of 32."""
         pixels = torch.from_numpy(framed).to(self.device).permute(2, 0, 1)[None]  # (1, 3, H, W), channels last
         answer: RawDetections = self.network(pixels.to(self.dtype) / 255)
         return answer
 
 
 def detections_of(objects: Objects, class_names: Sequence[str], masks: Iterable[Mask] | None = None) -> list[Detection]:
-    """The objects with their class names and, where there are masks, those of which a pixel is left in theirs."""
+    """Return the objects with their class names; with masks, only those whose mask is not empty."""
     found = []
     for place, mask in enumerate(masks if masks is not None else [None] * len(objects.scores)):
         if mask is not None and not mask.any():
@@ -140,11 +141,11 @@ def detections_of(objects: Objects, class_names: Sequence[str], masks: Iterable[
     return found
 
 
-def check_question(image: Image, score_threshold: float, iou_threshold: float, max_detections: int) -> None:
-    """See that a detector can be asked this.
+def check_arguments(image: Image, score_threshold: float, iou_threshold: float, max_detections: int) -> None:
+    """Check the arguments of a detector.
 
     Raises:
-        ValueError: not an RGB uint8 image, a threshold outside 0..1, or a negative number of objects.
+        ValueError: `image` is not RGB uint8, a threshold is outside 0..1, or `max_detections` is negative.
     """
     if not isinstance(image, np.ndarray):
         raise ValueError(f"the image is a {type(image).__name__}; needed: a numpy array (H, W, 3), RGB uint8")

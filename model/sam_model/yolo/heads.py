@@ -1,8 +1,9 @@
-"""What YOLOv8 says of each cell: box, classes, and for segmentation the mix of prototypes that its mask is.
+"""Heads of YOLOv8: box and classes of each cell and, for segmentation, the coefficients of its mask.
 
 Attribute names are the keys of the official checkpoints.
+
 Sources: generalized focal loss, arXiv:2006.04388 (an edge's distance as a distribution, here over 16 bins); YOLACT,
-arXiv:1904.02689 (prototypes and coefficients); the structure is that of the published YOLOv8 description.
+arXiv:1904.02689 (prototypes and coefficients). The structure follows the published description of YOLOv8.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ MAX_CLASS_CHANNELS = 100
 
 @dataclass(frozen=True)
 class RawDetections:
-    """The heads' answer for B pictures and A cells of three maps, in pixels of the network's input."""
+    """The heads' output for B images and A cells of three maps, in pixels of the network's input."""
 
     boxes: Tensor  # (B, A, 4), x_min, y_min, x_max, y_max
     class_scores: Tensor  # (B, A, classes), 0..1
@@ -27,12 +28,12 @@ class RawDetections:
 
 
 def branch(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    """Two 3 x 3 convolutions and a plain 1 x 1."""
+    """Return two 3 x 3 convolutions and a plain 1 x 1 convolution."""
     return nn.Sequential(Conv(inputs, hidden, 3), Conv(hidden, hidden, 3), nn.Conv2d(hidden, outputs, 1))
 
 
 class Dfl(nn.Module):
-    """The mean of the distribution over an edge's distance."""
+    """The mean of the distribution of an edge's distance (distribution focal loss)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,14 +41,14 @@ class Dfl(nn.Module):
         nn.init.zeros_(self.conv.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, 4 * 16, A) to distances (B, 4, A) in strides."""
+        """Map logits (B, 4 * 16, A) to distances (B, 4, A) in strides."""
         bins = x.reshape(len(x), 4, DISTANCE_BINS, -1).transpose(1, 2).softmax(dim=1)  # (B, 16, 4, A)
         distances: Tensor = self.conv(bins).squeeze(1)
         return distances
 
 
 class Detect(nn.Module):
-    """Box and classes of each cell of the three maps."""
+    """Box and class scores of each cell of the three maps."""
 
     def __init__(self, inputs: tuple[int, ...], classes: int) -> None:
         super().__init__()
@@ -58,7 +59,7 @@ class Detect(nn.Module):
         self.dfl = Dfl()
 
     def forward(self, maps: tuple[Tensor, ...]) -> RawDetections:
-        """The three maps (B, inputs, H / stride, W / stride), strides 8, 16, 32."""
+        """Map the three maps (B, inputs, H / stride, W / stride) with strides 8, 16, 32 to detections."""
         edges = torch.cat([box(x).flatten(2) for box, x in zip(self.cv2, maps, strict=True)], dim=2)  # (B, 64, A)
         scores = torch.cat([score(x).flatten(2) for score, x in zip(self.cv3, maps, strict=True)], dim=2)
         centres, strides = cell_centres(maps)
@@ -68,7 +69,7 @@ class Detect(nn.Module):
 
 
 class Prototypes(nn.Module):
-    """The masks that every mask is mixed of, at a quarter of the input's size."""
+    """Prototype masks at a quarter of the input's size; every mask is a linear combination of them."""
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
@@ -78,13 +79,13 @@ class Prototypes(nn.Module):
         self.cv3 = Conv(hidden, PROTOTYPES)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H / 8, W / 8) to (B, 32, H / 4, W / 4)."""
+        """Map (B, inputs, H / 8, W / 8) to (B, 32, H / 4, W / 4)."""
         out: Tensor = self.cv3(self.cv2(self.upsample(self.cv1(x))))
         return out
 
 
 class Segment(Detect):
-    """A `Detect` that says also how each cell's mask is mixed."""
+    """A `Detect` with the coefficients of each cell's mask."""
 
     def __init__(self, inputs: tuple[int, ...], classes: int, hidden: int) -> None:
         super().__init__(inputs, classes)
@@ -92,7 +93,7 @@ class Segment(Detect):
         self.cv4 = nn.ModuleList(branch(channels, max(inputs[0] // 4, PROTOTYPES), PROTOTYPES) for channels in inputs)
 
     def forward(self, maps: tuple[Tensor, ...]) -> RawDetections:
-        """The three maps (B, inputs, H / stride, W / stride), strides 8, 16, 32."""
+        """Map the three maps (B, inputs, H / stride, W / stride) with strides 8, 16, 32 to detections with masks."""
         found = super().forward(maps)
         mixes = torch.cat([mix(x).flatten(2) for mix, x in zip(self.cv4, maps, strict=True)], dim=2)
         prototypes = self.proto(maps[0])
@@ -100,7 +101,7 @@ class Segment(Detect):
 
 
 def cell_centres(maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-    """Where the cells of the three maps lie, (2, A) in strides, and their strides (1, A)."""
+    """Return the centres of the cells of the three maps, (2, A) in strides, and their strides (1, A)."""
     centres, strides = [], []
     for x, stride in zip(maps, STRIDES, strict=True):
         rows, columns = (torch.arange(side, device=x.device, dtype=torch.float32) + 0.5 for side in x.shape[2:])

@@ -1,7 +1,7 @@
-"""The picture as YOLO wants it: scaled to fit, with grey borders, and the way back.
+"""Letterboxing: an image scaled to fit the network's input, with grey borders, and the way back.
 
-Borders make both sides multiples of 32, the coarsest map's cell, and are no wider than that needs: a picture that is
-half as high as wide costs half the time.
+The borders make both sides multiples of 32, the cell size of the coarsest map, and are no wider than that requires: an
+image that is half as high as wide costs half the time.
 """
 
 from dataclasses import dataclass
@@ -19,21 +19,21 @@ GREY = (114, 114, 114)
 
 @dataclass(frozen=True)
 class Letterbox:
-    """Where a picture lies in the network's input, in whole pixels."""
+    """The position of an image in the network's input, in whole pixels."""
 
-    image_size: tuple[int, int]  # (height, width) of the picture
-    inner_size: tuple[int, int]  # of the picture after scaling
+    image_size: tuple[int, int]  # (height, width) of the image
+    inner_size: tuple[int, int]  # of the image after scaling
     size: tuple[int, int]  # of the input
     top: int  # rows above it
     left: int  # columns before it
 
     @property
     def scale(self) -> float:
-        """Pixels of the input per pixel of the picture."""
+        """Pixels of the input per pixel of the image."""
         return min(side / full for side, full in zip(self.size, self.image_size, strict=True))
 
     def apply(self, image: Image) -> Image:
-        """The picture (H, W, 3) in its borders (`size`, 3)."""
+        """Return the image (H, W, 3) scaled and with its borders, (`size`, 3)."""
         (inner_height, inner_width), (height, width) = self.inner_size, self.size
         if self.inner_size != self.image_size:
             image = cv2.resize(image, (inner_width, inner_height), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
@@ -41,8 +41,8 @@ class Letterbox:
         framed = cv2.copyMakeBorder(image, self.top, bottom, self.left, right, cv2.BORDER_CONSTANT, value=GREY)
         return framed.astype(np.uint8, copy=False)
 
-    def boxes_in_picture(self, boxes: Boxes) -> Boxes:
-        """Boxes (N, 4) of the input, in pixels of the picture and cut at its edges."""
+    def boxes_in_image(self, boxes: Boxes) -> Boxes:
+        """Convert boxes (N, 4) of the input to pixels of the image, clipped to its borders."""
         height, width = self.image_size
         corner = np.array([self.left, self.top] * 2, dtype=np.float32)
         scaled = (boxes - corner) / np.float32(self.scale)
@@ -51,10 +51,10 @@ class Letterbox:
 
 
 def letterbox(image_size: tuple[int, int], long_side: int) -> Letterbox:
-    """How a picture of `image_size` (height, width) is framed where its longer side becomes `long_side` pixels.
+    """Return the letterbox of an image of `image_size` (height, width) whose longer side becomes `long_side` pixels.
 
     Raises:
-        ValueError: `long_side` is no positive multiple of 32.
+        ValueError: `long_side` is not a positive multiple of 32.
     """
     coarsest = STRIDES[-1]
     if long_side <= 0 or long_side % coarsest:
@@ -62,17 +62,17 @@ def letterbox(image_size: tuple[int, int], long_side: int) -> Letterbox:
     scale = min(long_side / side for side in image_size)
     height, width = (max(1, round(side * scale)) for side in image_size)
     spare = (-height % coarsest, -width % coarsest)
-    # the odd row goes below, the odd column behind
+    # an odd row is added below, an odd column on the right
     return Letterbox(image_size, (height, width), (height + spare[0], width + spare[1]), spare[0] // 2, spare[1] // 2)
 
 
 def letterbox_of_size(image_size: tuple[int, int], size: tuple[int, int], *, is_centred: bool = True) -> Letterbox:
-    """How a picture of `image_size` is framed in an input of a fixed `size`, both (height, width).
+    """Return the letterbox of an image in an input of a fixed `size`.
 
     Args:
-        image_size: of the picture.
-        size: of the input.
-        is_centred: the frame is all around; otherwise below and behind the picture only.
+        image_size: (height, width) of the image.
+        size: (height, width) of the input.
+        is_centred: put borders on all sides; otherwise below and on the right only.
     """
     scale = min(side / full for side, full in zip(size, image_size, strict=True))
     height, width = (min(side, max(1, round(full * scale))) for side, full in zip(size, image_size, strict=True))

@@ -1,9 +1,10 @@
-"""The whole YOLOv8: backbone, a neck that goes down and up again between three maps, head.
+"""YOLOv8: backbone, neck and head.
 
-`model.0` to `model.22` are the keys of the official checkpoints; 10, 11, 13, 14, 17 and 20, which double a map's size
-or join two of them, have no weights.
-Sources: feature pyramids, arXiv:1612.03144, and path aggregation, arXiv:1803.01534; the structure is that of the
-published YOLOv8 description.
+`model.0` to `model.22` are the keys of the official checkpoints. 10, 11, 13, 14, 17 and 20 are missing, because these
+layers upsample or concatenate maps and have no weights.
+
+Sources: feature pyramids, arXiv:1612.03144, and path aggregation, arXiv:1803.01534. The structure follows the published
+description of YOLOv8.
 """
 
 import torch
@@ -16,7 +17,7 @@ from sam_model.yolo.sizes import YoloSize
 
 
 class YoloV8(nn.Module):
-    """A detector of any size; with masks where `has_masks`."""
+    """A YOLOv8 of any size; a segmentation model if `has_masks`."""
 
     def __init__(self, size: YoloSize, classes: int, has_masks: bool) -> None:
         super().__init__()
@@ -46,19 +47,19 @@ class YoloV8(nn.Module):
         self.model = nn.ModuleDict({str(index): layer for index, layer in layers.items()})
 
     def forward(self, x: Tensor) -> RawDetections:
-        """Pictures (B, 3, H, W), RGB in 0..1, H and W multiples of 32."""
+        """Run the network on images (B, 3, H, W), RGB in 0..1, H and W multiples of 32."""
         down8 = self._through(x, 0, 1, 2, 3, 4)
         down16 = self._through(down8, 5, 6)
         down32 = self._through(down16, 7, 8, 9)
-        middle = self._through(_joined(_doubled(down32), down16), 12)
-        fine = self._through(_joined(_doubled(middle), down8), 15)
-        middle = self._through(_joined(self._through(fine, 16), middle), 18)
-        coarse = self._through(_joined(self._through(middle, 19), down32), 21)
+        middle = self._through(_concatenated(_upsampled(down32), down16), 12)
+        fine = self._through(_concatenated(_upsampled(middle), down8), 15)
+        middle = self._through(_concatenated(self._through(fine, 16), middle), 18)
+        coarse = self._through(_concatenated(self._through(middle, 19), down32), 21)
         found: RawDetections = self.model["22"]((fine, middle, coarse))
         return found
 
     def fuse(self) -> None:
-        """Make every norm part of its convolution; for inference only."""
+        """Fuse every norm into its convolution; for inference only."""
         for module in self.modules():
             if isinstance(module, Conv):
                 module.fuse()
@@ -69,9 +70,9 @@ class YoloV8(nn.Module):
         return x
 
 
-def _doubled(x: Tensor) -> Tensor:
+def _upsampled(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
-def _joined(*maps: Tensor) -> Tensor:
+def _concatenated(*maps: Tensor) -> Tensor:
     return torch.cat(maps, dim=1)

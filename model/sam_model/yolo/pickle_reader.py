@@ -1,9 +1,10 @@
-"""A pickle as data: its opcodes are followed, and nothing that it names is imported, called or set.
+"""A pickle reader that executes nothing: no name in the pickle is imported, called or set.
 
-A pickle is a program for a small stack machine that builds containers and calls what it names. This machine builds
-the containers; a name becomes a `Known`, and a call of one an `Inert`, which only remembers what was said. A name
-that is not expected stops it.
-Source: the opcodes as `pickletools` of Python's standard library describes them, protocols 0 to 5.
+A pickle is a program for a small stack machine, which builds containers and calls what it names. This reader builds the
+containers. A name becomes a `Known`, and a call of one an `Inert` object, which only stores the arguments. An
+unexpected name stops the reader.
+
+Source: the opcodes as described by `pickletools` of Python's standard library, protocols 0 to 5.
 """
 
 import pickletools
@@ -13,19 +14,19 @@ from typing import Any, BinaryIO
 
 
 class RefusedPickleError(ValueError):
-    """A pickle asks for something that it may not have, or makes no sense; the message says what."""
+    """A pickle asks for something that is not allowed, or is invalid."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """A name that pickles may mention; it stands for nothing."""
+    """A name that pickles may mention. It is not imported."""
 
     name: str  # with its module
 
 
 @dataclass(eq=False)
 class Inert:
-    """What would have been an object of class `name`, made with `arguments`, and then given `state`."""
+    """Placeholder of an object of class `name`, created with `arguments` and given `state`."""
 
     name: str
     arguments: tuple[Any, ...]
@@ -37,7 +38,13 @@ NUMBERS = {"INT", "LONG", "LONG1", "LONG4", "BININT", "BININT1", "BININT2", "FLO
 TEXTS = {"STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
 VALUES = NUMBERS | TEXTS | {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"}
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
-PLAIN = (str, bytes, int, float, type(None))  # what may be a key; a deep tuple's hash would break the stack
+PLAIN = (
+    str,
+    bytes,
+    int,
+    float,
+    type(None),
+)  # allowed types of keys; the hash of a deeply nested tuple would overflow the stack
 Constructor = Callable[..., Any]
 
 
@@ -47,20 +54,20 @@ class PickleReader:
     def __init__(
         self, names: Collection[str], constructors: dict[str, Constructor], from_outside: Callable[[Any], Any]
     ) -> None:
-        """Say what may be asked for.
+        """Set what pickles may contain.
 
         Args:
-            names: classes and functions that become `Known`, each with its module, such as `torch.Size`.
-            constructors: of some of them, what a call gives instead of an `Inert`; must take whatever comes.
-            from_outside: what a persistent id stands for.
+            names: classes and functions that become `Known`, with their modules, such as `torch.Size`.
+            constructors: for some of these, the function whose result replaces `Inert`; must accept any arguments.
+            from_outside: returns the object of a persistent id.
         """
         self.names, self.constructors, self.from_outside = names, constructors, from_outside
 
     def read(self, file: BinaryIO) -> Any:
-        """What the next pickle in `file` holds; the file then stands behind it.
+        """Return the content of the next pickle in `file`, and leave the file positioned after it.
 
         Raises:
-            RefusedPickleError: it asks for what it may not have, or is cut off or no pickle.
+            RefusedPickleError: the pickle asks for something that is not allowed, is truncated or invalid.
         """
         run = _Run(self)
         try:
@@ -78,8 +85,8 @@ class PickleReader:
 class _Run:
     """Stack and memo of one pickle."""
 
-    def __init__(self, machine: PickleReader) -> None:
-        self.machine = machine
+    def __init__(self, reader: PickleReader) -> None:
+        self.reader = reader
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
@@ -116,7 +123,7 @@ class _Run:
     def global_(self, module: Any, name: Any) -> Known:
         full = f"{module}.{name}"
         # two ways to split "a.b.c" name two things: only a name without dots is looked up
-        if not (isinstance(module, str) and isinstance(name, str)) or "." in name or full not in self.machine.names:
+        if not (isinstance(module, str) and isinstance(name, str)) or "." in name or full not in self.reader.names:
             raise RefusedPickleError(f"it asks for {full}")
         return Known(full)
 
@@ -125,7 +132,7 @@ class _Run:
             raise RefusedPickleError(f"it asks to call {_name_of(called)}")
         if type(arguments) is not tuple:
             raise RefusedPickleError(f"it asks to call {called.name} with {_name_of(arguments)}")
-        constructor = self.machine.constructors.get(called.name)
+        constructor = self.reader.constructors.get(called.name)
         self.stack.append(constructor(*arguments) if constructor else Inert(called.name, arguments))
 
     def set_items(self, pairs: list[Any]) -> None:
@@ -169,7 +176,7 @@ def _tuple_of(count: int) -> Callable[[_Run, Any], None]:
 
 
 def _binary(step: Callable[[_Run, Any, Any], None]) -> Callable[[_Run, Any], None]:
-    """A step that takes the two topmost, the lower one first."""
+    """Return a step that takes the two topmost values, the lower one first."""
 
     def take(run: _Run, _: Any) -> None:
         upper, lower = run.pop(), run.pop()
@@ -246,8 +253,8 @@ STEPS: dict[str, Callable[[_Run, Any], None]] = {
     "NEWOBJ": _binary(lambda run, called, arguments: run.call(called, arguments)),
     "NEWOBJ_EX": _new_with_keywords,
     "BUILD": lambda run, _: run.build(run.pop()),
-    "PERSID": lambda run, name: run.stack.append(run.machine.from_outside(name)),
-    "BINPERSID": lambda run, _: run.stack.append(run.machine.from_outside(run.pop())),
+    "PERSID": lambda run, name: run.stack.append(run.reader.from_outside(name)),
+    "BINPERSID": lambda run, _: run.stack.append(run.reader.from_outside(run.pop())),
 }
 
 

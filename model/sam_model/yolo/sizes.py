@@ -1,30 +1,30 @@
-"""How large each YOLOv8 is.
+"""Sizes of the YOLOv8 models.
 
-Source: the published model descriptions of YOLOv8 (depth, width and channel limit of each size; strides 8, 16, 32).
+Source: the published descriptions of YOLOv8 (depth, width and channel limit of each size; strides 8, 16, 32).
 """
 
 from dataclasses import dataclass
 
 STRIDES = (8, 16, 32)  # pixels of the input per cell, for each of the three maps
-PROTOTYPES = 32  # masks that every instance's mask is mixed of
+PROTOTYPES = 32  # prototype masks
 DISTANCE_BINS = 16  # a box edge lies 0..15 strides from its cell's centre
 
 
 @dataclass(frozen=True)
 class YoloSize:
-    """One size of the family."""
+    """One size of YOLOv8."""
 
     letter: str
     depth: float  # multiplies the number of blocks
     width: float  # multiplies the number of channels
-    max_channels: int  # before `width` counts
+    max_channels: int  # before `width` is applied
 
     def channels(self, count: int) -> int:
-        """So many channels in this size: a multiple of 8, rounded up."""
+        """Return the number of channels in this size: a multiple of 8, rounded up."""
         return -int(-min(count, self.max_channels) * self.width // 8) * 8
 
     def blocks(self, count: int) -> int:
-        """So many blocks in this size, at least one."""
+        """Return the number of blocks in this size, at least one."""
         return max(1, round(count * self.depth))
 
 

@@ -1,6 +1,6 @@
-"""The names that checkpoints of YOLO models mention, for which inert stand-ins are made.
+"""Names that checkpoints of YOLO models may mention. The reader creates inert stand-ins for them.
 
-Collected from the pickles of such files, written by versions 8.0 to 8.3 of Ultralytics, and from its documentation.
+Collected from the pickles of such files, written by Ultralytics 8.0 to 8.3, and from its documentation.
 """
 
 STORAGES = {

@@ -1,7 +1,7 @@
-"""Files of `torch.save` as data: containers, tensors, and inert stand-ins for the classes that Ultralytics pickles.
+"""Reading of `torch.save` files without executing them: containers, tensors, and stand-ins for Ultralytics' classes.
 
 Source: the two formats of `torch.save` (torch/serialization.py @ v2.13.0, BSD-3-Clause): a zip archive with `data.pkl`
-and a record per storage, and before version 1.6 five pickles in a row with the storages behind them.
+and a record per storage, and before version 1.6 five pickles followed by the storages.
 """
 
 import math
@@ -25,7 +25,7 @@ LEGACY_VERSION = 1001
 
 @dataclass(frozen=True)
 class Storage:
-    """Numbers that lie elsewhere in the file."""
+    """A storage of numbers in the file."""
 
     key: str
     dtype: torch.dtype
@@ -34,7 +34,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A view on a storage; nothing is read yet."""
+    """A view of a storage, not yet read."""
 
     storage: Storage
     offset: int
@@ -44,17 +44,17 @@ class StoredTensor:
 
 @dataclass(frozen=True)
 class TorchFile:
-    """What a file holds; its tensors are `StoredTensor`s, which `tensor` reads."""
+    """The content of a file. Its tensors are `StoredTensor`s, which `tensor` reads."""
 
     name: str
     content: Any
     read_storage: Callable[[Storage], bytes]
 
     def tensor(self, stored: StoredTensor) -> Tensor:
-        """The numbers of a tensor, on the CPU.
+        """Return the values of a tensor, on the CPU.
 
         Raises:
-            BrokenWeightsError: they are not in the file, or are fewer than the tensor has.
+            BrokenWeightsError: the file has no such storage, or the storage is too short.
         """
         storage = stored.storage
         data = self.read_storage(storage)
@@ -67,11 +67,11 @@ class TorchFile:
 
 
 def read_torch_file(path: Path) -> TorchFile:
-    """What a file of `torch.save` holds, without running anything of it.
+    """Read a file of `torch.save` without executing anything in it.
 
     Raises:
-        BrokenWeightsError: the file is cut off, is none of PyTorch's, or asks for what no YOLO checkpoint has; the
-            message names it.
+        BrokenWeightsError: the file is truncated, not a PyTorch file, or asks for something that no YOLO checkpoint
+            has; the message names it.
     """
     if not path.is_file():
         raise BrokenWeightsError(f"{path.name} is not there, or is no file")
@@ -92,7 +92,7 @@ def _read_zip(path: Path) -> TorchFile:
         if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
             raise BrokenWeightsError(f"{path.name} has its numbers in another byte order; needed: little")
         with archive.open(_stored(archive, pickles[0])) as file:
-            content = _machine().read(file)  # type: ignore[arg-type]
+            content = _reader().read(file)  # type: ignore[arg-type]
 
     def read_storage(storage: Storage) -> bytes:
         try:
@@ -105,7 +105,7 @@ def _read_zip(path: Path) -> TorchFile:
 
 
 def _stored(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
-    """The record of that name; PyTorch compresses none, so that a small file cannot become a large one."""
+    """Return the record of that name, which must be uncompressed as PyTorch writes it."""
     record = archive.getinfo(name)
     if record.compress_type != zipfile.ZIP_STORED:
         raise BrokenWeightsError(f"record {name} is compressed; PyTorch writes none that is")
@@ -114,15 +114,15 @@ def _stored(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
 
 def _read_legacy(path: Path) -> TorchFile:
     seen: dict[str, Storage] = {}
-    machine = _machine(seen)
+    reader = _reader(seen)
     with path.open("rb") as file:
-        if machine.read(file) != MAGIC_NUMBER or machine.read(file) != LEGACY_VERSION:
+        if reader.read(file) != MAGIC_NUMBER or reader.read(file) != LEGACY_VERSION:
             raise BrokenWeightsError(f"{path.name} is no file of PyTorch")
-        system = machine.read(file)
+        system = reader.read(file)
         if not isinstance(system, dict) or system.get("little_endian") is not True:
             raise BrokenWeightsError(f"{path.name} has its numbers in another byte order; needed: little")
-        content = machine.read(file)
-        keys = machine.read(file)
+        content = reader.read(file)
+        keys = reader.read(file)
         data = {key: _read_legacy_storage(file, seen[key]) for key in keys if key in seen}
         if not isinstance(keys, list) or set(data) != set(seen) or len(data) != len(keys):
             raise BrokenWeightsError(f"{path.name} is cut off: it has {len(data)} of {len(seen)} storages")
@@ -134,8 +134,8 @@ def _read_legacy_storage(file: BinaryIO, storage: Storage) -> bytes:
     return file.read(storage.count * storage.dtype.itemsize) if count == storage.count else b""
 
 
-def _machine(seen: dict[str, Storage] | None = None) -> PickleReader:
-    """A machine that knows what YOLO checkpoints mention; it notes in `seen` which storages were named."""
+def _reader(seen: dict[str, Storage] | None = None) -> PickleReader:
+    """Return a reader for YOLO checkpoints, which records in `seen` the storages that are named."""
 
     def from_outside(identity: Any) -> Storage | Known:
         match identity:
@@ -155,14 +155,14 @@ def _machine(seen: dict[str, Storage] | None = None) -> PickleReader:
 
 
 def _shown(identity: Any) -> str:
-    """A persistent id for a message; only its plain parts, since what is nested may be without end."""
+    """Return a persistent id for a message. Only its plain parts are shown, since nested ones may be endless."""
     parts = identity if type(identity) is tuple else (identity,)
     names = [part.name if isinstance(part, Known) else part for part in parts[:5]]
     return " ".join(str(name)[:80] for name in names if isinstance(name, str | bytes | int)) or type(identity).__name__
 
 
 def _rebuild_tensor(storage: Any = None, offset: Any = None, size: Any = None, stride: Any = None, *_: Any) -> Any:
-    """A tensor whose every number lies in its storage, none twice."""
+    """Return a tensor whose values are all in its storage, none of them twice."""
     numbers = [offset, *size, *stride] if type(size) is tuple and type(stride) is tuple else [None]
     if not isinstance(storage, Storage) or not all(type(number) is int and number >= 0 for number in numbers):
         raise RefusedPickleError("it asks for a tensor of something that is no storage, or of no size")

@@ -115,7 +115,7 @@ def test_the_contact_sheet_shows_the_masks_in_their_class_colours() -> None:
 
     sheet.add(grey, annotated(TWO_PARTS))
     sheet.add(grey, annotated(name="nothing.jpg"))
-    pixels = np.asarray(sheet.picture("two pictures")).astype(int)
+    pixels = np.asarray(sheet.draw("two pictures")).astype(int)
 
     masked = np.array([128] * 3) * 0.55 + np.array(mask_colour(0)) * 0.45
     coloured = np.abs(pixels - masked).max(axis=2) < 4
@@ -132,11 +132,11 @@ def test_the_contact_sheet_copes_with_any_shape_and_long_names() -> None:
         one = AnnotatedObject("dog", 0.5, (0, 0, width, height), lengths)
         sheet.add(np.zeros((height, width, 3), np.uint8), AnnotatedImage("long" * 60, (height, width), (one,)))
 
-    assert sheet.picture("shapes").size[0] < 1100
+    assert sheet.draw("shapes").size[0] < 1100
 
 
 def test_the_contact_sheet_of_nothing_has_its_title_only() -> None:
-    assert min(ContactSheet(CLASSES).picture("nothing").size) > 50
+    assert min(ContactSheet(CLASSES).draw("nothing").size) > 50
 
 
 def test_the_contact_sheet_says_when_it_is_full() -> None:

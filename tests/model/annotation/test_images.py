@@ -74,11 +74,11 @@ def test_what_has_no_pictures_is_named(photos: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
 
-    with pytest.raises(ValueError, match=r"no pictures in '.*empty'"):
+    with pytest.raises(ValueError, match=r"no images in '.*empty'"):
         list_images(empty)
-    with pytest.raises(ValueError, match="'nowhere' is not there"):
+    with pytest.raises(ValueError, match="'nowhere' does not exist"):
         list_images([photos, "nowhere"])
-    with pytest.raises(ValueError, match=r"no picture matches '.*\*.txt'"):
+    with pytest.raises(ValueError, match=r"no image matches '.*\*.txt'"):
         list_images(os.fspath(photos / "*.txt"))
-    with pytest.raises(ValueError, match="no pictures"):
+    with pytest.raises(ValueError, match="no images"):
         list_images([])

@@ -7,7 +7,7 @@ import pytest
 from sam_model.benchmark import compared_model as module
 from sam_model.benchmark import model_speed
 from sam_model.benchmark.compared_model import compared_model
-from sam_model.benchmark.model_speed import REPEATS, ModelSpeed, duration_ms, made_picture, measure
+from sam_model.benchmark.model_speed import REPEATS, ModelSpeed, duration_ms, measure, synthetic_image
 from sam_model.benchmark.speed_plot import EVERYTHING, PROMPT, draw_speeds, duration_words
 from sam_model.sam.sizes import MOBILE_SAM, SIZES, SamSize
 from sam_model.weights.catalog import CATALOG, WeightFile, find_weights
@@ -58,7 +58,7 @@ def test_every_model_of_the_catalogue_has_an_architecture_here(weights: WeightFi
 
 @pytest.mark.usefixtures("each_once")
 def test_a_detector_has_a_time_for_everything_only(store: WeightStore) -> None:
-    row = measure(compared_model(find_weights("yolov8n-seg"), store), made_picture(48, 64))
+    row = measure(compared_model(find_weights("yolov8n-seg"), store), synthetic_image(48, 64))
 
     assert (row.prompt_ms, row.next_prompt_ms) == (None, None)
     assert row.everything_ms is not None
@@ -69,7 +69,7 @@ def test_a_detector_has_a_time_for_everything_only(store: WeightStore) -> None:
 
 @pytest.mark.usefixtures("each_once")
 def test_fast_sam_has_all_times(store: WeightStore) -> None:
-    row = measure(compared_model(find_weights("fastsam_s"), store), made_picture(48, 64))
+    row = measure(compared_model(find_weights("fastsam_s"), store), synthetic_image(48, 64))
 
     assert None not in (row.prompt_ms, row.next_prompt_ms, row.everything_ms)
 
@@ -78,10 +78,10 @@ def test_fast_sam_has_all_times(store: WeightStore) -> None:
 def test_a_sam_has_all_times_and_everything_can_be_left_out(store: WeightStore, tiny_sam: WeightFile) -> None:
     compared = compared_model(tiny_sam, store)
 
-    row = measure(compared, made_picture(48, 64), points_per_side=1)
+    row = measure(compared, synthetic_image(48, 64), points_per_side=1)
 
     assert None not in (row.prompt_ms, row.next_prompt_ms, row.everything_ms)
-    assert measure(compared, made_picture(48, 64), points_per_side=None).everything_ms is None
+    assert measure(compared, synthetic_image(48, 64), points_per_side=None).everything_ms is None
 
 
 def test_random_weights_are_the_same_each_time_and_leave_the_generator_alone(
@@ -101,7 +101,7 @@ def test_random_weights_are_the_same_each_time_and_leave_the_generator_alone(
 def test_random_weights_find_nothing(store: WeightStore) -> None:
     model = compared_model(find_weights("yolov8n-seg"), store).model
 
-    assert model.detect(made_picture(96, 128), score_threshold=0.01) == []
+    assert model.detect(synthetic_image(96, 128), score_threshold=0.01) == []
 
 
 def test_weights_that_are_here_are_taken(
@@ -137,7 +137,7 @@ def test_a_file_of_ultralytics_that_is_here_is_taken(store: WeightStore, tmp_pat
 def test_an_architecture_that_is_not_known_is_named(store: WeightStore) -> None:
     weights = replace(find_weights("yolov8n"), model="rtdetr")
 
-    with pytest.raises(ValueError, match="'rtdetr' has an architecture"):
+    with pytest.raises(ValueError, match="'rtdetr' has an unknown architecture"):
         compared_model(weights, store)
 
 
@@ -150,10 +150,10 @@ def test_short_calls_are_repeated_and_the_first_one_does_not_count() -> None:
 
 
 def test_the_made_picture_is_always_the_same_and_has_much_in_it() -> None:
-    picture = made_picture(90, 160)
+    picture = synthetic_image(90, 160)
 
     assert picture.shape == (90, 160, 3)
-    assert np.array_equal(picture, made_picture(90, 160))
+    assert np.array_equal(picture, synthetic_image(90, 160))
     assert picture.std() > 30
 
 

@@ -59,7 +59,7 @@ def test_without_a_sam_the_detectors_masks_are_taken(photos: Path, loaded: list[
 
     assert report.objects == 2
     assert loaded == [("yolov8n-seg.pt", "auto")]
-    with pytest.raises(ValueError, match="finds boxes, no masks"):
+    with pytest.raises(ValueError, match="has no masks"):
         sam_model.auto_annotate(photos, "yolov8n.pt", None)
 
 

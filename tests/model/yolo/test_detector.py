@@ -68,7 +68,7 @@ def test_a_network_with_fused_norms_answers_as_before(image: Image) -> None:
     with torch.inference_mode():
         plain = network(torch.from_numpy(framed).permute(2, 0, 1)[None].float() / 255)
 
-    fused = detector(has_masks=True).look(framed)
+    fused = detector(has_masks=True).raw_detections(framed)
 
     assert plain.prototypes is not None
     assert fused.prototypes is not None
@@ -80,10 +80,10 @@ def test_a_network_with_fused_norms_answers_as_before(image: Image) -> None:
 def test_half_precision_answers_nearly_the_same(boxes_only: YoloDetector, image: Image) -> None:
     framed = letterbox((50, 80), 64).apply(image)
 
-    half = detector(dtype="bfloat16").look(framed)
+    half = detector(dtype="bfloat16").raw_detections(framed)
 
     assert half.class_scores.dtype == torch.float32
-    assert (half.class_scores - boxes_only.look(framed).class_scores).abs().mean() < 0.05
+    assert (half.class_scores - boxes_only.raw_detections(framed).class_scores).abs().mean() < 0.05
 
 
 def test_no_object_is_no_error(boxes_only: YoloDetector, image: Image) -> None:

@@ -44,7 +44,7 @@ def test_the_frame_is_grey_and_the_picture_lies_in_it() -> None:
 def test_boxes_go_the_way_back_and_are_cut_at_the_picture() -> None:
     frame = letterbox((720, 1280), 640)  # half the size, 12 rows above
 
-    boxes = frame.boxes_in_picture(np.array([[10, 22, 110, 62], [-5, 0, 700, 384]], dtype=np.float32))
+    boxes = frame.boxes_in_image(np.array([[10, 22, 110, 62], [-5, 0, 700, 384]], dtype=np.float32))
 
     assert boxes.tolist() == [[20, 20, 220, 100], [0, 0, 1280, 720]]
 
