@@ -1,7 +1,7 @@
-"""Segmentation without weights.
+"""Segmentation and detection without weights.
 
-An image becomes superpixels (SLIC) and their graph. A click or a box raises a few hundred hypotheses, sets of
-superpixels grown by colour, path and distance. Each is rated as an object by a few hand-set weights, and the one with
-the greatest expected IoU over all of them is the answer; the next click corrects it in the same way. GrabCut in a
-narrow band and a guided filter then find the exact outline at the size of the original image.
+An image becomes superpixels (SLIC) and their graph. From a point or a box, a few hundred hypotheses are grown by
+colour, path and distance; each is a set of superpixels. Hand-set weights rate how plausible each is as an object. The
+result is the hypothesis with the largest expected IoU over all of them, and a further point corrects it in the same
+way. GrabCut in a narrow band and a guided filter then find the exact outline at the size of the original image.
 """

@@ -1,6 +1,7 @@
-"""The few colours of an image, and how alike they are: what colour models are made of.
+"""Quantised colours of an image and their similarity, for colour models.
 
-k-means by Lloyd's rounds, begun with equal shares along the colours' main axis: no random numbers.
+The colours are clustered by k-means with Lloyd's iterations. They start with equal shares along the colours' main axis,
+so there are no random numbers.
 """
 
 from dataclasses import dataclass
@@ -13,37 +14,37 @@ Floats = NDArray[np.floating[Any]]
 
 WORDS = 48
 LLOYD_ROUNDS = 6
-SAME_COLOUR = 9.0  # Lab distance at which likeness has fallen to exp(-1/2)
-RARE = 0.01  # share below which a colour says little
+SAME_COLOUR = 9.0  # Lab distance at which the similarity is exp(-1/2)
+RARE = 0.01  # share below which a colour has little weight
 
 
 @dataclass(frozen=True)
 class ColourWords:
-    """A word for each of n regions, and how alike two words are."""
+    """The colour cluster ("word") of each of n regions, and the similarity of the clusters."""
 
     word: NDArray[np.int64]  # (n,), 0..W-1
     alike: Floats  # (W, W), 0..1
 
     @property
     def nbytes(self) -> int:
-        """Memory of the arrays, in bytes."""
+        """Memory of the arrays in bytes."""
         return self.word.nbytes + self.alike.nbytes
 
     def histogram(self, amounts: Floats) -> Floats:
-        """How much of each word is in `amounts` (M, n); (M, W)."""
+        """Return the amount of each word in `amounts` (M, n), as (M, W)."""
         by_word = np.argsort(self.word, kind="stable")
         starts = np.searchsorted(self.word[by_word], np.arange(len(self.alike)))
         return np.asarray(np.add.reduceat(amounts[:, by_word], starts, axis=1))
 
     def log_ratio(self, one: Floats, other: Floats) -> Floats:
-        """How much more each word is found in histogram `one` than in `other`; all (M, W)."""
+        """Return the log ratio of each word's frequency in histogram `one` to that in `other`; all are (M, W)."""
         of_one = one @ self.alike / (one.sum(axis=1, keepdims=True) + 1e-9)
         of_other = other @ self.alike / (other.sum(axis=1, keepdims=True) + 1e-9)
         return np.asarray(np.log((of_one + RARE) / (of_other + RARE)))
 
 
 def colour_words(colours: Floats, weights: Floats) -> ColourWords:
-    """Words for colours (n, 3), in a space where distance is unlikeness, with weights (n,)."""
+    """Cluster colours (n, 3), given in a space where distance means dissimilarity, with weights (n,)."""
     word, means = k_means(colours, weights, WORDS)
     used, word = np.unique(word, return_inverse=True)
     unlike = ((means[used][:, None] - means[used][None]) ** 2).sum(axis=2)
@@ -51,7 +52,7 @@ def colour_words(colours: Floats, weights: Floats) -> ColourWords:
 
 
 def k_means(colours: Floats, weights: Floats, count: int) -> tuple[NDArray[np.int64], Floats]:
-    """The group (n,) of each colour (n, 3), and the groups' means (count, 3); groups may be empty."""
+    """Return the cluster (n,) of each colour (n, 3) and the clusters' means (count, 3). Clusters may be empty."""
     share = weights / weights.sum()
     centred = colours - share @ colours
     axis = np.linalg.eigh((centred * share[:, None]).T @ centred)[1][:, -1]

@@ -1,7 +1,7 @@
-"""From an answer in superpixels to a mask at the size of the original image.
+"""From a set of superpixels to a mask at the size of the original image.
 
-Three grids play a part: the original image; the photo, a copy of at most PHOTO_SIDE pixels; and the view, the part of
-the photo around the answer, shrunk to what GrabCut can do in time.
+There are three grids: the original image; the photo, a copy of at most PHOTO_SIDE pixels; and the view, the part of the
+photo around the object, shrunk so that GrabCut is fast enough.
 """
 
 import math
@@ -14,41 +14,41 @@ from numpy.typing import NDArray
 from sam_model.classical.clicks import apply_clicks, click_radius
 from sam_model.classical.colour_words import Floats
 from sam_model.classical.refinement import colour_model, cut, guided_coefficients
-from sam_model.classical.region_answer import RegionAnswer, keeps_to_box
 from sam_model.classical.region_graph import RegionGraph
+from sam_model.classical.region_selection import RegionSelection, keeps_to_box
 from sam_model.masks.cleaning import Pixel
 from sam_model.types import Box, Mask, Point
 
 VIEW_PIXELS = 40_000
-MARGIN = 0.25  # of the view around the answer, in the answer's sides
-BAND = 0.25  # half width of what GrabCut decides after one click, in roots of the answer's area
-BOX_CLICKS = 4  # clicks that a box is worth, one per side; the band narrows with their root
+MARGIN = 0.25  # of the view around the object, in the object's sides
+BAND = 0.25  # half width of the band that GrabCut decides after one point, in roots of the object's area
+BOX_CLICKS = 4  # points that a box counts as, one per side; the band narrows with their root
 ROUNDS = 1  # of GrabCut
-CUT_SHARE = 0.65  # of the cut in what the guided filter smooths; the rest are the superpixels
+CUT_SHARE = 0.65  # weight of GrabCut's result in the guided filter's input; the rest is the superpixels'
 FILTER_RADIUS = 3  # pixels of the view
 FILTER_SMOOTHNESS = 1e-3  # variance of lightness (0..1) that counts as flat
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A pixel grid laid over a part of the original image: where it begins, its pixels' sides, its (width, height)."""
+    """A pixel grid on a part of the original image: its origin, its pixels' sides, its (width, height)."""
 
     origin: Floats  # (2,), x and y in pixels of the original image
     pixel: Floats  # (2,), likewise
     size: tuple[int, int]
 
     def pixel_at(self, x: float, y: float) -> Pixel:
-        """Row and column of the grid's pixel under a point of the original image; maybe outside the grid."""
+        """Return row and column of the grid's pixel at a point of the original image; it may be outside the grid."""
         column, row = np.floor((np.array([x, y]) - self.origin) / self.pixel).astype(int)
         return int(row), int(column)
 
     def sample(self, image: Floats, grid: "Grid") -> Floats:
-        """`image`, given on `grid`, at the middles of this grid's pixels (H, W)."""
+        """Sample `image`, which is on `grid`, at the centres of this grid's pixels (H, W)."""
         same_origin = np.array_equal(self.origin, grid.origin)
         if same_origin and np.allclose(self.pixel * self.size, grid.pixel * grid.size, rtol=0, atol=1e-6):
-            return np.asarray(cv2.resize(image, self.size, interpolation=cv2.INTER_LINEAR))  # the quick case of it
+            return np.asarray(cv2.resize(image, self.size, interpolation=cv2.INTER_LINEAR))  # the fast special case
         step = self.pixel / grid.pixel
-        start = (self.origin - grid.origin) / grid.pixel + 0.5 * step - 0.5  # the first pixel's middle
+        start = (self.origin - grid.origin) / grid.pixel + 0.5 * step - 0.5  # the first pixel's centre
         matrix = np.array([[step[0], 0, start[0]], [0, step[1], start[1]]])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         return np.asarray(cv2.warpAffine(image, matrix, self.size, flags=flags, borderMode=cv2.BORDER_REPLICATE))
@@ -57,18 +57,20 @@ class Grid:
 def full_size_mask(
     photo: NDArray[np.uint8],
     graph: RegionGraph,
-    answer: RegionAnswer,
+    selection: RegionSelection,
     points: tuple[Point, ...],
     box: Box | None,
     image_size: tuple[int, int],
 ) -> Mask:
-    """The mask (H, W) of `answer`. `photo` is the image in 8-bit Lab, maybe smaller; points, box in image pixels."""
+    """Return the mask (H, W) of `selection`. `photo` is the image in 8-bit Lab, possibly shrunk; points and box are in
+    pixels.
+    """
     height, width = image_size
     mask = np.zeros((height, width), bool)
-    if not answer.members.any():
+    if not selection.members.any():
         return mask
     working = _whole(graph.labels.shape, image_size)
-    x0, y0, x1, y1 = _window(graph, answer, photo.shape)
+    x0, y0, x1, y1 = _window(graph, selection, photo.shape)
     whole = _whole(photo.shape, image_size)
     crop = Grid(np.array([x0, y0]) * whole.pixel, whole.pixel, (x1 - x0, y1 - y0))
     cropped = np.ascontiguousarray(photo[y0:y1, x0:x1])
@@ -77,11 +79,11 @@ def full_size_mask(
     view = Grid(crop.origin, np.array(crop.size) * crop.pixel / view_size, view_size)
 
     seen = np.asarray(cv2.resize(cropped, view_size, interpolation=cv2.INTER_AREA), np.uint8)
-    members = answer.members[graph.labels].astype(np.float32)
+    members = selection.members[graph.labels].astype(np.float32)
     soft = view.sample(np.asarray(cv2.GaussianBlur(members, (0, 0), 1.0), np.float32), working)
     trimap = _trimap(soft, BAND / math.sqrt(max(1, len(points) + (BOX_CLICKS if box else 0))))
     _mark_prompt(trimap, view, points, box, click_radius(image_size))
-    chosen = cut(seen, trimap, _colour_models(graph, answer), ROUNDS)
+    chosen = cut(seen, trimap, _colour_models(graph, selection), ROUNDS)
     values = CUT_SHARE * chosen + (1 - CUT_SHARE) * soft
     values[trimap == cv2.GC_BGD] = 0
     slope, offset = guided_coefficients(_lightness(seen), values.astype(np.float32), FILTER_RADIUS, FILTER_SMOOTHNESS)
@@ -98,15 +100,15 @@ def full_size_mask(
 
 
 def _whole(shape: tuple[int, ...], image_size: tuple[int, int]) -> Grid:
-    """The grid of a copy (H, W, ...) of the whole image."""
+    """Return the grid of a copy (H, W, ...) of the whole image."""
     return Grid(np.zeros(2), np.array([image_size[1] / shape[1], image_size[0] / shape[0]]), (shape[1], shape[0]))
 
 
-def _window(graph: RegionGraph, answer: RegionAnswer, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """The part (x_min, y_min, x_max, y_max) of the photo that the answer and some surroundings fill."""
+def _window(graph: RegionGraph, selection: RegionSelection, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Return the part (x_min, y_min, x_max, y_max) of the photo that contains the object and a margin."""
     rows, columns = graph.labels.shape
     to_photo = np.array([shape[1] / columns, shape[0] / rows])
-    extent = graph.extent[answer.members]
+    extent = graph.extent[selection.members]
     least, most = extent[:, :2].min(axis=0) * to_photo, extent[:, 2:].max(axis=0) * to_photo
     margin = MARGIN * (most - least) + 8
     low = np.maximum(np.floor(least - margin), 0).astype(int)
@@ -115,7 +117,9 @@ def _window(graph: RegionGraph, answer: RegionAnswer, shape: tuple[int, ...]) ->
 
 
 def _trimap(soft: Floats, half_width: float) -> NDArray[np.uint8]:
-    """GrabCut's four labels (H, W): sure beyond a band, `half_width` roots of the area to both sides of the outline."""
+    """Return GrabCut's four labels (H, W): certain outside a band around the outline, `half_width` roots of the area
+    wide.
+    """
     is_object = (soft > 0.5).astype(np.uint8)
     band = half_width * math.sqrt(np.count_nonzero(is_object)) + 2
     trimap = np.where(is_object > 0, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
@@ -127,7 +131,7 @@ def _trimap(soft: Floats, half_width: float) -> NDArray[np.uint8]:
 def _mark_prompt(
     trimap: NDArray[np.uint8], view: Grid, points: tuple[Point, ...], box: Box | None, radius: int
 ) -> None:
-    """What the prompt says for sure: nothing outside the box, and what the clicks say."""
+    """Mark what the prompt determines: background outside the box, and a disc around each point."""
     if box is not None and keeps_to_box(points, box):
         top, left = view.pixel_at(box[0], box[1])
         bottom, right = view.pixel_at(box[2] - 1e-6, box[3] - 1e-6)
@@ -141,10 +145,10 @@ def _mark_prompt(
         cv2.circle(trimap, (column, row), view_radius, label, -1)
 
 
-def _colour_models(graph: RegionGraph, answer: RegionAnswer) -> tuple[Floats, Floats]:
-    """Colour models of background and object, from the superpixels' colours in 8-bit Lab."""
+def _colour_models(graph: RegionGraph, selection: RegionSelection) -> tuple[Floats, Floats]:
+    """Return colour models of background and object, from the superpixels' colours in 8-bit Lab."""
     colours = graph.colour * np.array([2.55, 1, 1]) + np.array([0, 128, 128])
-    members = answer.members
+    members = selection.members
     foreground = colour_model(colours[members], graph.area[members])
     if members.all():
         return foreground, foreground
@@ -156,7 +160,7 @@ def _lightness(lab: NDArray[np.uint8]) -> Floats:
 
 
 def _clicks_in(patch: Grid, points: tuple[Point, ...], image_size: tuple[int, int], is_positive: bool) -> list[Pixel]:
-    """The pixels of `patch` under the positive or negative points; a point on the far border counts as just inside."""
+    """Return the pixels of `patch` at the positive or negative points; the far border counts as the last pixel."""
     height, width = image_size
     pixels = [
         patch.pixel_at(min(p.x, width - 0.5), min(p.y, height - 0.5)) for p in points if p.is_positive == is_positive

@@ -1,10 +1,10 @@
-"""Hypotheses: the sets of superpixels that an object could be, grown around a click or into a box.
+"""Hypotheses: sets of superpixels that may be the object, grown around a point or in a box.
 
-A set is a row of a boolean matrix (M, n). Each family orders the regions by one kind of evidence and takes the first
-ones, up to a series of areas; what does not hang together with the click is cut off.
+A set is a row of a boolean matrix (M, n). Each family of hypotheses sorts the regions by one kind of evidence and takes
+the first ones up to a series of areas. What is not connected to the point's region is removed.
 
 Sources: geodesic growth, Bai & Sapiro, ICCV 2007; many nested figure-ground proposals from one seed, Carreira &
-Sminchisescu, CPMC, TPAMI 2012; colour models refined by what they explain, GrabCut, Rother et al., SIGGRAPH 2004.
+Sminchisescu, CPMC, TPAMI 2012; iterative colour models, GrabCut, Rother et al., SIGGRAPH 2004.
 """
 
 import numpy as np
@@ -18,21 +18,21 @@ from sam_model.types import Box
 
 Sets = NDArray[np.bool_]
 
-AREAS = np.geomspace(0.003, 0.75, 18)  # of what a first click means, as shares of the image
-CHANGES = np.geomspace(0.003, 0.75, 12)  # of what a correction means
+AREAS = np.geomspace(0.003, 0.75, 18)  # of the objects of a first point, as shares of the image
+CHANGES = np.geomspace(0.003, 0.75, 12)  # of the changes of a further point
 FILLS = np.linspace(0.25, 1.0, 13)  # shares of the box
-REACHES = np.array([0.08, 0.15, 0.3], np.float32)  # of a click, as shares of the image's diagonal
-BOX_FOCUS = np.array([0.5, 1.0, 2.0], np.float32)  # how much more the middle of a box belongs than its corners
+REACHES = np.array([0.08, 0.15, 0.3], np.float32)  # of a point's influence, as shares of the image's diagonal
+BOX_FOCUS = np.array([0.5, 1.0, 2.0], np.float32)  # how much more likely the middle of a box is object than its corners
 DETOURS = (5, 15, 40)  # path length that one diagonal of straight distance is worth
-SEED_REACH = 1.5  # path length at which a clicked region's say has fallen to 1/e
+SEED_REACH = 1.5  # path length at which the influence of a prompted region has fallen to 1/e
 COLOUR_ROUNDS = 3
-TRUST = 1.2  # of a colour's log ratio, as a logit
+TRUST = 1.2  # weight of a colour's log ratio in a logit
 
 
 def grown_from_click(graph: RegionGraph, xy: Floats, inside: Floats, outside: Floats, areas: Floats) -> Sets:
-    """Sets of about `areas` (shares of the image) around a click at `xy` (working pixels).
+    """Return sets of about `areas` (shares of the image) around a point at `xy` (working pixels).
 
-    `inside` and `outside` (n,) say how far regions are known to belong, or not, to what was clicked.
+    `inside` and `outside` (n,) give how certain it is that regions belong, or do not belong, to the object.
     """
     region = graph.region_at(xy)
     straight = np.linalg.norm(graph.centre - xy, axis=1) / graph.diagonal
@@ -55,7 +55,7 @@ def grown_from_click(graph: RegionGraph, xy: Floats, inside: Floats, outside: Fl
 
 
 def grown_in_box(graph: RegionGraph, box: Box, inside: Floats) -> Sets:
-    """Sets in a box (working pixels); `inside` (n,) is each region's share in it."""
+    """Return sets in a box (working pixels); `inside` (n,) is each region's share in the box."""
     outwards = steps_outwards(graph, box)
     from_middle = np.linalg.norm(outwards, axis=1)
     ring = surroundings(graph, box, inside) + 0.02
@@ -79,7 +79,7 @@ def grown_in_box(graph: RegionGraph, box: Box, inside: Floats) -> Sets:
 
 
 def share_in_box(graph: RegionGraph, box: Box) -> Floats:
-    """Which share of each superpixel (n,) lies in the box."""
+    """Return the share of each superpixel (n,) that lies in the box."""
     height, width = graph.labels.shape
     x = np.clip(np.minimum(np.arange(width) + 1, box[2]) - np.maximum(np.arange(width), box[0]), 0, 1)
     y = np.clip(np.minimum(np.arange(height) + 1, box[3]) - np.maximum(np.arange(height), box[1]), 0, 1)
@@ -88,7 +88,7 @@ def share_in_box(graph: RegionGraph, box: Box) -> Floats:
 
 
 def steps_outwards(graph: RegionGraph, box: Box) -> Floats:
-    """Where each region's centre is in the box: (n, 2), 0 in the middle, -1 and 1 on the sides."""
+    """Return the position of each region's centre in the box: (n, 2), 0 in the middle, -1 and 1 on the sides."""
     x0, y0, x1, y1 = box
     half = np.maximum([(x1 - x0) / 2, (y1 - y0) / 2], 0.5)
     outwards = (graph.centre - np.array([(x0 + x1) / 2, (y0 + y1) / 2])) / half
@@ -96,20 +96,20 @@ def steps_outwards(graph: RegionGraph, box: Box) -> Floats:
 
 
 def surroundings(graph: RegionGraph, box: Box, inside: Floats) -> Floats:
-    """How much each region (n,) counts as what lies around the box; it fades within half a box."""
+    """Return the weight of each region (n,) as surroundings of the box; it decreases within half a box."""
     beyond = np.clip(np.abs(steps_outwards(graph, box)).max(axis=1) - 1, 0, 3)
     return np.where(inside < 0.5, np.exp(-2 * beyond**2), 0).astype(np.float32)
 
 
 def colour_log_ratio(graph: RegionGraph, belongs: Floats, beside: Floats) -> Floats:
-    """How much more a region's colour is found in the one than in the other; all (n, R)."""
+    """Return the log ratio of each region's colour in `belongs` to that in `beside`; all are (n, R)."""
     one = graph.words.histogram(belongs.T * graph.area)
     other = graph.words.histogram(beside.T * graph.area)
     return graph.words.log_ratio(one, other)[:, graph.words.word].T
 
 
 def _first_ones(order: Floats, area: Floats, areas: Floats) -> Sets:
-    """The regions that come first in `order` (n,), as many as fill each of `areas`."""
+    """Return the regions that come first in `order` (n,), as many as fill each of `areas`."""
     by_order = np.argsort(order, kind="stable")
     rank = np.empty(order.size, np.int64)
     rank[by_order] = np.arange(order.size)
@@ -118,7 +118,7 @@ def _first_ones(order: Floats, area: Floats, areas: Floats) -> Sets:
 
 
 def _connected_to(graph: RegionGraph, sets: Sets, region: int) -> Sets:
-    """Of each set the part that hangs together with `region`; one graph search for all sets."""
+    """Return of each set the part that is connected to `region`, with one graph search for all sets."""
     m, n = sets.shape
     i, j = graph.pairs.T
     row, pair = np.nonzero(sets[:, i] & sets[:, j])

@@ -1,9 +1,9 @@
-"""How plausible a set of superpixels is as the object that a prompt means, by hand-set weights.
+"""Plausibility of a set of superpixels as the object of a prompt, by hand-set weights.
 
-An object has an edge all around it, colours unlike its surroundings and a simple outline; it is rather large and
-seldom leaves the image (all of this: Carreira & Sminchisescu, CPMC, TPAMI 2012; Endres & Hoiem, ECCV 2010). People
-click in the middle of what they mean, draw boxes that just hold it (Lempitsky et al., ICCV 2009), and expect an
-answer to change no more than a correction asks for. The weights are round numbers, set on twenty photographs.
+An object has edges along its outline, colours that differ from its surroundings, and a simple outline; it is rather
+large and seldom extends beyond the image (Carreira & Sminchisescu, CPMC, TPAMI 2012; Endres & Hoiem, ECCV 2010). People
+click in the middle of an object, draw tight boxes (Lempitsky et al., ICCV 2009), and expect a correction to change no
+more than necessary. The weights are round numbers, set on twenty photographs.
 """
 
 from typing import Any
@@ -16,29 +16,29 @@ from sam_model.classical.hypotheses import Sets, surroundings
 from sam_model.classical.region_graph import RegionGraph
 from sam_model.types import Box
 
-STRONGEST_STEP = 6.0  # between two regions; a stronger one says no more
+MAX_STEP = 6.0  # between two regions; larger ones count as this
 
-LEAVES_IMAGE = -5.0  # root of the share of the outline on the image's border
+LEAVES_IMAGE = -5.0  # times the root of the share of the outline on the image's border
 
-# Weights of a click's hypotheses.
-CONTRAST = 4.0  # log of the edge on the outline over the image's usual one
+# Weights of the hypotheses of a point, and what they multiply.
+CONTRAST = 4.0  # log of the edge strength on the outline over the image's mean
 OUTLINE = -2.5  # log of its length over the root of the area
 SIZE = 0.5  # log of the area
-OWN_COLOUR = 1.0  # log of how much more of its colours are inside than outside
-CENTRED = 7.0  # depth of the click in what it changes, over that one's radius
-MOVES_TO_EDGES = 2.0  # the same of the part of the outline that the click moves
-STAYS = 4.0  # IoU with the answer before the click
+OWN_COLOUR = 1.0  # log ratio of its colours inside to outside
+CENTRED = 7.0  # depth of the point in the changed area, over that area's radius
+MOVES_TO_EDGES = 2.0  # contrast of the part of the outline that the point moves
+STAYS = 4.0  # IoU with the mask before the point
 
-# Weights of a box's hypotheses.
+# Weights of the hypotheses of a box, and what they multiply.
 BOX_CONTRAST = 10.0
 BOX_OUTLINE = -5.0
-BOX_GAP = -10.0  # room left between the set and the sides, in sides
+BOX_GAP = -10.0  # gap between the set and the box's sides, in sides
 BOX_BEYOND = -50.0  # share of the set outside the box
-BOX_UNEXPLAINED = -0.8  # colours left in the box that are not around it, as a mean log ratio
+BOX_UNEXPLAINED = -0.8  # mean log ratio of the colours that are left in the box but not around it
 
 
 def click_plausibility(graph: RegionGraph, sets: Sets, before: Sets, xy: Floats) -> Floats:
-    """Log plausibility of each set (M, n), after the answer `before` (n,) was corrected by a click at `xy`."""
+    """Return the log plausibility of each set (M, n), after a point at `xy` corrected the mask `before` (n,)."""
     contrast, length, on_rim, moved = _outline(graph, sets, before)
     area = weighted_sum(sets, graph.area)
     changes = sets ^ before
@@ -57,7 +57,9 @@ def click_plausibility(graph: RegionGraph, sets: Sets, before: Sets, xy: Floats)
 
 
 def box_plausibility(graph: RegionGraph, sets: Sets, box: Box, inside: Floats) -> Floats:
-    """Log plausibility of each set (M, n) for a box (working pixels); `inside` (n,) is each region's share in it."""
+    """Return the log plausibility of each set (M, n) for a box (working pixels); `inside` (n,) is each region's share
+    in it.
+    """
     x0, y0, x1, y1 = box
     sides = np.maximum([x1 - x0, y1 - y0], 1.0)
     least = np.where(sets[..., None], graph.extent[None, :, :2], np.inf).min(axis=1)
@@ -81,12 +83,13 @@ def box_plausibility(graph: RegionGraph, sets: Sets, box: Box, inside: Floats) -
 
 
 def _outline(graph: RegionGraph, sets: Sets, before: Sets | None = None) -> tuple[Floats, Floats, Floats, Floats]:
-    """Of each set (M, n): contrast on its outline, the outline's length, how much of it is on the image's border.
+    """Return for each set (M, n) its outline's contrast, length and share on the image's border, and the moved
+    contrast.
 
-    The last one is the contrast on what was not yet outline in `before` (n,), 0 where there is nothing of that.
+    The last one is the contrast of the part that was not an outline of `before` (n,); 0 if there is no such part.
     """
     h, w = graph.labels.shape
-    step = np.minimum(graph.step, STRONGEST_STEP)
+    step = np.minimum(graph.step, MAX_STEP)
     usual = (graph.shared * step).sum() / (graph.shared.sum() + 1e-6)
     i, j = graph.pairs.T
     cut = (sets[:, i] != sets[:, j]).astype(np.float32)
@@ -106,19 +109,21 @@ def _outline(graph: RegionGraph, sets: Sets, before: Sets | None = None) -> tupl
 
 
 def weighted_sum(rows: NDArray[Any], weights: Floats) -> Floats:
-    """`rows` (M, n) times `weights` (n,). Not by BLAS, which wakes all cores for products as small as these."""
+    """Return `rows` (M, n) times `weights` (n,). Not by BLAS, which starts all cores for such small products."""
     return np.asarray(np.einsum("mn,n->m", rows.astype(np.float32), weights.astype(np.float32)))
 
 
 def _own_colour(graph: RegionGraph, sets: Sets, area: Floats) -> Floats:
-    """Mean log ratio (M,) of finding a set's colours inside it and outside."""
+    """Return the mean log ratio (M,) of a set's colours inside it to outside."""
     own = graph.words.histogram(sets * graph.area)
     ratio = graph.words.log_ratio(own, graph.words.histogram(graph.area[None]) - own)
     return np.asarray((own * ratio).sum(axis=1) / area)
 
 
 def _depth(graph: RegionGraph, sets: Sets, xy: Floats) -> Floats:
-    """Distance (M,) from `xy` to the outside of each set, in radii of a disc of its area: 1 in a disc's middle."""
+    """Return the distance (M,) from `xy` to the outside of each set, in radii of a disc of its area: 1 in a disc's
+    centre.
+    """
     h, w = graph.labels.shape
     straight = np.linalg.norm(graph.centre - xy, axis=1)
     half_a_region = 0.5 * np.sqrt(h * w / graph.count)

@@ -1,10 +1,9 @@
-"""From superpixels to a mask with exact borders: GrabCut in a narrow band, then a guided filter.
+"""Exact borders of a mask: GrabCut in a narrow band, then a guided filter.
 
-Sources: GrabCut, Rother et al., SIGGRAPH 2004; guided image filtering, He et al., TPAMI 2013; the filter's
-coefficients are fitted on few pixels and applied to many, He & Sun, arXiv:1505.00996.
+GrabCut's initial colour models are computed here. Its own k-means draws random numbers and takes most of the time.
 
-GrabCut gets its first colour models from here, not from its own k-means: that one draws random numbers, and takes
-most of the time.
+Sources: GrabCut, Rother et al., SIGGRAPH 2004; guided image filtering, He et al., TPAMI 2013; the filter's coefficients
+are fitted on few pixels and applied to many, He & Sun, arXiv:1505.00996.
 """
 
 import cv2
@@ -14,11 +13,11 @@ from numpy.typing import NDArray
 from sam_model.classical.colour_words import Floats, k_means
 
 COMPONENTS = 5  # of a colour model, as in cv2.grabCut
-SPREAD = 6.0  # least standard deviation of a component, in steps of 1/255
+SPREAD = 6.0  # minimum standard deviation of a component, in steps of 1/255
 
 
 def colour_model(colours: Floats, weights: Floats) -> Floats:
-    """A mixture of Gaussians (1, 65) in cv2.grabCut's layout, for colours (n, 3) with weights (n,)."""
+    """Return a mixture of Gaussians (1, 65) in cv2.grabCut's layout, for colours (n, 3) with weights (n,)."""
     share = weights / weights.sum()
     group, means = k_means(colours, weights, COMPONENTS)
     mass = np.bincount(group, share, COMPONENTS)
@@ -35,7 +34,14 @@ def cut(
     models: tuple[Floats, Floats],
     rounds: int,
 ) -> NDArray[np.bool_]:
-    """GrabCut's object (H, W) in a photo (H, W, 3); `trimap` holds its four labels, `models` background and object."""
+    """Return GrabCut's object (H, W) in a photo (H, W, 3).
+
+    Args:
+        photo: 8-bit Lab (H, W, 3).
+        trimap: GrabCut's four labels (H, W).
+        models: colour models of background and object.
+        rounds: number of iterations.
+    """
     labels = trimap.copy()
     is_object = (labels & 1) > 0
     if is_object.any() and not is_object.all():
@@ -45,7 +51,7 @@ def cut(
 
 
 def guided_coefficients(guide: Floats, values: Floats, radius: int, smoothness: float) -> tuple[Floats, Floats]:
-    """Slope and offset (H, W): `slope * guide + offset` is `values`, smooth except at the edges of `guide`."""
+    """Return slope and offset (H, W): `slope * guide + offset` is `values`, smoothed except at the edges of `guide`."""
     size = (2 * radius + 1, 2 * radius + 1)
 
     def mean(image: Floats) -> Floats:

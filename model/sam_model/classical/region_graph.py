@@ -1,7 +1,7 @@
-"""Superpixels as a graph: who touches whom, how far apart they are, and which look like background.
+"""The graph of superpixels: neighbours, distances, and similarity to the background.
 
-Sources: geodesic distance for segmentation, Bai & Sapiro, ICCV 2007; minimax paths are the ultrametric of the
-minimum spanning tree (Arbelaez, CVPR-W 2006); background by boundary connectivity, Zhu et al., CVPR 2014.
+Sources: geodesic distance for segmentation, Bai & Sapiro, ICCV 2007; minimax paths are the ultrametric of the minimum
+spanning tree (Arbelaez, CVPR-W 2006); background by boundary connectivity, Zhu et al., CVPR 2014.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from sam_model.classical.colour_words import ColourWords, Floats, colour_words
 COLOUR_WEIGHTS = np.array([0.8, 1.2, 1.2], np.float32)  # light changes with shading, so L counts less than a and b
 COLOUR_STEP = 10.0  # Lab difference of two neighbours that costs one unit of path
 EDGE_STEP = 4.0  # edge strength on their border that costs one unit
-SMALLEST_STEP = 0.02  # path through a flat region is never quite free
-FARTHEST = 60.0  # cap of the geodesic distance
+MIN_STEP = 0.02  # minimum length of a step, also in a flat region
+MAX_DISTANCE = 60.0  # limit of the geodesic distance
 GEODESIC_REACH = 1.8  # of boundary connectivity; the paper's sigma_clr, in our units
 BORDER_REACH = 0.55  # the paper's sigma_bndCon, in our units
 
@@ -36,7 +36,7 @@ class RegionGraph:
     rim: Floats  # (n,), pixels on the border of the image
     pairs: NDArray[np.int64]  # (P, 2), the regions that touch
     shared: Floats  # (P,), pixel edges that a pair shares
-    step: Floats  # (P,), how unlike a pair is: colour and edge between them
+    step: Floats  # (P,), dissimilarity of a pair: colour and edge between them
     geodesic: Floats  # cheapest path: the sum of its steps
     minimax: Floats  # easiest path: its highest step
     background: Floats  # (n,), 0..1
@@ -49,12 +49,12 @@ class RegionGraph:
 
     @property
     def diagonal(self) -> float:
-        """Length of the working image's diagonal, in its pixels."""
+        """The length of the working image's diagonal in pixels."""
         height, width = self.labels.shape
         return float(np.hypot(height, width))
 
     def region_at(self, xy: tuple[float, float] | Floats) -> int:
-        """The superpixel under a point, in working pixels."""
+        """Return the superpixel at a point in working pixels."""
         height, width = self.labels.shape
         return int(self.labels[min(max(int(xy[1]), 0), height - 1), min(max(int(xy[0]), 0), width - 1)])
 
@@ -99,13 +99,13 @@ def region_graph(lab: Floats, labels: NDArray[np.int32]) -> RegionGraph:
 
 
 def _extent(labels: NDArray[np.int32], n: int) -> Floats:
-    """The bounding box of every region (n, 4)."""
+    """Return the bounding box of every region (n, 4)."""
     spans = find_objects(labels + 1, n)
     return np.array([(x.start, y.start, x.stop, y.stop) for y, x in spans], np.float32)
 
 
 def edge_strength(lab: Floats) -> Floats:
-    """The Lab gradient (h, w), the stronger one of two scales."""
+    """Return the Lab gradient (h, w), the maximum over two scales."""
     strongest = np.zeros(lab.shape[:2], np.float32)
     for sigma in (1.0, 2.0):
         smooth = cv2.GaussianBlur(lab, (0, 0), sigma)
@@ -116,7 +116,7 @@ def edge_strength(lab: Floats) -> Floats:
 
 
 def _shared_borders(labels: NDArray[np.int32], edges: Floats) -> tuple[NDArray[np.int64], ...]:
-    """For every two touching regions: their numbers, the length of the border, the mean edge on it."""
+    """Return for every two neighbouring regions their numbers, the length of the border, and its mean edge strength."""
     n = int(labels.max()) + 1
     keys, strengths = [], []
     for a, b, edge_a, edge_b in (
@@ -134,16 +134,16 @@ def _shared_borders(labels: NDArray[np.int32], edges: Floats) -> tuple[NDArray[n
 
 
 def _geodesic(n: int, i: NDArray[np.int64], j: NDArray[np.int64], step: Floats) -> Floats:
-    """Length of the cheapest path between any two regions; the small steps of texture are almost free."""
+    """Return the length of the shortest path between any two regions; the small steps of texture are almost free."""
     if n == 1:
         return np.zeros((1, 1))
     texture = 0.5 * np.percentile(step, 20)
-    cost = np.maximum(step - texture, 0) + SMALLEST_STEP
-    return np.asarray(np.minimum(dijkstra(csr_matrix((cost, (i, j)), (n, n)), directed=False), FARTHEST))
+    cost = np.maximum(step - texture, 0) + MIN_STEP
+    return np.asarray(np.minimum(dijkstra(csr_matrix((cost, (i, j)), (n, n)), directed=False), MAX_DISTANCE))
 
 
 def _minimax(n: int, i: NDArray[np.int64], j: NDArray[np.int64], step: Floats) -> Floats:
-    """Highest step on the easiest path between any two regions: merge the tree's edges in ascending order."""
+    """Return the highest step on the best path between any two regions: merge the tree's edges in ascending order."""
     heights = np.zeros((n, n))
     tree = minimum_spanning_tree(csr_matrix((step + 1e-6, (i, j)), (n, n))).tocoo()
     group = np.arange(n)
@@ -160,7 +160,7 @@ def _minimax(n: int, i: NDArray[np.int64], j: NDArray[np.int64], step: Floats) -
 
 
 def _background(geodesic: Floats, area: Floats, border: Floats) -> Floats:
-    """Zhu et al., equations 3 to 6: a region whose surroundings lie much on the image border is background."""
+    """Return the similarity to background, Zhu et al., equations 3 to 6: high if the surroundings are on the border."""
     near = np.exp(-(geodesic**2) / (2 * GEODESIC_REACH**2))
     connectivity = (near @ border) / np.sqrt(near @ area)
     return np.asarray(1 - np.exp(-(connectivity**2) / (2 * BORDER_REACH**2)))

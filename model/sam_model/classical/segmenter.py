@@ -9,21 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_model.classical.full_size import full_size_mask
-from sam_model.classical.region_answer import answer_prompt
 from sam_model.classical.region_graph import RegionGraph, region_graph
+from sam_model.classical.region_selection import select_regions
 from sam_model.classical.superpixels import slic
 from sam_model.types import Box, Image, Point, Prompt, ScoredMask
 
 VERSION = 1
 REGIONS = 560  # superpixels, about
-CELL = 12  # pixels of a superpixel's side in the small image that they are made from
-MAX_CELLS = 80  # along the longer side
-PHOTO_SIDE = 1024  # pixels of the longer side, at most, of the copy that borders are looked for in
+CELL = 12  # side of a superpixel in pixels of the working image
+MAX_CELLS = 80  # superpixels along the longer side
+PHOTO_SIDE = 1024  # maximum of the longer side, in pixels, of the copy for exact borders
 
 
 @dataclass(frozen=True)
 class ClassicalEmbedding:
-    """What the classical segmenter knows of an image: a copy of it and its superpixels."""
+    """The classical segmenter's representation of an image: a copy of it and its superpixels."""
 
     image_size: tuple[int, int]
     fingerprint: str
@@ -32,12 +32,12 @@ class ClassicalEmbedding:
 
     @property
     def nbytes(self) -> int:
-        """Memory that it holds, in bytes."""
+        """The memory it takes, in bytes."""
         return self.photo.nbytes + self.graph.nbytes
 
 
 class ClassicalSegmenter:
-    """Masks from clicks and boxes without any weights; the package's docstring tells the method."""
+    """Masks from points and boxes without weights. The package's docstring describes the method."""
 
     uses_mask_input = False
 
@@ -45,10 +45,10 @@ class ClassicalSegmenter:
     fingerprint = f"classical-{VERSION}-{REGIONS}-{CELL}-{PHOTO_SIDE}"
 
     def embed(self, image: Image) -> ClassicalEmbedding:
-        """Look at an RGB uint8 image (H, W, 3) once.
+        """Compute the superpixels of an RGB uint8 image (H, W, 3).
 
         Raises:
-            ValueError: not an RGB uint8 image.
+            ValueError: `image` is not RGB uint8.
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
             raise ValueError(f"image is {image.dtype} {image.shape}; an RGB uint8 image (H, W, 3) is needed")
@@ -66,10 +66,11 @@ class ClassicalSegmenter:
         )
 
     def segment(self, embedding: ClassicalEmbedding, prompts: Sequence[Prompt]) -> list[ScoredMask]:
-        """The best mask for each prompt, in the prompts' order, at the original size.
+        """Return the best mask of each prompt, in the order of the prompts, at the size of the original image.
 
         Raises:
-            ValueError: an empty prompt, numbers that are not finite, or the embedding of another model.
+            ValueError: a prompt is empty or has numbers that are not finite, or the embedding was made by another
+                model.
         """
         if embedding.fingerprint != self.fingerprint:
             raise ValueError(f"the embedding was made by {embedding.fingerprint!r}, not by {self.fingerprint!r}")
@@ -104,17 +105,17 @@ def _segment(embedding: ClassicalEmbedding, prompt: Prompt) -> ScoredMask:
     )
     box = None if prompt.box is None else _within(prompt.box, width, height)
     x, y = columns / width, rows / height
-    answer = answer_prompt(
+    selection = select_regions(
         embedding.graph,
         tuple(Point(p.x * x, p.y * y, p.is_positive) for p in points),
         None if box is None else (box[0] * x, box[1] * y, box[2] * x, box[3] * y),
     )
-    mask = full_size_mask(embedding.photo, embedding.graph, answer, points, box, embedding.image_size)
-    return ScoredMask(mask, answer.expected_iou)
+    mask = full_size_mask(embedding.photo, embedding.graph, selection, points, box, embedding.image_size)
+    return ScoredMask(mask, selection.expected_iou)
 
 
 def _within(box: Box, width: int, height: int) -> Box:
-    """The box with its corners in order, cut at the image's border."""
+    """Return the box with its corners in order, clipped to the image."""
     x0, x1 = (min(max(x, 0.0), float(width)) for x in sorted((box[0], box[2])))
     y0, y1 = (min(max(y, 0.0), float(height)) for y in sorted((box[1], box[3])))
     return x0, y0, x1, y1

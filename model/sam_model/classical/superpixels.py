@@ -1,8 +1,9 @@
-"""Superpixels by SLIC: small connected patches of one colour, laid out on a grid of square cells.
+"""Superpixels by SLIC: small connected regions of similar colour, on a grid of square cells.
 
-Source: Achanta et al., SLIC Superpixels Compared to State-of-the-art Superpixel Methods, TPAMI 2012. As in gSLICr
-(Ren et al., arXiv:1509.04232) a pixel chooses among the centres of its own cell and of the eight cells around it, so
-that one round is a batch of small matrix products.
+As in gSLICr (Ren et al., arXiv:1509.04232), a pixel chooses among the centres of its own cell and of the eight cells
+around it, so one iteration is a batch of small matrix products.
+
+Source: Achanta et al., SLIC Superpixels Compared to State-of-the-art Superpixel Methods, TPAMI 2012.
 """
 
 import numpy as np
@@ -10,13 +11,13 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-COMPACTNESS = 9.0  # Lab units that a distance of one cell is worth
+COMPACTNESS = 9.0  # Lab units that equal a distance of one cell
 ROUNDS = 5
-SMALLEST_PART = 0.25  # of a cell; smaller loose parts join a neighbour
+MIN_PART = 0.25  # of a cell; smaller disconnected parts are merged into a neighbour
 
 
 def slic(lab: NDArray[np.float32], cell: int) -> NDArray[np.int32]:
-    """Labels (H, W) of connected superpixels, 0..n-1, about one per cell of `cell` x `cell` pixels.
+    """Return labels (H, W) of connected superpixels, 0..n-1, about one per cell of `cell` x `cell` pixels.
 
     `lab` is CIE Lab (H, W, 3); H and W are multiples of `cell`.
     """
@@ -43,11 +44,11 @@ def slic(lab: NDArray[np.float32], cell: int) -> NDArray[np.int32]:
         means = np.stack(sums, axis=1) / np.maximum(count, 1)[:, None]
         centres = np.where(count[:, None] > 0, means, flat).astype(np.float32).reshape(rows, columns, 5)
     labels = labels.reshape(rows, columns, cell, cell).transpose(0, 2, 1, 3).reshape(height, width)
-    return _connected(labels, lab, SMALLEST_PART * cell * cell)
+    return _connected(labels, lab, MIN_PART * cell * cell)
 
 
 def _cells_around(rows: int, columns: int) -> NDArray[np.int64]:
-    """The nine cells around each cell, itself included; (rows, columns, 9). At the border some come twice."""
+    """Return the nine cells around each cell, itself included: (rows, columns, 9). At the border some are repeated."""
     row, column = np.mgrid[0:rows, 0:columns]
     steps = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
     return np.stack(
@@ -56,14 +57,14 @@ def _cells_around(rows: int, columns: int) -> NDArray[np.int64]:
 
 
 def _connected(labels: NDArray[np.int64], lab: NDArray[np.float32], smallest: float) -> NDArray[np.int32]:
-    """Every connected part gets a label of its own; parts below `smallest` pixels join the neighbour most like them."""
+    """Give every connected part a label; merge parts below `smallest` pixels into their most similar neighbour."""
     ids = np.arange(labels.size).reshape(labels.shape)
     right, down = labels[:, 1:] == labels[:, :-1], labels[1:] == labels[:-1]
     one = np.concatenate([ids[:, :-1][right], ids[:-1][down]])
     other = np.concatenate([ids[:, 1:][right], ids[1:][down]])
     graph = coo_matrix((np.ones(one.size, np.int8), (one, other)), shape=(labels.size, labels.size))
     n, flat = connected_components(graph, directed=False)
-    for _ in range(4):  # a small part may have only small neighbours: then they grow together first
+    for _ in range(4):  # if a small part has only small neighbours, these are merged first
         area = np.bincount(flat, minlength=n)
         small = area < smallest
         if n == 1 or not small.any():
@@ -83,7 +84,7 @@ def _connected(labels: NDArray[np.int64], lab: NDArray[np.float32], smallest: fl
 
 
 def neighbours(labels: NDArray[np.integer]) -> NDArray[np.int64]:
-    """The pairs (first < second) of labels that share a pixel edge, sorted; (P, 2)."""
+    """Return the pairs (first < second) of labels that share a pixel edge, sorted; (P, 2)."""
     n = int(labels.max()) + 1
     keys = []
     for one, other in ((labels[:, :-1], labels[:, 1:]), (labels[:-1], labels[1:])):

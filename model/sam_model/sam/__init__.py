@@ -1,1 +1,1 @@
-"""SAM base, large, huge and MobileSAM: the networks of the papers and the segmenter around them."""
+"""Segment Anything (SAM 1 and MobileSAM): networks, segmenter, automatic masks."""

@@ -1,7 +1,9 @@
 """Attention over a map of tokens with decomposed relative positions.
 
-Source: ViTDet, arXiv:2203.16527, section 3, and MViTv2, arXiv:2112.01526, section 4.1: to the logit of a query at
-(y, x) and a key at (v, u) come two products of the query with learned vectors, one for y - v, one for x - u.
+The logit of a query at (y, x) and a key at (v, u) is increased by two products of the query with learned vectors, one
+for y - v and one for x - u.
+
+Source: ViTDet, arXiv:2203.16527, section 3, and MViTv2, arXiv:2112.01526, section 4.1.
 """
 
 import torch
@@ -10,13 +12,13 @@ from torch import Tensor, nn
 
 from sam_model.sam.layers import join_windows, split_windows
 
-BIAS_BYTES = 256 << 20  # of logits by position that are made at once
+BIAS_BYTES = 256 << 20  # maximum memory of the position logits at one time
 
 
 class RelativeAttention(nn.Module):
     """Multi-head self-attention within square windows of side `side`.
 
-    Shape: (B, H, W, C) to (B, H, W, C); windows that reach over the edge see zeros there, as in training.
+    Shape: (B, H, W, C) to (B, H, W, C). Windows that extend beyond the edge are padded with zeros, as in training.
     """
 
     def __init__(self, width: int, heads: int, side: int) -> None:
@@ -41,7 +43,7 @@ class RelativeAttention(nn.Module):
         return z
 
     def _attend(self, qkv: Tensor) -> Tensor:
-        """Projected windows (B, S, S, 3C) to (B, S, S, C)."""
+        """Map projected windows (B, S, S, 3C) to (B, S, S, C)."""
         batch, side, heads, tokens = qkv.shape[0], self.side, self.heads, self.side**2
         q, k, v = qkv.view(batch, tokens, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, S*S, c)
         by_row, by_column = self._position_logits(q)  # (B, heads, S*S, S) each
@@ -51,12 +53,12 @@ class RelativeAttention(nn.Module):
         return y.transpose(1, 2).reshape(batch, side, side, -1)
 
     def _attend_heads(self, q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
-        """Queries, keys and values of some heads, (B, heads, S*S, c) each, to (B, heads, S*S, c)."""
+        """Map queries, keys and values of some heads, (B, heads, S*S, c) each, to (B, heads, S*S, c)."""
         bias = by_row.unsqueeze(-1) + by_column.unsqueeze(-2)  # (B, heads, S*S, S, S)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias.flatten(-2), scale=self.scale)
 
     def _position_logits(self, q: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries (B, heads, S*S, c) times the vectors of all key rows and all key columns, (B, heads, S*S, S) each."""
+        """Return queries (B, heads, S*S, c) times the vectors of all key rows and columns, (B, heads, S*S, S) each."""
         side = self.side
         index = torch.arange(side, device=q.device)
         index = index[:, None] - index[None, :] + side - 1  # (query, key): 0 is the key farthest after the query

@@ -1,4 +1,4 @@
-"""How densely to look for everything and what to keep, under the reference's names and those of the documentation.
+"""Settings of automatic masks, under the reference's names and those of Ultralytics' documentation.
 
 Sources: segment-anything 1.0, automatic_mask_generator.py (Apache-2.0); docs.ultralytics.com, "SAM".
 """
@@ -18,7 +18,7 @@ ALIASES = {
     "conf_thres": "pred_iou_thresh",
     "crop_downscale_factor": "crop_n_points_downscale_factor",
 }
-COUNTS = {  # the least of each
+COUNTS = {  # minimum of each
     "points_per_side": 1,
     "points_per_batch": 1,
     "crop_n_points_downscale_factor": 1,
@@ -29,26 +29,28 @@ COUNTS = {  # the least of each
 
 @dataclass(frozen=True)
 class AutomaticMaskSettings:
-    """The settings of `segment_everything`; all but one default are the reference's."""
+    """The settings of `segment_everything`. All defaults but `points_per_batch` are the reference's."""
 
-    points_per_side: int | None = 32  # clicks along one side of the image
-    points_per_batch: int = 16  # clicks answered at once, 30 MB each; the reference's 64 are no faster on a CPU
-    pred_iou_thresh: float = 0.88  # a mask's predicted IoU has to be above, 0..1; 0 keeps all
-    stability_score_thresh: float = 0.95  # its stability score at least this, 0..1; 0 keeps all
-    stability_score_offset: float = 1.0  # logits by which the cut moves for that score
-    box_nms_thresh: float = 0.7  # of masks whose boxes overlap by more than this IoU, the best is kept
-    crop_n_layers: int = 0  # layers of crops beside the whole image, each of twice as many to a side
-    crop_nms_thresh: float = 0.7  # as box_nms_thresh, between masks of different crops; small crops win
-    crop_overlap_ratio: float = 512 / 1500  # overlap of the first layer's crops, of the image's short side
-    crop_n_points_downscale_factor: int = 1  # a layer's clicks to a side, divided by this for the next one
-    point_grids: tuple[PointGrid, ...] | None = None  # instead of points_per_side: a layer's points (N, 2) in 0..1
-    min_mask_region_area: int = 0  # pixels; smaller parts and holes of a mask are removed
+    points_per_side: int | None = 32  # points along one side of the image
+    points_per_batch: int = 16  # points per call of the decoder, 30 MB each; the reference's 64 are not faster on a CPU
+    pred_iou_thresh: float = 0.88  # 0..1; masks need a higher predicted IoU, 0 keeps all
+    stability_score_thresh: float = 0.95  # 0..1; minimum stability score, 0 keeps all
+    stability_score_offset: float = 1.0  # distance of the two thresholds of that score, in logits
+    box_nms_thresh: float = 0.7  # of masks whose boxes have a larger IoU, the highest-scoring one is kept
+    crop_n_layers: int = 0  # layers of crops beside the whole image; each has twice as many per side
+    crop_nms_thresh: float = 0.7  # the same between masks of different crops, which prefers small crops
+    crop_overlap_ratio: float = 512 / 1500  # overlap of the first layer's crops, as a share of the image's short side
+    crop_n_points_downscale_factor: int = 1  # the points per side are divided by this from layer to layer
+    point_grids: tuple[PointGrid, ...] | None = (
+        None  # instead of points_per_side: the points (N, 2) of each layer in 0..1
+    )
+    min_mask_region_area: int = 0  # pixels; smaller regions and holes of a mask are removed
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant.
+        """Check the values.
 
         Raises:
-            ValueError: a number of the wrong kind or out of range, or too few point grids.
+            ValueError: a value has the wrong type or is out of range, or there are too few point grids.
         """
         for field in fields(self):
             value = getattr(self, field.name)
@@ -57,13 +59,13 @@ class AutomaticMaskSettings:
         if not 0 <= self.crop_overlap_ratio < 1:
             raise ValueError(f"crop_overlap_ratio={self.crop_overlap_ratio!r}: needed: 0 or more and less than 1")
         if self.point_grids is None and self.points_per_side is None:
-            raise ValueError("points_per_side is None and there are no point_grids: nowhere to click")
+            raise ValueError("points_per_side and point_grids are both None; needed: one of them")
         if self.point_grids is not None:
             _check_grids(self.point_grids, self.crop_n_layers)
 
     @property
     def grids(self) -> tuple[PointGrid, ...]:
-        """The points to click in each layer, (N, 2) in 0..1."""
+        """The points of each layer, (N, 2) in 0..1."""
         if self.point_grids is not None:
             return self.point_grids
         assert self.points_per_side is not None
@@ -71,19 +73,19 @@ class AutomaticMaskSettings:
 
 
 def automatic_mask_settings(**parameters: Any) -> AutomaticMaskSettings:
-    """Settings from the reference's names or those of the SAM documentation (`ALIASES`).
+    """Return settings from the reference's names or those of Ultralytics' documentation (`ALIASES`).
 
     Raises:
-        ValueError: an unknown name, one given under two names, or a value that makes no sense.
+        ValueError: a name is unknown or given twice, or a value is invalid.
     """
     known = {field.name for field in fields(AutomaticMaskSettings)}
     named: dict[str, Any] = {}
     for given, value in parameters.items():
         name = ALIASES.get(given, given)
         if name not in known:
-            raise ValueError(f"parameter {given!r} is unknown; known: {', '.join(sorted(known | set(ALIASES)))}")
+            raise ValueError(f"unknown parameter {given!r}; known: {', '.join(sorted(known | set(ALIASES)))}")
         if name in named:
-            raise ValueError(f"{given!r} says {name!r} a second time")
+            raise ValueError(f"{name!r} is given twice, the second time as {given!r}")
         named[name] = value
     if named.get("point_grids") is not None:
         named["point_grids"] = tuple(np.asarray(grid, dtype=np.float64) for grid in named["point_grids"])
@@ -105,4 +107,4 @@ def _check_grids(grids: tuple[PointGrid, ...], n_layers: int) -> None:
         if grid.ndim != 2 or grid.shape[1] != 2 or not len(grid):
             raise ValueError(f"point_grids: a grid has shape {grid.shape}; needed: (N, 2)")
         if not ((grid >= 0) & (grid <= 1)).all():
-            raise ValueError(f"point_grids: {grid.min()}..{grid.max()}; needed: 0..1, parts of the image's sides")
+            raise ValueError(f"point_grids: {grid.min()}..{grid.max()}; needed: 0..1, shares of the image's sides")

@@ -1,12 +1,13 @@
-"""Segment everything: a grid of clicks over the image and its crops, and the good masks among the answers.
+"""Automatic masks: a grid of points over the image and its crops, and filters that keep the good masks.
 
-Sources: SAM, arXiv:2304.02643, appendix B (grid, crops, filters), section 7.2 and appendix D.2 (edges), section 7.3
-and appendix D.3 (object proposals); segment-anything 1.0, automatic_mask_generator.py (Apache-2.0), whose
-masks these are.
+The masks equal those of segment-anything 1.0, automatic_mask_generator.py (Apache-2.0).
 
-Memory: only the 256 x 256 logits of one batch of clicks exist at once. What the predicted IoU lets through is made
-full-size one mask at a time (4 bytes a pixel, a few times over) and kept as run lengths; the stability score is still
-that of the full size.
+Memory: only the 256 x 256 logits of one batch of points exist at a time. Masks with a sufficient predicted IoU are
+upscaled one by one (4 bytes per pixel, a few times over) and kept as run lengths. The stability score is computed at
+full size, as in the reference.
+
+Sources: SAM, arXiv:2304.02643, appendix B (grid, crops, filters), section 7.2 and appendix D.2 (edges), section 7.3 and
+appendix D.3 (object proposals).
 """
 
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ from sam_model.types import Box, Image, Mask
 
 @dataclass(frozen=True, eq=False)
 class AutomaticMask:
-    """One thing found in the image, and how: `point` (x, y) was clicked within the crop `crop_box`."""
+    """A mask and its origin: the point prompt `point` (x, y) within the crop `crop_box`."""
 
     run_lengths: RunLengths
     box: Box
@@ -43,18 +44,18 @@ class AutomaticMask:
 
     @property
     def mask(self) -> Mask:
-        """The mask (H, W) of the whole image, made anew at each call."""
+        """The mask (H, W) of the whole image, computed at each access."""
         return self.run_lengths.mask
 
     @property
     def polygons(self) -> list[Polygon]:
-        """Its exact outlines."""
+        """The exact polygons of the mask."""
         return polygons_from_mask(self.mask)
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A box that may hold an object, and how sure that is, around 0..1."""
+    """A box that may hold an object, with a score around 0..1."""
 
     box: Box
     score: float
@@ -67,27 +68,27 @@ def segment_everything(
     settings: AutomaticMaskSettings | None = None,
     show_progress: bool = False,
 ) -> list[AutomaticMask]:
-    """All that the segmenter finds in an RGB uint8 image (H, W, 3).
+    """Return all masks of an RGB uint8 image (H, W, 3).
 
-    The order is the reference's: by predicted IoU, masks of smaller crops first.
+    They are in the reference's order: by predicted IoU, masks of smaller crops first.
 
     Args:
         segmenter: the model.
         image: RGB uint8 (H, W, 3).
-        settings: the reference's defaults when None.
-        show_progress: draw a progress bar where standard error is a terminal.
+        settings: None for the defaults.
+        show_progress: show a progress bar if standard error is a terminal.
     """
     settings = settings or AutomaticMaskSettings()
     crops = list(crops_of((image.shape[0], image.shape[1]), settings.crop_n_layers, settings.crop_overlap_ratio))
-    n_clicks = sum(len(settings.grids[crop.layer]) for crop in crops)
+    n_points = sum(len(settings.grids[crop.layer]) for crop in crops)
     found: list[AutomaticMask] = []
-    with tqdm(total=n_clicks, desc="segment everything", unit="click", disable=None if show_progress else True) as bar:
+    with tqdm(total=n_points, desc="segment everything", unit="point", disable=None if show_progress else True) as bar:
         for crop in crops:
             found += _masks_in_crop(segmenter, image, crop, settings, bar)
     if len(crops) > 1:
-        found = _best_of(found, [_crop_score(mask.crop_box) for mask in found], settings.crop_nms_thresh)
+        found = _without_duplicates(found, [_crop_score(mask.crop_box) for mask in found], settings.crop_nms_thresh)
     if settings.min_mask_region_area > 0:
-        found = _tidied(found, settings)
+        found = _without_small_regions(found, settings)
     return found
 
 
@@ -102,7 +103,7 @@ def _masks_in_crop(
         batch = points[start : start + settings.points_per_batch]
         found += _masks_at_points(segmenter, embedding, batch, crop, (image.shape[0], image.shape[1]), settings)
         bar.update(len(batch))
-    return _best_of(found, [mask.predicted_iou for mask in found], settings.box_nms_thresh)
+    return _without_duplicates(found, [mask.predicted_iou for mask in found], settings.box_nms_thresh)
 
 
 def _masks_at_points(
@@ -113,13 +114,13 @@ def _masks_at_points(
     image_size: tuple[int, int],
     settings: AutomaticMaskSettings,
 ) -> Iterator[AutomaticMask]:
-    """The masks of a batch of clicks (N, 2) in the crop's pixels that pass every filter."""
-    for point, iou, logits in _answers(segmenter, embedding, points, settings.pred_iou_thresh):
+    """Yield the masks of a batch of points (N, 2), in pixels of the crop, that pass all filters."""
+    for point, iou, logits in _good_masks(segmenter, embedding, points, settings.pred_iou_thresh):
         full_size = segmenter.full_size_logits(logits[None], embedding)[0].float().cpu().numpy()
         threshold = segmenter.model.mask_threshold
         stability = stability_score(full_size, threshold, settings.stability_score_offset)
         least = settings.stability_score_thresh
-        if least > 0 and not stability >= np.float32(least):  # a NaN, of no pixel at all, fails too
+        if least > 0 and not stability >= np.float32(least):  # NaN, of an empty mask, fails, too
             continue
         mask = full_size > threshold
         inner = box_from_mask(mask)
@@ -139,10 +140,10 @@ def _masks_at_points(
         )
 
 
-def _answers(
+def _good_masks(
     segmenter: SamSegmenter, embedding: SamEmbedding, points: PointGrid, iou_threshold: float
 ) -> Iterator[tuple[NDArray[np.float64], float, Tensor]]:
-    """Point (2,), predicted IoU and low-res logits (256, 256) of each mask that is predicted to be good."""
+    """Yield point (2,), predicted IoU and low-resolution logits (256, 256) of each mask above the IoU threshold."""
     clicks = torch.from_numpy(points)[:, None]  # (P, 1, 2)
     answer = segmenter.low_res_masks(embedding, clicks, torch.ones(len(points), 1, dtype=torch.int64), multimask=True)
     is_good = answer.iou_predictions > iou_threshold if iou_threshold > 0 else torch.ones_like(answer.iou_predictions)
@@ -151,26 +152,26 @@ def _answers(
         yield points[prompt], iou, answer.logits[prompt, candidate]
 
 
-def _best_of(found: list[AutomaticMask], scores: list[float], iou_threshold: float) -> list[AutomaticMask]:
+def _without_duplicates(found: list[AutomaticMask], scores: list[float], iou_threshold: float) -> list[AutomaticMask]:
     boxes = _first_and_last_pixels([mask.box for mask in found])
     kept = non_maximum_suppression(boxes, np.array(scores, dtype=np.float32), iou_threshold)
     return [found[index] for index in kept]
 
 
 def _first_and_last_pixels(boxes: list[Box]) -> Boxes:
-    """(N, 4): the reference ends a box at its last pixel, and its overlaps are a little smaller by that."""
+    """Return boxes (N, 4) that end at their last pixel, as the reference's do; their IoU is a little smaller."""
     return np.array(boxes, dtype=np.float32).reshape(-1, 4) - np.array([0, 0, 1, 1], dtype=np.float32)
 
 
 def _crop_score(crop_box: tuple[int, int, int, int]) -> float:
-    """Small crops first, they see more detail."""
+    """Return a score that prefers small crops, since they show more detail."""
     x_min, y_min, x_max, y_max = crop_box
     return float(np.float32(1) / np.float32((x_max - x_min) * (y_max - y_min)))
 
 
-def _tidied(found: list[AutomaticMask], settings: AutomaticMaskSettings) -> list[AutomaticMask]:
-    """The masks without small parts and holes; one that needed no change is preferred to one that did."""
-    tidied, scores = [], []
+def _without_small_regions(found: list[AutomaticMask], settings: AutomaticMaskSettings) -> list[AutomaticMask]:
+    """Remove small regions and holes, then duplicates; a mask that needed no change is preferred to one that did."""
+    results, scores = [], []
     for one in found:
         mask = one.mask
         cleaned = fill_background_regions(mask, settings.min_mask_region_area)
@@ -181,8 +182,8 @@ def _tidied(found: list[AutomaticMask], settings: AutomaticMaskSettings) -> list
             box = box_from_mask(cleaned)
             assert box is not None  # the largest region stays
             one = replace(one, run_lengths=run_lengths_from_mask(cleaned), box=box)
-        tidied.append(one)
-    return _best_of(tidied, scores, max(settings.box_nms_thresh, settings.crop_nms_thresh))
+        results.append(one)
+    return _without_duplicates(results, scores, max(settings.box_nms_thresh, settings.crop_nms_thresh))
 
 
 def proposals(
@@ -192,10 +193,10 @@ def proposals(
     limit: int = 1000,
     show_progress: bool = False,
 ) -> list[Proposal]:
-    """At most `limit` boxes that may hold an object, best first, of an RGB uint8 image (H, W, 3).
+    """Return at most `limit` boxes that may hold an object, highest-scoring first, of an RGB uint8 image (H, W, 3).
 
-    The masks of `segment_everything`, ranked by the mean of predicted IoU and stability score; by default with a
-    denser grid (64 x 64) and more overlap allowed (0.9), as suits the recall of proposals.
+    These are the boxes of `segment_everything`, ranked by the mean of predicted IoU and stability score. The defaults
+    have a denser grid (64 x 64) and allow more overlap (0.9), for a better recall.
     """
     settings = settings or AutomaticMaskSettings(points_per_side=64, box_nms_thresh=0.9, crop_nms_thresh=0.9)
     found = segment_everything(segmenter, image, settings, show_progress)
@@ -207,9 +208,9 @@ def proposals(
 def edge_map(
     segmenter: SamSegmenter, image: Image, points_per_side: int = 16, box_nms_thresh: float = 0.7
 ) -> NDArray[np.float32]:
-    """How strongly each pixel (H, W) of an RGB uint8 image is an edge of something, 0..1, edges thinned.
+    """Return the edge strength of each pixel (H, W) of an RGB uint8 image, 0..1, with thinned edges.
 
-    All masks of a grid of clicks, the good and the bad, without duplicates; the strongest of their soft borders.
+    It is the maximum of the soft borders of all masks of a grid of points, good and bad, without duplicates.
     """
     embedding = segmenter.embed(image)
     height, width = image.shape[:2]
@@ -219,7 +220,7 @@ def edge_map(
     points = point_grid(points_per_side) * np.array([width, height])
     boxes, ious, low_res = [], [], []
     for start in range(0, len(points), 64):
-        for _, iou, logits in _answers(segmenter, embedding, points[start : start + 64], iou_threshold=0.0):
+        for _, iou, logits in _good_masks(segmenter, embedding, points[start : start + 64], iou_threshold=0.0):
             inside = logits[:rows, :columns]  # the rest is padding
             box = box_from_mask((inside > segmenter.model.mask_threshold).cpu().numpy())
             if box is not None:

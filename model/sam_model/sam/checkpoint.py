@@ -1,4 +1,4 @@
-"""From a checkpoint to the model that it belongs to, recognised by its keys and shapes."""
+"""Loading of SAM checkpoints; the model is recognised by keys and shapes."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,10 +15,10 @@ from sam_model.weights.loading import differences, read_checkpoint
 
 
 def load_sam(path: Path, sizes: Iterable[SamSize] = SIZES.values()) -> Sam:
-    """The model that the file is a checkpoint of, with its weights in float32 on the CPU.
+    """Load the model of a checkpoint in float32 on the CPU.
 
     Raises:
-        BrokenWeightsError: the file cannot be read, has code in it, or fits none of `sizes`; the message lists what is
+        BrokenWeightsError: the file cannot be read, contains code, or fits none of `sizes`; the message lists what is
             missing, unknown or of another shape.
     """
     state = read_checkpoint(path)
@@ -26,7 +26,7 @@ def load_sam(path: Path, sizes: Iterable[SamSize] = SIZES.values()) -> Sam:
 
 
 def sam_from_state(state: dict[str, Tensor], file: str, sizes: Iterable[SamSize] = SIZES.values()) -> Sam:
-    """The model that a state dict belongs to; `file` is its name in messages.
+    """Return the model that a state dict belongs to; `file` is its name in messages.
 
     Raises:
         BrokenWeightsError: the state dict fits none of `sizes`.
@@ -49,13 +49,13 @@ def sam_from_state(state: dict[str, Tensor], file: str, sizes: Iterable[SamSize]
 
 
 def empty_sam(size: SamSize) -> Sam:
-    """A model with shapes and no weights: it costs no memory and no time to draw random ones."""
-    with torch.device("meta"), _NoDrawing():
+    """Return a model without values: it takes no memory, and no time for random initialisation."""
+    with torch.device("meta"), _NoInitialisation():
         return Sam(size)
 
 
-class _NoDrawing(TorchFunctionMode):
-    """Draws no first values: without storage they are nothing, but PyTorch imports its compiler to draw them."""
+class _NoInitialisation(TorchFunctionMode):
+    """Skips random initialisation. Without storage it has no effect, but PyTorch imports its compiler for it."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_, Tensor.normal_, Tensor.uniform_):

@@ -1,4 +1,4 @@
-"""Where segment everything looks: a grid of points, and overlapping crops of the image in layers.
+"""Point grids, and overlapping crops of the image in layers.
 
 Source: SAM, arXiv:2304.02643, appendix B, "Cropping"; segment-anything 1.0, utils/amg.py (Apache-2.0).
 """
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from sam_model.masks.boxes import Boxes
 
 PointGrid = NDArray[np.float64]
-EDGE_PIXELS = 20  # a box this near to a crop's edge may be cut off there
+EDGE_PIXELS = 20  # a box that ends within this distance of a crop's edge may be cut off there
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A part of the image, pixel ends exclusive; `layer` 0 is the whole image, layer n has 4 ** n crops."""
+    """A part of the image, pixel ends exclusive. `layer` 0 is the whole image; layer n has 4 ** n crops."""
 
     x_min: int
     y_min: int
@@ -38,12 +38,12 @@ class Crop:
 
 
 def crops_of(image_size: tuple[int, int], n_layers: int, overlap_ratio: float) -> Iterator[Crop]:
-    """The whole image, then `n_layers` layers of ever smaller crops, column by column.
+    """Yield the whole image, then `n_layers` layers of smaller crops, column by column.
 
     Args:
         image_size: (height, width) in pixels.
         n_layers: layers beside the whole image.
-        overlap_ratio: overlap of layer 1's crops, as a part of the image's short side; it halves with each layer.
+        overlap_ratio: overlap of layer 1's crops as a share of the image's short side; it halves with each layer.
     """
     height, width = image_size
     yield Crop(0, 0, width, height, layer=0)
@@ -54,24 +54,24 @@ def crops_of(image_size: tuple[int, int], n_layers: int, overlap_ratio: float) -
         for column in range(per_side):
             for row in range(per_side):
                 x, y = column * (crop_width - overlap), row * (crop_height - overlap)
-                if x < width and y < height:  # a picture of few pixels has no place for all crops
+                if x < width and y < height:  # an image of few pixels has no room for all crops
                     yield Crop(x, y, min(x + crop_width, width), min(y + crop_height, height), layer)
 
 
 def point_grid(per_side: int) -> PointGrid:
-    """Points (per_side ** 2, 2) in the middles of a grid of cells over 0..1, row by row, x before y."""
+    """Return the centres (per_side ** 2, 2) of a grid of cells over 0..1, row by row, x before y."""
     middles = np.linspace(1 / (2 * per_side), 1 - 1 / (2 * per_side), per_side)
     x, y = np.meshgrid(middles, middles)
     return np.stack([x.ravel(), y.ravel()], axis=1)
 
 
 def point_grids(per_side: int, n_layers: int, downscale_factor: int) -> tuple[PointGrid, ...]:
-    """One grid a layer; layer n has `per_side` / `downscale_factor` ** n points to a side, and at least one."""
+    """Return one grid per layer. Layer n has `per_side` / `downscale_factor` ** n points per side, and at least one."""
     return tuple(point_grid(max(1, int(per_side / downscale_factor**layer))) for layer in range(n_layers + 1))
 
 
 def is_cut_off(boxes: Boxes, crop: Crop, image_size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Whether each box (N, 4), in pixels of the image, ends near an edge of the crop that is no edge of the image.
+    """Return for each box (N, 4), in image pixels, whether it ends near an edge of the crop that is no image edge.
 
     Boxes are given by their first and last pixel, as the reference compares them.
     """

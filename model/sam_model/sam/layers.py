@@ -1,4 +1,4 @@
-"""Layers that several parts of SAM use: layer norm over channels, perceptrons, windows of tokens."""
+"""Layers shared by several parts of SAM: layer norm over channels, perceptrons, windows of tokens."""
 
 import itertools
 
@@ -40,13 +40,13 @@ class MLPBlock(nn.Module):
         self.act = activation()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform every token of `x` (..., C) by itself."""
+        """Transform every token of `x` (..., C) separately."""
         y: Tensor = self.lin2(self.act(self.lin1(x)))
         return y
 
 
 class MLP(nn.Module):
-    """Linear layers with ReLU between them: the heads of the mask decoder.
+    """Linear layers with ReLU between them, used for the heads of the mask decoder.
 
     Shape: (..., width) to (..., outputs).
     """
@@ -57,7 +57,7 @@ class MLP(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform every token of `x` (..., width) by itself."""
+        """Transform every token of `x` (..., width) separately."""
         for layer in self.layers[:-1]:
             x = F.relu(layer(x))
         y: Tensor = self.layers[-1](x)
@@ -65,7 +65,7 @@ class MLP(nn.Module):
 
 
 def neck(width: int, outputs: int) -> nn.Sequential:
-    """The end of either image encoder: (B, width, H, W) to the embedding (B, outputs, H, W)."""
+    """Return the last layers of either image encoder: (B, width, H, W) to the embedding (B, outputs, H, W)."""
     return nn.Sequential(
         nn.Conv2d(width, outputs, kernel_size=1, bias=False),
         LayerNorm2d(outputs),
@@ -77,7 +77,7 @@ def neck(width: int, outputs: int) -> nn.Sequential:
 def split_windows(x: Tensor, side: int, fill: Tensor) -> Tensor:
     """Cut a map of tokens into square windows, top left first: (B, H, W, C) to (B * windows, side, side, C).
 
-    Where the windows reach over the right and lower edge, tokens are set to `fill` (C,).
+    Where windows extend beyond the right and lower edge, tokens are set to `fill` (C,).
     """
     batch, height, width, channels = x.shape
     rows, columns = -(-height // side), -(-width // side)
@@ -90,7 +90,7 @@ def split_windows(x: Tensor, side: int, fill: Tensor) -> Tensor:
 
 
 def join_windows(windows: Tensor, height: int, width: int) -> Tensor:
-    """Undo `split_windows`: (B * windows, side, side, C) to (B, H, W, C), without what reached over the edge."""
+    """Undo `split_windows`: (B * windows, side, side, C) to (B, H, W, C), without the padding."""
     side, channels = windows.shape[1], windows.shape[3]
     rows, columns = -(-height // side), -(-width // side)
     x = windows.view(-1, rows, columns, side, side, channels).transpose(2, 3)

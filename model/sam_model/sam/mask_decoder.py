@@ -1,7 +1,8 @@
-"""SAM's mask decoder: image embedding and prompt embeddings become masks and a guess of their quality.
+"""SAM's mask decoder: image embedding and prompt embeddings become masks and their predicted IoU.
 
-Source: SAM, arXiv:2304.02643, appendix A and figure 14. Token 0 answers with one mask, tokens 1 to 3 with three that
-an ambiguous prompt may mean (whole, part, subpart).
+Output token 0 gives one mask. Tokens 1 to 3 give three masks for an ambiguous prompt (whole, part, subpart).
+
+Source: SAM, arXiv:2304.02643, appendix A and figure 14.
 """
 
 import torch
@@ -16,7 +17,7 @@ MASK_TOKENS = 4
 
 
 class MaskDecoder(nn.Module):
-    """From embeddings to low-resolution logits (P, M, 4 * grid, 4 * grid) and predicted IoU (P, M)."""
+    """Maps embeddings to low-resolution logits (P, M, 4 * grid, 4 * grid) and predicted IoU (P, M)."""
 
     def __init__(self, size: SamSize) -> None:
         super().__init__()
@@ -37,14 +38,15 @@ class MaskDecoder(nn.Module):
     def forward(
         self, image: Tensor, image_positions: Tensor, prompt_tokens: Tensor, mask_map: Tensor, multimask: bool
     ) -> tuple[Tensor, Tensor]:
-        """Low-resolution logits (P, M, 4 * grid, 4 * grid) and predicted IoU (P, M); M is 3 with `multimask`, else 1.
+        """Return low-resolution logits (P, M, 4 * grid, 4 * grid) and predicted IoU (P, M); M is 3 with `multimask`,
+        else 1.
 
         Args:
             image: the image embedding, (1, C, grid, grid).
             image_positions: (1, C, grid, grid).
             prompt_tokens: (P, N, C).
-            mask_map: what is added to the image, (P, C, grid, grid), or (1, C, 1, 1) for all prompts alike.
-            multimask: whether to answer with three masks instead of one.
+            mask_map: is added to the image, (P, C, grid, grid), or (1, C, 1, 1) for all prompts alike.
+            multimask: return three masks instead of one.
         """
         prompts, grid = len(prompt_tokens), image.shape[-1]
         own_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(prompts, -1, -1)
@@ -53,19 +55,19 @@ class MaskDecoder(nn.Module):
             image_positions.flatten(2).transpose(1, 2),
             torch.cat([own_tokens, prompt_tokens], dim=1),
         )
-        answers = slice(1, MASK_TOKENS) if multimask else slice(0, 1)
-        mlps = list(self.output_hypernetworks_mlps)[answers]
-        mask_tokens = tokens[:, 1 : 1 + MASK_TOKENS][:, answers].unbind(1)
+        outputs = slice(1, MASK_TOKENS) if multimask else slice(0, 1)
+        mlps = list(self.output_hypernetworks_mlps)[outputs]
+        mask_tokens = tokens[:, 1 : 1 + MASK_TOKENS][:, outputs].unbind(1)
         kernels = torch.stack([mlp(token) for mlp, token in zip(mlps, mask_tokens, strict=True)], dim=1)
         logits = kernels @ self._upscale(places).flatten(1, 3).transpose(1, 2)  # (P, M, c) @ (P, c, K * 16)
-        iou: Tensor = self.iou_prediction_head(tokens[:, 0])[:, answers]
+        iou: Tensor = self.iou_prediction_head(tokens[:, 0])[:, outputs]
         return pixels_in_place(logits, grid), iou
 
     def _upscale(self, places: Tensor) -> Tensor:
-        """Places of the image (P, K, C) to 16 pixels each, (P, K, 2 * 2, 2 * 2, C / 8).
+        """Upscale the image's places (P, K, C) to 16 pixels each, (P, K, 2 * 2, 2 * 2, C / 8).
 
-        The same as `output_upscaling` on a map: a transposed convolution whose stride is its kernel size is a linear
-        layer on every place by itself. So the channels stay last, and only the masks have to be put in order.
+        This equals `output_upscaling` on a map: a transposed convolution whose stride is its kernel size is a linear
+        layer on each place separately. The channels stay last, and only the masks have to be reordered.
         """
         first, norm, _, second, _ = self.output_upscaling
         assert isinstance(norm, LayerNorm2d)
@@ -75,13 +77,13 @@ class MaskDecoder(nn.Module):
 
 
 def pixels_in_place(logits: Tensor, grid: int) -> Tensor:
-    """Logits (P, M, K * 4 * 4) in the order place, its quarters, their quarters, to (P, M, 4 * grid, 4 * grid)."""
+    """Reorder logits (P, M, K * 4 * 4) from place, quarter, its quarter to a map (P, M, 4 * grid, 4 * grid)."""
     x = logits.view(*logits.shape[:2], grid, grid, 2, 2, 2, 2)  # y, x of the place, of the quarter, of its quarter
     return x.permute(0, 1, 2, 4, 6, 3, 5, 7).reshape(*logits.shape[:2], 4 * grid, 4 * grid)
 
 
 def _linear_transposed_conv(x: Tensor, conv: nn.Module) -> Tensor:
-    """(..., inputs) to (..., 4, outputs): the four pixels, row by row, that `conv` makes of each."""
+    """Map (..., inputs) to (..., 4, outputs): the four pixels, row by row, that `conv` computes from each input."""
     assert isinstance(conv, nn.ConvTranspose2d)
     assert conv.bias is not None
     kernel = conv.weight.permute(2, 3, 1, 0).flatten(0, 2)  # (inputs, outputs, 2, 2) -> (4 * outputs, inputs)

@@ -1,4 +1,4 @@
-"""Prompts of all kinds to tensors: checked, and put together where they have the same shape."""
+"""Validation of prompts, and their conversion to batches of tensors of the same shape."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from sam_model.types import Prompt
 class PromptBatch:
     """P prompts of the same shape, in pixels of the original image."""
 
-    places: tuple[int, ...]  # where they stood among the prompts
+    indices: tuple[int, ...]  # of the prompts in the list
     points: Tensor | None  # (P, N, 2) float64, x before y
     labels: Tensor | None  # (P, N) int64, 1 on the object and 0 beside it
     boxes: Tensor | None  # (P, 4) float64
@@ -27,44 +27,46 @@ class PromptBatch:
 def batch_prompts(
     prompts: Sequence[Prompt], image_size: tuple[int, int], low_res: int, limit: int
 ) -> Iterator[PromptBatch]:
-    """The prompts, those of equal shape together, at most `limit` in a batch.
+    """Yield batches of at most `limit` prompts of equal shape.
+
+    All prompts are checked before the first batch is returned.
 
     Raises:
-        ValueError: a prompt is empty, has numbers that are not finite, a point or a box outside the image, a box of no
-            area or a mask input of the wrong size; all are looked at before the first batch comes.
+        ValueError: a prompt is empty, has numbers that are not finite, a point or a box outside the image, a box
+            without area, or a mask input of the wrong size.
     """
     groups: dict[tuple[int, bool, bool, bool], list[int]] = {}
-    for place, prompt in enumerate(prompts):
+    for index, prompt in enumerate(prompts):
         check_prompt(prompt, image_size, low_res)
-        shape = (len(prompt.points), prompt.box is not None, prompt.mask_input is not None, asks_for_three(prompt))
-        groups.setdefault(shape, []).append(place)
+        shape = (len(prompt.points), prompt.box is not None, prompt.mask_input is not None, wants_multimask(prompt))
+        groups.setdefault(shape, []).append(index)
     return (
-        _stack(prompts, places[start : start + limit], low_res, multimask)
-        for (_, _, _, multimask), places in groups.items()
-        for start in range(0, len(places), limit)
+        _stack(prompts, indices[start : start + limit], low_res, multimask)
+        for (_, _, _, multimask), indices in groups.items()
+        for start in range(0, len(indices), limit)
     )
 
 
-def asks_for_three(prompt: Prompt) -> bool:
-    """Whether three masks shall compete: on request, and where one positive click is all that is known."""
+def wants_multimask(prompt: Prompt) -> bool:
+    """Return whether three masks are computed: on request, or if the prompt is a single positive point."""
     if prompt.multimask is not None:
         return prompt.multimask
-    is_one_click = len(prompt.points) == 1 and prompt.points[0].is_positive
-    return is_one_click and prompt.box is None and prompt.mask_input is None
+    is_single_point = len(prompt.points) == 1 and prompt.points[0].is_positive
+    return is_single_point and prompt.box is None and prompt.mask_input is None
 
 
 def check_prompt(prompt: Prompt, image_size: tuple[int, int], low_res: int) -> None:
-    """See that a prompt makes sense on an image of `image_size`.
+    """Check a prompt for an image of `image_size`.
 
     Raises:
-        ValueError: it is empty, has numbers that are not finite, a point or a box outside the image, a box of no area
-            or a mask input of the wrong size.
+        ValueError: the prompt is empty, has numbers that are not finite, a point or a box outside the image, a box
+            without area, or a mask input of the wrong size.
     """
     height, width = image_size
     if not prompt.points and prompt.box is None and prompt.mask_input is None:
         raise ValueError("the prompt is empty: it needs a point, a box or a mask input")
     for point in prompt.points:
-        if not (0 <= point.x <= width and 0 <= point.y <= height):  # false for NaN, too
+        if not (0 <= point.x <= width and 0 <= point.y <= height):  # False for NaN, too
             raise ValueError(f"point ({point.x}, {point.y}) is outside the image of {width} x {height} pixels")
     if prompt.box is not None:
         check_box(prompt.box, image_size)
@@ -73,10 +75,10 @@ def check_prompt(prompt: Prompt, image_size: tuple[int, int], low_res: int) -> N
 
 
 def check_box(box: Sequence[float], image_size: tuple[int, int]) -> None:
-    """See that a box has an area and shows some of the image; its corners may lie outside.
+    """Check that a box has an area and overlaps the image. Its corners may lie outside.
 
     Raises:
-        ValueError: it does not.
+        ValueError: it has no area, does not overlap the image, or has numbers that are not finite.
     """
     height, width = image_size
     x_min, y_min, x_max, y_max = box
@@ -89,7 +91,7 @@ def check_box(box: Sequence[float], image_size: tuple[int, int]) -> None:
 
 
 def mask_input_map(mask_input: NDArray[np.float32], low_res: int) -> NDArray[np.float32]:
-    """A mask input as (1, low_res, low_res), from that or from (low_res, low_res).
+    """Return a mask input as (1, low_res, low_res), from that shape or from (low_res, low_res).
 
     Raises:
         ValueError: it has another size, or numbers that are not finite.
@@ -97,7 +99,7 @@ def mask_input_map(mask_input: NDArray[np.float32], low_res: int) -> NDArray[np.
     values = np.asarray(mask_input, dtype=np.float32)
     if values.shape not in ((low_res, low_res), (1, low_res, low_res)):
         raise ValueError(
-            f"mask input of shape {values.shape} does not fit; needed: the low_res_logits of an earlier answer, "
+            f"mask input of shape {values.shape} does not fit; needed: the low_res_logits of an earlier mask,  "
             f"({low_res}, {low_res})"
         )
     if not np.isfinite(values).all():
@@ -105,8 +107,8 @@ def mask_input_map(mask_input: NDArray[np.float32], low_res: int) -> NDArray[np.
     return values.reshape(1, low_res, low_res)
 
 
-def _stack(prompts: Sequence[Prompt], places: Sequence[int], low_res: int, multimask: bool) -> PromptBatch:
-    chosen = [prompts[place] for place in places]
+def _stack(prompts: Sequence[Prompt], indices: Sequence[int], low_res: int, multimask: bool) -> PromptBatch:
+    chosen = [prompts[index] for index in indices]
     points = labels = boxes = mask_inputs = None
     if chosen[0].points:
         points = torch.tensor([[(p.x, p.y) for p in prompt.points] for prompt in chosen], dtype=torch.float64)
@@ -116,4 +118,4 @@ def _stack(prompts: Sequence[Prompt], places: Sequence[int], low_res: int, multi
     maps = [mask_input_map(p.mask_input, low_res) for p in chosen if p.mask_input is not None]
     if maps:
         mask_inputs = torch.from_numpy(np.stack(maps))
-    return PromptBatch(tuple(places), points, labels, boxes, mask_inputs, multimask)
+    return PromptBatch(tuple(indices), points, labels, boxes, mask_inputs, multimask)

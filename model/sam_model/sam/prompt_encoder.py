@@ -1,7 +1,8 @@
 """SAM's prompt encoder: points, boxes and masks become embeddings.
 
-Source: SAM, arXiv:2304.02643, appendix A; positions by random Fourier features, arXiv:2006.10739. It always works in
-float32: rounded coordinates would move the clicks, and it costs nothing beside the decoder.
+It always runs in float32, because rounded coordinates would move the points; the time is negligible beside the decoder.
+
+Source: SAM, arXiv:2304.02643, appendix A; positions by random Fourier features, arXiv:2006.10739.
 """
 
 import math
@@ -12,11 +13,11 @@ from torch import Tensor, nn
 from sam_model.sam.layers import LayerNorm2d
 from sam_model.sam.sizes import SamSize
 
-HALF_PIXEL = 0.5  # the encoder takes a coordinate for the number of a pixel and goes to its centre
+HALF_PIXEL = 0.5  # the encoder takes a coordinate as a pixel index and uses the pixel's centre
 
 
 class PromptEncoder(nn.Module):
-    """Points and boxes become tokens, a mask becomes a map to be added to the image embedding.
+    """Points and boxes become tokens; a mask becomes a map that is added to the image embedding.
 
     Coordinates are pixels of the padded square of side `image_size`.
     """
@@ -40,9 +41,9 @@ class PromptEncoder(nn.Module):
         )
 
     def tokens(self, prompts: int, points: Tensor | None, labels: Tensor | None, boxes: Tensor | None) -> Tensor:
-        """Points (P, N, 2) with labels (P, N), 1 on and 0 off the object, and boxes (P, 4) to (P, N', C).
+        """Map points (P, N, 2) with labels (P, N), 1 on and 0 off the object, and boxes (P, 4) to tokens (P, N', C).
 
-        Points without a box get a further token that says "no box", as in training.
+        Points without a box get a further token for "no box", as in training.
         """
         parts = [self.no_mask_embed.weight.new_empty(prompts, 0, self.no_mask_embed.embedding_dim)]
         if points is not None and labels is not None:
@@ -54,14 +55,16 @@ class PromptEncoder(nn.Module):
         return torch.cat(parts, dim=1)
 
     def mask_map(self, masks: Tensor | None) -> Tensor:
-        """Low-resolution logits (P, 1, 4 * grid, 4 * grid) to (P, C, grid, grid); without masks (1, C, 1, 1)."""
+        """Map low-resolution logits (P, 1, 4 * grid, 4 * grid) to (P, C, grid, grid); without masks return (1, C, 1,
+        1).
+        """
         if masks is None:
             return self.no_mask_embed.weight[:, :, None, None]
         y: Tensor = self.mask_downscaling(masks)
         return y
 
     def dense_positions(self) -> Tensor:
-        """The position code of every place of the image embedding, (1, C, grid, grid)."""
+        """Return the position encoding of the image embedding, (1, C, grid, grid)."""
         centres = (torch.arange(self.grid, device=self.no_mask_embed.weight.device) + 0.5) / self.grid
         y, x = torch.meshgrid(centres, centres, indexing="ij")
         code: Tensor = self.pe_layer(torch.stack([x, y], dim=-1))
@@ -74,7 +77,7 @@ class PromptEncoder(nn.Module):
         return self._places(boxes.view(-1, 2, 2)) + self._kinds()[2:]
 
     def _kinds(self) -> Tensor:
-        """What is added to a point off the object, a point on it, a box's upper left and lower right corner, (4, C)."""
+        """Return what is added to a point off the object, a point on it, and a box's two corners, (4, C)."""
         return torch.cat([kind.get_parameter("weight") for kind in self.point_embeddings])
 
     def _places(self, pixels: Tensor) -> Tensor:
@@ -89,10 +92,10 @@ class FourierPositions(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        # normally distributed in every checkpoint; drawn here they would only be thrown away
+        # the values come from the checkpoint, so none are drawn here
         self.register_buffer("positional_encoding_gaussian_matrix", torch.zeros(2, width // 2))
 
     def forward(self, places: Tensor) -> Tensor:
-        """Encode `places` (..., 2), x before y, as parts of the image's side."""
+        """Encode `places` (..., 2), x before y, as shares of the image's side."""
         angles = 2 * math.pi * ((2 * places - 1) @ self.positional_encoding_gaussian_matrix)
         return torch.cat([angles.sin(), angles.cos()], dim=-1)

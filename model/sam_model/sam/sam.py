@@ -1,6 +1,8 @@
-"""SAM as a whole: image encoder, prompt encoder, mask decoder, and the pixels' scale.
+"""SAM: image encoder, prompt encoder, mask decoder, and the normalisation of pixels.
 
-Source: SAM, arXiv:2304.02643. The modules' names are the keys of the official checkpoints.
+The modules' names are the keys of the official checkpoints.
+
+Source: SAM, arXiv:2304.02643.
 """
 
 import torch
@@ -19,7 +21,7 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 
 
 class Sam(nn.Module):
-    """The networks of one model size; they hold weights and nothing else."""
+    """The networks of one model size. They hold weights and no other state."""
 
     mask_threshold = 0.0
     pixel_mean: Tensor
@@ -36,19 +38,22 @@ class Sam(nn.Module):
         )
         self.prompt_encoder = PromptEncoder(size)
         self.mask_decoder = MaskDecoder(size)
-        # no part of a checkpoint, so on the CPU even where the rest is made on the meta device
+        # not part of a checkpoint, so on the CPU even if the rest is created on the meta device
         for name, values in (("pixel_mean", PIXEL_MEAN), ("pixel_std", PIXEL_STD)):
             self.register_buffer(name, torch.tensor(values, device="cpu")[:, None, None], persistent=False)
 
     def preprocess(self, pixels: Tensor) -> Tensor:
-        """Normalise pixels (B, 3, h, w) in 0..255, pad right and below with zeros to (B, 3, image_size, image_size)."""
+        """Normalise pixels (B, 3, h, w) in 0..255, and pad right and below with zeros to (B, 3, image_size,
+        image_size).
+        """
         x = (pixels - self.pixel_mean) / self.pixel_std
         return F.pad(x, (0, self.image_size - x.shape[-1], 0, self.image_size - x.shape[-2]))
 
     def upscale_masks(self, logits: Tensor, input_size: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
-        """Low-resolution logits (K, h, w) at the size of the original image, (K, H, W).
+        """Upscale low-resolution logits (K, h, w) to the size of the original image, (K, H, W).
 
-        Interpolated twice, as in the official code: to the padded square, and, without the padding, to the image.
+        As in the official code, they are interpolated twice: to the padded square, then, without the padding, to the
+        image.
         """
         x = F.interpolate(logits[None], (self.image_size, self.image_size), mode="bilinear", align_corners=False)
         x = x[..., : input_size[0], : input_size[1]]
@@ -56,5 +61,5 @@ class Sam(nn.Module):
 
 
 def parameter_count(module: nn.Module) -> int:
-    """Trainable numbers in a module."""
+    """Return the number of parameters of a module."""
     return sum(parameter.numel() for parameter in module.parameters())

@@ -1,6 +1,7 @@
-"""SAM as a segmenter: an image becomes an embedding; prompts and the embedding become masks.
+"""SAM as a segmenter: an image becomes an embedding; prompts and embedding become masks.
 
-Nothing is remembered between two calls, so threads may share one segmenter.
+Segmenters are stateless, so threads may share one.
+
 Source: SAM, arXiv:2304.02643; sizes and rounding as in segment-anything 1.0 (Apache-2.0).
 """
 
@@ -22,34 +23,34 @@ from sam_model.weights.digest import weights_digest
 
 @dataclass(frozen=True)
 class SamEmbedding:
-    """What SAM remembers of one image."""
+    """SAM's embedding of one image."""
 
     features: Tensor  # (1, 256, 64, 64)
     image_size: tuple[int, int]  # (height, width) of the original image, in pixels
-    input_size: tuple[int, int]  # (height, width) that the encoder saw, long side 1024
+    input_size: tuple[int, int]  # (height, width) of the encoder's input without padding, long side 1024
     fingerprint: str  # of the segmenter that made it
 
     @property
     def dtype(self) -> str:
-        """Its precision, such as `float32`."""
+        """The precision, such as `float32`."""
         return str(self.features.dtype).removeprefix("torch.")
 
     @property
     def nbytes(self) -> int:
-        """Memory that it holds, in bytes."""
+        """The memory it takes, in bytes."""
         return self.features.nbytes
 
 
 @dataclass(frozen=True)
 class LowResMasks:
-    """What the mask decoder answers to P prompts with M masks each."""
+    """The mask decoder's output for P prompts with M masks each."""
 
     logits: Tensor  # (P, M, 256, 256) float32
     iou_predictions: Tensor  # (P, M) float32
 
 
 class SamSegmenter:
-    """A SAM of any size behind the stateless interface of `sam_model.interfaces.Segmenter`."""
+    """A SAM of any size as a `sam_model.interfaces.Segmenter`."""
 
     uses_mask_input = True
 
@@ -65,15 +66,15 @@ class SamSegmenter:
         """Take a model with its weights, and move it to `device`.
 
         Args:
-            model: the networks; not to be used elsewhere afterwards.
+            model: the networks; must not be used elsewhere afterwards.
             name: in the registry, such as `mobile_sam`.
             device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
             dtype: of image encoder and mask decoder: `float32`, `bfloat16` or `float16`.
-            cleaning: what is done to the masks afterwards; nothing by default.
-            prompts_per_batch: bounds the memory of a call: the decoder takes about 40 MB a prompt.
+            cleaning: post-processing of the masks; none by default.
+            prompts_per_batch: limits the memory of a call; the decoder takes about 40 MB per prompt.
 
         Raises:
-            ValueError: no such device or precision.
+            ValueError: the device or precision is unknown.
         """
         self.device = torch_device(device)
         self.dtype = torch_dtype(dtype)
@@ -89,10 +90,10 @@ class SamSegmenter:
 
     @torch.inference_mode()
     def embed(self, image: Image) -> SamEmbedding:
-        """Look at an RGB uint8 image (H, W, 3) once.
+        """Compute the embedding of an RGB uint8 image (H, W, 3).
 
         Raises:
-            ValueError: not an RGB uint8 image.
+            ValueError: `image` is not RGB uint8.
         """
         check_image(image)
         height, width = image.shape[:2]
@@ -112,18 +113,18 @@ class SamSegmenter:
         *,
         multimask: bool,
     ) -> LowResMasks:
-        """What the decoder answers to P prompts of one shape, all in one batch.
+        """Run the mask decoder on P prompts of one shape, in one batch.
 
         Args:
             embedding: of the image.
             points: (P, N, 2), x before y, in pixels of the original image.
             labels: (P, N), 1 on the object and 0 beside it.
             boxes: (P, 4), in pixels of the original image.
-            mask_inputs: (P, 1, 256, 256), logits of earlier answers.
-            multimask: three masks a prompt instead of one.
+            mask_inputs: (P, 1, 256, 256), logits of earlier masks.
+            multimask: three masks per prompt instead of one.
 
         Raises:
-            ValueError: nothing is given, shapes do not belong together, or the embedding is another model's.
+            ValueError: there is no prompt, shapes do not match, or the embedding was made by another model.
         """
         self._check_embedding(embedding)
         prompts = self._check_prompts(points, labels, boxes, mask_inputs)
@@ -142,31 +143,31 @@ class SamSegmenter:
 
     @torch.inference_mode()
     def full_size_logits(self, logits: Tensor, embedding: SamEmbedding) -> Tensor:
-        """Low-resolution logits (K, 256, 256) at the size of the original image, (K, H, W)."""
+        """Upscale low-resolution logits (K, 256, 256) to the size of the original image, (K, H, W)."""
         return self.model.upscale_masks(logits, embedding.input_size, embedding.image_size)
 
     def segment(self, embedding: SamEmbedding, prompts: Sequence[Prompt]) -> list[ScoredMask]:
-        """The best mask for each prompt, in the prompts' order, at the original size.
+        """Return the best mask of each prompt, in the order of the prompts, at the size of the original image.
 
         Raises:
-            ValueError: a prompt that makes no sense on this image, or the embedding of another model.
+            ValueError: a prompt is invalid for this image, or the embedding was made by another model.
         """
         self._check_embedding(embedding)
-        answers: dict[int, ScoredMask] = {}
+        masks: dict[int, ScoredMask] = {}
         low_res = self.model.size.low_res
         for batch in batch_prompts(prompts, embedding.image_size, low_res, self.prompts_per_batch):
-            found = self._ask(embedding, batch)
-            for place, logits, iou in zip(batch.places, found.logits, found.iou_predictions, strict=True):
-                answers[place] = self._answer(embedding, prompts[place], logits, iou)
-        return [answers[place] for place in range(len(prompts))]
+            found = self._decode(embedding, batch)
+            for index, logits, iou in zip(batch.indices, found.logits, found.iou_predictions, strict=True):
+                masks[index] = self._best_mask(embedding, prompts[index], logits, iou)
+        return [masks[index] for index in range(len(prompts))]
 
-    def _ask(self, embedding: SamEmbedding, batch: PromptBatch) -> LowResMasks:
+    def _decode(self, embedding: SamEmbedding, batch: PromptBatch) -> LowResMasks:
         return self.low_res_masks(
             embedding, batch.points, batch.labels, batch.boxes, batch.mask_inputs, multimask=batch.multimask
         )
 
-    def _answer(self, embedding: SamEmbedding, prompt: Prompt, logits: Tensor, iou: Tensor) -> ScoredMask:
-        """The best of the candidates (M, 256, 256), and the others where the prompt asks for them."""
+    def _best_mask(self, embedding: SamEmbedding, prompt: Prompt, logits: Tensor, iou: Tensor) -> ScoredMask:
+        """Return the highest-scoring candidate (M, 256, 256), with the others if the prompt asks for `multimask`."""
         ranked = iou.argsort(descending=True).tolist()
         if not prompt.multimask:
             ranked = ranked[:1]
@@ -181,11 +182,11 @@ class SamSegmenter:
         mask = (full > self.model.mask_threshold).cpu().numpy()
         return ScoredMask(clean_mask(mask, self.cleaning, prompt.points), score, logits.cpu().numpy().copy())
 
-    def _scaled(self, places: Tensor, embedding: SamEmbedding) -> Tensor:
-        """Places (P, N, 2) of the original image on the encoder's input, float32 on the device."""
+    def _scaled(self, points: Tensor, embedding: SamEmbedding) -> Tensor:
+        """Convert points (P, N, 2) from the original image to the encoder's input, float32 on the device."""
         (height, width), (new_height, new_width) = embedding.image_size, embedding.input_size
         scale = torch.tensor([new_width / width, new_height / height], dtype=torch.float64)
-        return (places.cpu().double() * scale).float().to(self.device)
+        return (points.cpu().double() * scale).float().to(self.device)
 
     def _check_embedding(self, embedding: SamEmbedding) -> None:
         if embedding.fingerprint != self.fingerprint:
@@ -196,7 +197,7 @@ class SamSegmenter:
     def _check_prompts(
         self, points: Tensor | None, labels: Tensor | None, boxes: Tensor | None, mask_inputs: Tensor | None
     ) -> int:
-        """The number of prompts."""
+        """Return the number of prompts."""
         low_res = self.model.size.low_res
         if (points is None) != (labels is None) or (
             points is not None and labels is not None and points.shape != (*labels.shape, 2)
@@ -220,7 +221,7 @@ class SamSegmenter:
 
 
 def check_image(image: Image) -> None:
-    """See that an image is RGB uint8 (H, W, 3) with at least one pixel.
+    """Check that an image is RGB uint8 (H, W, 3) with at least one pixel.
 
     Raises:
         ValueError: it is not.
@@ -232,16 +233,16 @@ def check_image(image: Image) -> None:
 
 
 def encoder_size(image_size: tuple[int, int], long_side: int) -> tuple[int, int]:
-    """(height, width) of an image scaled to `long_side`, rounded half up and never below one pixel."""
+    """Return (height, width) of an image scaled to `long_side`, rounded half up, at least one pixel."""
     scale = long_side / max(image_size)
     height, width = (max(1, int(side * scale + 0.5)) for side in image_size)
     return height, width
 
 
 def resize_for_encoder(image: Image, long_side: int) -> Image:
-    """The image with `long_side` as its longer side.
+    """Resize an image to `long_side` pixels on its longer side.
 
-    By Pillow, whose bilinear filter grows wider as it shrinks a picture, as in training; OpenCV's does not.
+    Pillow is used, whose bilinear filter widens when it shrinks an image, as in training; OpenCV's does not.
     """
     height, width = encoder_size((image.shape[0], image.shape[1]), long_side)
     return np.array(PIL.Image.fromarray(image).resize((width, height), PIL.Image.Resampling.BILINEAR))

@@ -1,7 +1,7 @@
-"""The sizes of the published models.
+"""Sizes of the published SAM models.
 
-Sources: SAM, arXiv:2304.02643 (image encoders ViT-B, L, H as in ViTDet, arXiv:2203.16527, prompt encoder and mask
-decoder in appendix A); TinyViT, arXiv:2207.10666, as taken by MobileSAM, arXiv:2306.14289.
+Sources: SAM, arXiv:2304.02643 (image encoders ViT-B, L, H as in ViTDet, arXiv:2203.16527; prompt encoder and mask
+decoder in appendix A); TinyViT, arXiv:2207.10666, as used by MobileSAM, arXiv:2306.14289.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class VitSize:
-    """A plain vision transformer: windowed attention, but for a few blocks that look at the whole image."""
+    """A plain vision transformer: windowed attention, except for a few blocks with global attention."""
 
     width: int  # channels of a token
     depth: int  # blocks
@@ -21,19 +21,19 @@ class VitSize:
 
 @dataclass(frozen=True)
 class TinyVitSize:
-    """A TinyViT: one stage of convolutions, then stages of windowed attention, each with half the resolution."""
+    """A TinyViT: one stage of convolutions, then stages of windowed attention."""
 
     widths: tuple[int, ...] = (64, 128, 160, 320)  # channels, per stage
     depths: tuple[int, ...] = (2, 2, 6, 2)  # blocks, per stage
-    heads: tuple[int, ...] = (2, 4, 5, 10)  # the first stage has none, its number is not used
-    windows: tuple[int, ...] = (7, 7, 14, 7)  # side of an attention window, in tokens; the first is not used
-    strides: tuple[int, ...] = (2, 2, 1)  # between the stages; MobileSAM keeps 64 x 64 in the last one
-    classes: int = 1000  # the classifier is in the checkpoint, although nothing calls it
+    heads: tuple[int, ...] = (2, 4, 5, 10)  # the first stage has no attention; its number is unused
+    windows: tuple[int, ...] = (7, 7, 14, 7)  # side of an attention window, in tokens; the first is unused
+    strides: tuple[int, ...] = (2, 2, 1)  # between the stages; MobileSAM keeps 64 x 64 tokens in the last one
+    classes: int = 1000  # of the classifier, which is part of the checkpoint but never called
 
 
 @dataclass(frozen=True)
 class SamSize:
-    """One model: its name in the registry, its image encoder, and what all of them share."""
+    """One model: its name in the registry, its image encoder, and the parts that all models share."""
 
     name: str
     encoder: VitSize | TinyVitSize
@@ -50,7 +50,7 @@ class SamSize:
 
     @property
     def low_res(self) -> int:
-        """Side of the masks that leave the decoder and come back as mask inputs, in pixels."""
+        """Side of the low-resolution masks of the decoder, which are also the mask inputs, in pixels."""
         return 4 * self.grid
 
 

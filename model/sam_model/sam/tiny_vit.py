@@ -1,8 +1,9 @@
 """MobileSAM's image encoder: TinyViT-5M with SAM's neck.
 
-Source: TinyViT, arXiv:2207.10666, section 4.1 and table 1; MobileSAM, arXiv:2306.14289. Convolutions on top (as in
-MobileNetV2's inverted bottlenecks), then windowed attention with a learned bias per distance (as in LeViT), each block
-with a depthwise convolution between attention and perceptron.
+The first stage has convolutions, as in MobileNetV2's inverted bottlenecks. The other stages have windowed attention
+with a learned bias per distance, as in LeViT, and a depthwise convolution between attention and perceptron.
+
+Source: TinyViT, arXiv:2207.10666, section 4.1 and table 1; MobileSAM, arXiv:2306.14289.
 """
 
 import torch
@@ -14,7 +15,7 @@ from sam_model.sam.sizes import TinyVitSize
 
 
 class TinyViT(nn.Module):
-    """From a normalised, padded image to its embedding.
+    """Maps a normalised, padded image to its embedding.
 
     Shape: (B, 3, image_size, image_size) to (B, outputs, grid, grid), grid = image_size / 16.
     """
@@ -32,7 +33,7 @@ class TinyViT(nn.Module):
             )
             downsample = None if is_last else PatchMerging(width, size.widths[i + 1], size.strides[i])
             self.layers.append(Stage(blocks, downsample))
-        # the classifier of the pre-training: part of the checkpoint, not of the way to the embedding
+        # the classifier of the pre-training: part of the checkpoint, but not used for the embedding
         self.norm_head = nn.LayerNorm(size.widths[-1])
         self.head = nn.Linear(size.widths[-1], size.classes)
         self.neck = neck(size.widths[-1], outputs)
@@ -48,7 +49,7 @@ class TinyViT(nn.Module):
 
 
 class ConvBN(nn.Module):
-    """A convolution and a batch norm with fixed statistics, done as one convolution.
+    """A convolution and a batch norm with fixed statistics, computed as one convolution.
 
     Shape: (B, inputs, H, W) to (B, outputs, H / stride, W / stride).
     """
@@ -86,7 +87,7 @@ class PatchEmbed(nn.Module):
 
 
 class Stage(nn.Module):
-    """Blocks of one resolution, then the way down to the next: (B, C, H, W) to (B, C', H', W')."""
+    """Blocks of one resolution, then downsampling to the next: (B, C, H, W) to (B, C', H', W')."""
 
     def __init__(self, blocks: list[nn.Module], downsample: nn.Module | None) -> None:
         super().__init__()
@@ -110,14 +111,14 @@ class MBConv(nn.Module):
         self.conv3 = ConvBN(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Widen, convolve in depth, narrow, add."""
+        """Expand, convolve depthwise, project, add."""
         y = F.gelu(self.conv1(x))
         y = F.gelu(self.conv2(y))
         return F.gelu(x + self.conv3(y))
 
 
 class PatchMerging(nn.Module):
-    """The way to the next stage: (B, C, H, W) to (B, outputs, H / stride, W / stride)."""
+    """Downsampling to the next stage: (B, C, H, W) to (B, outputs, H / stride, W / stride)."""
 
     def __init__(self, width: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -149,7 +150,7 @@ class TinyViTBlock(nn.Module):
 
 
 class Mlp(nn.Module):
-    """A perceptron with its norm in front: (..., C) to (..., C)."""
+    """A perceptron with a layer norm before it: (..., C) to (..., C)."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -158,7 +159,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform every token of `x` (..., C) by itself."""
+        """Transform every token of `x` (..., C) separately."""
         y: Tensor = self.fc2(F.gelu(self.fc1(self.norm(x))))
         return y
 
@@ -166,7 +167,7 @@ class Mlp(nn.Module):
 class WindowAttention(nn.Module):
     """Multi-head self-attention within square windows, with a learned bias per head and distance.
 
-    Shape: (B, H, W, C) to (B, H, W, C); windows that reach over the edge see zeros there (before the norm).
+    Shape: (B, H, W, C) to (B, H, W, C). Windows that extend beyond the edge are padded with zeros before the norm.
     """
 
     def __init__(self, width: int, heads: int, side: int) -> None:
@@ -182,7 +183,7 @@ class WindowAttention(nn.Module):
         """Attend within the windows of `x` (B, H, W, C)."""
         height, width = x.shape[1:3]
         qkv = self.qkv(self.norm(x))  # (B, H, W, 3C)
-        # a zero token leaves the norm as its bias: one projection stands for all the padding
+        # the norm maps a zero token to its bias, so one projection serves all the padding
         windows = split_windows(qkv, self.side, self.qkv(self.norm.bias))  # (B', S, S, 3C)
         # per head, its query, key and value lie side by side
         q, k, v = windows.view(-1, self.side**2, self.heads, 3, qkv.shape[-1] // 3 // self.heads).unbind(3)
@@ -193,7 +194,7 @@ class WindowAttention(nn.Module):
         return z
 
     def _bias(self) -> Tensor:
-        """What is added to the logits, (1, heads, S*S, S*S): with three dimensions no fused kernel takes it."""
+        """Return the bias of the logits, (1, heads, S*S, S*S); no fused kernel accepts three dimensions."""
         place = torch.arange(self.side, device=self.attention_biases.device)
         distance = (place[:, None] - place[None, :]).abs()  # (S, S)
         index = self.side * distance[:, None, :, None] + distance[None, :, None, :]  # (y, x, v, u)

@@ -1,8 +1,9 @@
-"""The transformer of SAM's mask decoder: tokens look at the image, then the image looks at the tokens.
+"""The transformer of SAM's mask decoder: attention from tokens to the image and from the image to the tokens.
+
+Before the first block changes it, the image is the same for all prompts. It then has batch size 1 and is projected
+once.
 
 Source: SAM, arXiv:2304.02643, appendix A and figure 14.
-
-Until the first block has changed it, the image is the same for all prompts: it then has batch 1 and is projected once.
 """
 
 import torch.nn.functional as F
@@ -12,7 +13,7 @@ from sam_model.sam.layers import MLPBlock
 
 
 class TwoWayTransformer(nn.Module):
-    """Tokens (P, N, C) and an image of K places (1 or P, K, C) exchange what they know."""
+    """Attention in both directions between tokens (P, N, C) and an image of K places (1 or P, K, C)."""
 
     def __init__(self, width: int, depth: int, heads: int, mlp: int) -> None:
         super().__init__()
@@ -21,12 +22,12 @@ class TwoWayTransformer(nn.Module):
         self.norm_final_attn = nn.LayerNorm(width)
 
     def forward(self, image: Tensor, image_positions: Tensor, prompt: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens and image after the exchange, (P, N, C) and (P, K, C).
+        """Return the updated tokens (P, N, C) and the updated image (P, K, C).
 
         Args:
             image: (1 or P, K, C).
             image_positions: (1, K, C).
-            prompt: (P, N, C), at once the first tokens and, later, what is added to them as their position.
+            prompt: (P, N, C), the initial tokens, which are also their positional encoding.
         """
         tokens = prompt
         for layer in self.layers:
@@ -53,8 +54,8 @@ class TwoWayBlock(nn.Module):
     def forward(
         self, tokens: Tensor, image: Tensor, token_positions: Tensor, image_positions: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """One exchange; tokens (P, N, C), image (1 or P, K, C) to (P, K, C)."""
-        if self.is_first:  # the tokens are their positions, and start anew from what they see
+        """Update tokens (P, N, C) and image (1 or P, K, C), the latter to (P, K, C)."""
+        if self.is_first:  # the tokens equal their positions, so there is no residual connection
             tokens = self.norm1(self.self_attn(tokens, tokens, tokens))
         else:
             placed = tokens + token_positions
@@ -68,9 +69,9 @@ class TwoWayBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention, in fewer channels than its inputs have where `downsample` > 1.
+    """Multi-head attention, with fewer channels than its inputs if `downsample` > 1.
 
-    Queries (P, N, C), keys and values (P, K, C) to (P, N, C). Queries, or keys and values, may have batch 1.
+    Queries (P, N, C), keys and values (P, K, C) to (P, N, C). Queries, or keys and values, may have batch size 1.
     """
 
     def __init__(self, width: int, heads: int, downsample: int = 1) -> None:
@@ -83,7 +84,7 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(inner, width)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attend from `q` to `k`, take `v`."""
+        """Attend from `q` to `k`, and combine `v`."""
         q, k, v = self._split(self.q_proj(q)), self._split(self.k_proj(k)), self._split(self.v_proj(v))
         prompts, _, n, _ = q.shape
         if len(k) == 1 and prompts > 1:  # one image for all prompts: their tokens become one long row of queries
@@ -96,5 +97,5 @@ class Attention(nn.Module):
         return z
 
     def _split(self, x: Tensor) -> Tensor:
-        """(P, N, C) to (P, heads, N, c)."""
+        """Map (P, N, C) to (P, heads, N, c)."""
         return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sam_model.classical.detectors import PERSON_SURETY, ClassicalDetector
+from sam_model.classical.detectors import PERSON_SCORES, ClassicalDetector
 from sam_model.images.reader import read_image
 from sam_model.masks.boxes import box_iou
 from sam_model.registry import load_detector
@@ -114,7 +114,7 @@ def test_threads_that_share_a_detector_find_what_one_finds(astronaut: Image) -> 
 
 
 def test_scores_grow_with_the_margin_and_stay_between_0_and_1() -> None:
-    scores = PERSON_SURETY.scores(np.array([-50.0, 0.0, 1.5, 2.0, 50.0]))
+    scores = PERSON_SCORES.scores(np.array([-50.0, 0.0, 1.5, 2.0, 50.0]))
 
     assert scores[2] == 0.5
     assert np.all(np.diff(scores) > 0)

@@ -147,11 +147,11 @@ def test_names_of_the_documentation_are_aliases() -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"points_per_sid": 3}, "'points_per_sid' is unknown"),
-        ({"points_stride": 3, "points_per_side": 4}, "'points_per_side' a second time"),
+        ({"points_per_sid": 3}, "unknown parameter 'points_per_sid'"),
+        ({"points_stride": 3, "points_per_side": 4}, "'points_per_side' is given twice"),
         ({"points_per_side": 0}, "points_per_side=0"),
         ({"points_per_batch": -1}, "points_per_batch=-1"),
-        ({"points_per_side": None}, "nowhere to click"),
+        ({"points_per_side": None}, "points_per_side and point_grids are both None"),
         ({"crop_n_layers": -1}, "crop_n_layers"),
         ({"crop_overlap_ratio": 1.5}, "crop_overlap_ratio=1.5"),
         ({"point_grids": [np.array([[0.5, 0.5]])], "crop_n_layers": 1}, "point_grids has 1 grids"),

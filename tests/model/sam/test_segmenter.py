@@ -101,7 +101,7 @@ def test_no_batch_is_larger_than_allowed(segmenter: SamSegmenter) -> None:
 
     batches = list(batch_prompts(prompts, (60, 90), LOW_RES, limit=3))
 
-    assert [batch.places for batch in batches] == [(0, 1, 2), (3, 4, 5), (6,), (7,)]
+    assert [batch.indices for batch in batches] == [(0, 1, 2), (3, 4, 5), (6,), (7,)]
 
 
 def test_many_batches_answer_like_one(image: Image) -> None:

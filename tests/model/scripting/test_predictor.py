@@ -124,7 +124,7 @@ def test_all_candidates_of_a_click_come_on_demand(tiny: SamSegmenter) -> None:
         ({"bboxes": [30, 20, 30, 76]}, "has no area"),
         ({"points": [5, 5], "masks": np.zeros((7, 7))}, r"\(7, 7\)"),
         ({"points": [5, 5], "points_stride": 4}, "points_stride: only for segmenting everything"),
-        ({"verbose": True}, "'verbose' is unknown"),
+        ({"verbose": True}, "unknown parameter 'verbose'"),
         ({"labels": [1]}, "without points"),
     ],
 )
