@@ -42,11 +42,11 @@ class EmbeddingFiles:
 
     def read(self, image: str, fingerprint: str) -> Embedding | None:
         """The embedding of the image of that SHA-256 by the model of that fingerprint; None without a good one."""
-        from sam_model.sam.embedding_bytes import MOST_BYTES, embedding_from_bytes
+        from sam_model.sam.embedding_bytes import MAX_BYTES, embedding_from_bytes
 
         path = self._path(image, fingerprint)
         try:
-            data = _content(path, MOST_BYTES)
+            data = _content(path, MAX_BYTES)
         except OSError:
             return None
         try:

@@ -275,9 +275,9 @@ def test_a_segmentation_file_annotates_without_a_segmenter(out: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda path: write_yolo_file(path, SIZE_N, task="ClassificationModel"), "is a model to classify"),
+        (lambda path: write_yolo_file(path, SIZE_N, task="ClassificationModel"), "is a model of the task classify"),
         (lambda path: path.write_bytes(b"cut off"), "model.pt"),
-        (lambda path: write_seeded_checkpoint(path, TINY_VIT_SAM), "holds no model of Ultralytics"),
+        (lambda path: write_seeded_checkpoint(path, TINY_VIT_SAM), "does not hold an Ultralytics model"),
         (lambda path: write_yolo_file(path, SIZE_N), "has no masks"),
     ],
 )

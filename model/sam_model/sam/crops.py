@@ -71,7 +71,7 @@ def point_grids(per_side: int, n_layers: int, downscale_factor: int) -> tuple[Po
 
 
 def is_cut_off(boxes: Boxes, crop: Crop, image_size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return for each box (N, 4), in image pixels, whether it ends near an edge of the crop that is no image edge.
+    """Return for each box (N, 4), in image pixels, whether it ends near a crop edge inside the image.
 
     Boxes are given by their first and last pixel, as the reference compares them.
     """

@@ -1,7 +1,7 @@
-"""SAM's embedding of an image as bytes, and back.
+"""Conversion of SAM's embeddings to bytes and back.
 
-Format: `MAGIC`; the length of the header, 4 bytes, big-endian; the header, JSON; the features as they lie in memory;
-the SHA-256 of everything before it. Nothing is parsed before that checksum was compared.
+Format: `MAGIC`; the length of the header, 4 bytes, big-endian; the header, JSON; the features as in memory; the SHA-256
+of everything before it. The checksum is verified before anything is parsed.
 """
 
 import hashlib
@@ -15,14 +15,14 @@ from sam_model.sam.segmenter import SamEmbedding
 
 MAGIC = b"sam-embedding-2\n"
 DIGEST_BYTES = 32
-MOST_HEADER_BYTES = 4096
-MOST_BYTES = 64 << 20  # of one embedding; SAM's have 4 MiB
-MOST_PIXELS = 1 << 20  # of a side of the image
-LOWEST = len(MAGIC) + 4 + DIGEST_BYTES
+MAX_HEADER_BYTES = 4096
+MAX_BYTES = 64 << 20  # of one embedding; those of SAM have 4 MiB
+MAX_SIDE = 1 << 20  # pixels of a side of the image
+MIN_BYTES = len(MAGIC) + 4 + DIGEST_BYTES
 
 
 def embedding_to_bytes(embedding: SamEmbedding, image: str) -> bytes:
-    """The embedding as `embedding_from_bytes` reads it; `image` is the SHA-256 of the image's file."""
+    """Return the embedding as bytes, which `embedding_from_bytes` reads; `image` is the SHA-256 of the image's file."""
     features = embedding.features.detach().to("cpu").contiguous()
     header = json.dumps(
         {
@@ -40,39 +40,39 @@ def embedding_to_bytes(embedding: SamEmbedding, image: str) -> bytes:
 
 
 def embedding_from_bytes(data: bytes, image: str, fingerprint: str) -> SamEmbedding:
-    """The embedding, on the CPU.
+    """Return the embedding, on the CPU.
 
     Args:
-        data: what `embedding_to_bytes` gave.
+        data: bytes from `embedding_to_bytes`.
         image: SHA-256 of the image's file.
-        fingerprint: of the segmenter that is to read it.
+        fingerprint: of the segmenter that uses the embedding.
 
     Raises:
-        ValueError: other bytes than were written, or the embedding of another image or model.
+        ValueError: the bytes were changed, or are an embedding of another image or model.
     """
-    if not LOWEST < len(data) <= MOST_BYTES:
-        raise ValueError(f"no embedding: it has {len(data)} bytes")
+    if not MIN_BYTES < len(data) <= MAX_BYTES:
+        raise ValueError(f"not an embedding: it has {len(data)} bytes")
     if not data.startswith(MAGIC):
-        raise ValueError("no embedding of this format: it begins otherwise")
+        raise ValueError("not an embedding of this format: another magic number")
     content = memoryview(data)[:-DIGEST_BYTES]
     if hashlib.sha256(content).digest() != data[-DIGEST_BYTES:]:
-        raise ValueError("the embedding's bytes are not those that were written: the checksum differs")
+        raise ValueError("the embedding was changed: the checksum differs")
     start = len(MAGIC) + 4
     end = start + int.from_bytes(content[len(MAGIC) : start], "big")
-    if end > min(len(content), start + MOST_HEADER_BYTES):
-        raise ValueError("no embedding: its header is too long")
+    if end > min(len(content), start + MAX_HEADER_BYTES):
+        raise ValueError("not an embedding: its header is too long")
     header = _header(bytes(content[start:end]))
     if (header["image"], header["fingerprint"]) != (image, fingerprint):
         raise ValueError(
             f"the embedding is of image {header['image']} by {header['fingerprint']}; needed: {image} by {fingerprint}"
         )
     if not isinstance(header["dtype"], str) or header["dtype"] not in DTYPES:
-        raise ValueError("no embedding: its dtype is unknown")
+        raise ValueError("not an embedding: its dtype is unknown")
     dtype = DTYPES[header["dtype"]]
     shape = _sizes(header["shape"], 4, "shape")
     body = content[end:]
     if shape[0] * shape[1] * shape[2] * shape[3] * dtype.itemsize != len(body):
-        raise ValueError(f"no embedding: its {len(body)} bytes are not {shape} of {header['dtype']}")
+        raise ValueError(f"not an embedding: its {len(body)} bytes are not {shape} of {header['dtype']}")
     height, width = _sizes(header["image_size"], 2, "image_size")
     input_height, input_width = _sizes(header["input_size"], 2, "input_size")
     features = torch.frombuffer(bytearray(body), dtype=dtype).reshape(shape)
@@ -83,10 +83,10 @@ def _header(line: bytes) -> dict[str, Any]:
     try:
         header = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ValueError("no embedding: its header is no JSON") from error
+        raise ValueError("not an embedding: its header is not JSON") from error
     names = {"image", "fingerprint", "dtype", "shape", "image_size", "input_size"}
     if not isinstance(header, dict) or header.keys() != names:
-        raise ValueError("no embedding: its header has other fields")
+        raise ValueError("not an embedding: its header has other fields")
     return header
 
 
@@ -94,7 +94,7 @@ def _sizes(value: object, count: int, name: str) -> tuple[int, ...]:
     if (
         not isinstance(value, list)
         or len(value) != count
-        or not all(type(side) is int and 0 < side <= MOST_PIXELS for side in value)
+        or not all(type(side) is int and 0 < side <= MAX_SIDE for side in value)
     ):
-        raise ValueError(f"no embedding: its {name} is not {count} sizes")
+        raise ValueError(f"not an embedding: its {name} is not {count} sizes")
     return tuple(value)

@@ -45,7 +45,7 @@ def load_yolo(path: Path, sizes: Iterable[YoloSize] = SIZES) -> YoloModel:
     model = _model_in(file)
     task = TASKS[model.name]
     if task not in ("detect", "segment"):
-        raise BrokenWeightsError(f"{file.name} is a model to {task}; needed: one of YOLOv8 to detect or segment")
+        raise BrokenWeightsError(f"{file.name} is a model of the task {task}; needed: a YOLOv8 for detect or segment")
     state = {name: file.tensor(stored) for name, stored in _tensors(model, file.name)}
     classes = _class_names(model.state.get("names"), file.name)
     strides = model.state.get("stride")
@@ -66,16 +66,16 @@ def network_from_state(
     size = next((size for size in sizes if first is not None and len(first) == size.channels(64)), None)
     if size is None or last is None:
         raise BrokenWeightsError(
-            f"{file} is no YOLOv8; its names are, for example, {', '.join(list(state)[:3])}. "
-            f"Other detectors work as ONNX files (`yolo export format=onnx`)"
+            f"{file} is not a YOLOv8; its first tensors are {', '.join(list(state)[:3])}. "
+            f"Use other detectors as ONNX files (`yolo export format=onnx`)"
         )
     if len(last) != classes:
-        raise BrokenWeightsError(f"{file} has {len(last)} classes and {classes} class names; needed: as many")
+        raise BrokenWeightsError(f"{file} has {len(last)} classes and {classes} class names; needed: the same number")
     with torch.device("meta"):  # shapes without memory
         network = YoloV8(size, classes, has_masks)
     difference = differences(state, network.state_dict())
     if difference.count:
-        raise BrokenWeightsError(f"{file} is no YOLOv8{size.letter}, which it is most like: {difference}")
+        raise BrokenWeightsError(f"{file} is not a YOLOv8{size.letter}, the most similar model: {difference}")
     weights = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     network.load_state_dict(weights, assign=True)
     return network.eval().requires_grad_(False)
@@ -85,11 +85,11 @@ def _model_in(file: TorchFile) -> Inert:
     """Return the model; in a training checkpoint, the exponential moving average (EMA)."""
     content = file.content
     if not isinstance(content, dict):
-        raise BrokenWeightsError(f"{file.name} holds no model of Ultralytics")
+        raise BrokenWeightsError(f"{file.name} does not hold an Ultralytics model")
     model = content.get("ema") or content.get("model")
     if not isinstance(model, Inert) or model.name not in TASKS:
         found = model.name if isinstance(model, Inert) else type(model).__name__
-        raise BrokenWeightsError(f"{file.name} holds no model of Ultralytics but {found} under 'model'")
+        raise BrokenWeightsError(f"{file.name} does not hold an Ultralytics model but {found} under 'model'")
     return model
 
 
@@ -101,7 +101,7 @@ def _tensors(model: Inert, file: str) -> Iterator[tuple[str, StoredTensor]]:
             return
         prefix, module, depth = remaining.pop()
         if not isinstance(module, Inert) or depth > MAX_NESTED:
-            raise BrokenWeightsError(f"{file}: {prefix.rstrip('.')} is no module")
+            raise BrokenWeightsError(f"{file}: {prefix.rstrip('.')} is not a module")
         for kind in ("_parameters", "_buffers"):
             for name, stored in _named(module, kind):
                 if isinstance(stored, StoredTensor):  # None where a convolution has no bias

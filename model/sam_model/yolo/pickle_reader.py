@@ -78,8 +78,8 @@ class PickleReader:
         except RefusedPickleError:
             raise
         except (ValueError, LookupError, TypeError, AttributeError, OverflowError, EOFError) as error:
-            raise RefusedPickleError(f"it is cut off or no pickle: {error}") from None
-        raise RefusedPickleError("it is cut off")
+            raise RefusedPickleError(f"truncated or not a pickle: {error}") from None
+        raise RefusedPickleError("truncated")
 
 
 class _Run:
@@ -103,7 +103,7 @@ class _Run:
 
     def pop(self) -> Any:
         if not self.stack or self.stack[-1] is MARK:
-            raise RefusedPickleError("it is no pickle: it takes from an empty stack")
+            raise RefusedPickleError("not a pickle: it pops from an empty stack")
         return self.stack.pop()
 
     def pop_to_mark(self) -> list[Any]:
@@ -112,7 +112,7 @@ class _Run:
                 items = self.stack[place + 1 :]
                 del self.stack[place:]
                 return items
-        raise RefusedPickleError("it is no pickle: a mark is missing")
+        raise RefusedPickleError("not a pickle: a mark is missing")
 
     def last(self, kind: type, doing: str) -> Any:
         if not self.stack or type(self.stack[-1]) is not kind:
@@ -158,7 +158,7 @@ def _drop(_: Any) -> None:
 
 def _put(run: _Run, place: int) -> None:
     if not run.stack:
-        raise RefusedPickleError("it is no pickle: it remembers what is not there")
+        raise RefusedPickleError("not a pickle: it stores a value from an empty stack")
     run.memo[place] = run.stack[-1]
 
 

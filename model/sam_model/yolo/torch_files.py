@@ -59,7 +59,7 @@ class TorchFile:
         storage = stored.storage
         data = self.read_storage(storage)
         if len(data) != storage.count * storage.dtype.itemsize:
-            raise BrokenWeightsError(f"{self.name} is cut off: storage {storage.key} has {len(data)} bytes")
+            raise BrokenWeightsError(f"{self.name} is truncated: storage {storage.key} has {len(data)} bytes")
         if all(stored.size):
             flat = torch.frombuffer(bytearray(data), dtype=storage.dtype)
             return flat.as_strided(stored.size, stored.stride, stored.offset)
@@ -74,13 +74,13 @@ def read_torch_file(path: Path) -> TorchFile:
             has; the message names it.
     """
     if not path.is_file():
-        raise BrokenWeightsError(f"{path.name} is not there, or is no file")
+        raise BrokenWeightsError(f"{path.name} does not exist or is not a file")
     try:
         return _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
     except RefusedPickleError as error:
-        raise BrokenWeightsError(f"{path.name} is refused: {error}; nothing of it was run") from None
+        raise BrokenWeightsError(f"could not load {path.name}: {error}; nothing in it was executed") from None
     except (zipfile.BadZipFile, OSError, EOFError, struct.error, NotImplementedError) as error:
-        raise BrokenWeightsError(f"{path.name} cannot be read; it is cut off or no checkpoint: {error}") from None
+        raise BrokenWeightsError(f"could not load {path.name}, truncated or not a checkpoint: {error}") from None
 
 
 def _read_zip(path: Path) -> TorchFile:
@@ -90,7 +90,7 @@ def _read_zip(path: Path) -> TorchFile:
             raise BrokenWeightsError(f"{path.name} is a zip archive with {len(pickles)} data.pkl; needed: one")
         root = pickles[0].removesuffix("data.pkl")
         if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
-            raise BrokenWeightsError(f"{path.name} has its numbers in another byte order; needed: little")
+            raise BrokenWeightsError(f"{path.name} has another byte order; needed: little-endian")
         with archive.open(_stored(archive, pickles[0])) as file:
             content = _reader().read(file)  # type: ignore[arg-type]
 
@@ -99,7 +99,7 @@ def _read_zip(path: Path) -> TorchFile:
             with zipfile.ZipFile(path) as archive:
                 return archive.read(_stored(archive, f"{root}data/{storage.key}"))
         except (KeyError, zipfile.BadZipFile, OSError, EOFError) as error:
-            raise BrokenWeightsError(f"{path.name} is cut off: storage {storage.key}: {error}") from None
+            raise BrokenWeightsError(f"{path.name} is truncated: storage {storage.key}: {error}") from None
 
     return TorchFile(path.name, content, read_storage)
 
@@ -117,15 +117,15 @@ def _read_legacy(path: Path) -> TorchFile:
     reader = _reader(seen)
     with path.open("rb") as file:
         if reader.read(file) != MAGIC_NUMBER or reader.read(file) != LEGACY_VERSION:
-            raise BrokenWeightsError(f"{path.name} is no file of PyTorch")
+            raise BrokenWeightsError(f"{path.name} is not a PyTorch file")
         system = reader.read(file)
         if not isinstance(system, dict) or system.get("little_endian") is not True:
-            raise BrokenWeightsError(f"{path.name} has its numbers in another byte order; needed: little")
+            raise BrokenWeightsError(f"{path.name} has another byte order; needed: little-endian")
         content = reader.read(file)
         keys = reader.read(file)
         data = {key: _read_legacy_storage(file, seen[key]) for key in keys if key in seen}
         if not isinstance(keys, list) or set(data) != set(seen) or len(data) != len(keys):
-            raise BrokenWeightsError(f"{path.name} is cut off: it has {len(data)} of {len(seen)} storages")
+            raise BrokenWeightsError(f"{path.name} is truncated: it has {len(data)} of {len(seen)} storages")
     return TorchFile(path.name, content, lambda storage: data[storage.key])
 
 
@@ -146,7 +146,7 @@ def _reader(seen: dict[str, Storage] | None = None) -> PickleReader:
             case ("module", Known() as named, *_):  # a class, beside its source code in the old format
                 return named
             case _:
-                raise RefusedPickleError(f"it asks for {_shown(identity)} from outside, which is no storage")
+                raise RefusedPickleError(f"it asks for {_shown(identity)} by a persistent id, which is not a storage")
         if seen is not None:
             seen[storage.key] = storage
         return storage
@@ -165,7 +165,7 @@ def _rebuild_tensor(storage: Any = None, offset: Any = None, size: Any = None, s
     """Return a tensor whose values are all in its storage, none of them twice."""
     numbers = [offset, *size, *stride] if type(size) is tuple and type(stride) is tuple else [None]
     if not isinstance(storage, Storage) or not all(type(number) is int and number >= 0 for number in numbers):
-        raise RefusedPickleError("it asks for a tensor of something that is no storage, or of no size")
+        raise RefusedPickleError("it asks for a tensor of something that is not a storage, or without a valid size")
     last = offset + sum((side - 1) * step for side, step in zip(size, stride, strict=True))
     if math.prod(size) > storage.count or (math.prod(size) and last >= storage.count):
         raise RefusedPickleError(f"it asks for a tensor {size} of a storage of {storage.count} numbers")
@@ -174,7 +174,7 @@ def _rebuild_tensor(storage: Any = None, offset: Any = None, size: Any = None, s
 
 def _rebuild_parameter(tensor: Any = None, *_: Any) -> Any:
     if not isinstance(tensor, StoredTensor):
-        raise RefusedPickleError("it asks for a parameter that is no tensor")
+        raise RefusedPickleError("it asks for a parameter that is not a tensor")
     return tensor
 
 
@@ -182,7 +182,7 @@ def _ordered_dict(pairs: Any = (), *_: Any) -> Any:
     if type(pairs) not in (list, tuple) or not all(
         type(pair) in (list, tuple) and len(pair) == 2 and type(pair[0]) in (str, int) for pair in pairs
     ):
-        raise RefusedPickleError("it asks for an OrderedDict of something that is no list of pairs")
+        raise RefusedPickleError("it asks for an OrderedDict of something that is not a list of pairs")
     return {key: value for key, value in pairs}  # noqa: C416 - the checker cannot know that they are pairs
 
 
@@ -192,7 +192,7 @@ def _size(sides: Any = (), *_: Any) -> Any:
 
 def _set(items: Any = (), *_: Any) -> Any:
     if type(items) not in (list, tuple, set) or not all(type(item) in (str, int) for item in items):
-        raise RefusedPickleError("it asks for a set of something that is no name")
+        raise RefusedPickleError("it asks for a set of something that is not a name")
     return set(items)
 
 

@@ -126,7 +126,7 @@ def test_missing_unknown_and_misshapen_tensors_are_listed() -> None:
         sam_from_state(state, "tuned.pt", SIZES)
 
     assert str(raised.value) == (
-        "tuned.pt is no checkpoint of tiny_vit_sam, which it is most like: "
+        "tuned.pt is not a checkpoint of tiny_vit_sam, the most similar model: "
         "1 missing: mask_decoder.iou_token.weight; 1 unknown: mask_decoder.extra; "
         "1 of another shape: prompt_encoder.no_mask_embed.weight (1, 31) instead of (1, 32)"
     )
@@ -147,8 +147,7 @@ def test_a_checkpoint_of_something_else_is_named(tmp_path: Path) -> None:
         load_segmenter(str(path))
 
     assert str(raised.value) == (
-        "resnet.pt is no checkpoint of mobile_sam, sam_b, sam_l, sam_h; "
-        "its names are, for example, conv1.weight, fc.bias"
+        "resnet.pt is not a checkpoint of mobile_sam, sam_b, sam_l, sam_h; its first tensors are conv1.weight, fc.bias"
     )
 
 

@@ -61,7 +61,7 @@ def test_the_size_is_recognised_by_the_weights(tmp_path: Path) -> None:
 
 
 def test_a_size_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BrokenWeightsError, match=r"is no YOLOv8; its names are, for example, model.0.conv.weight"):
+    with pytest.raises(BrokenWeightsError, match=r"is not a YOLOv8; its first tensors are model.0.conv.weight"):
         load_yolo(write_yolo_file(tmp_path / "best.pt", TINY))
 
 
@@ -74,12 +74,12 @@ def test_class_names_may_be_a_list(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"task": "PoseModel"}, "best.pt is a model to pose; needed: one of YOLOv8 to detect or segment"),
+        ({"task": "PoseModel"}, "best.pt is a model of the task pose; needed: a YOLOv8 for detect or segment"),
         ({"names": ["a", "b"]}, "best.pt has 3 classes and 2 class names"),
         ({"names": None}, "best.pt has no class names"),
         ({"names": {0: "a", 2: "b", 3: "c"}}, "best.pt has no class names"),
         ({"strides": (4.0, 8.0, 16.0)}, r"strides \[4.0, 8.0, 16.0\]; needed: \[8, 16, 32\]"),
-        ({"task": "SegmentationModel"}, "is no YOLOv8tiny, which it is most like: .* missing: model.22.proto.cv1"),
+        ({"task": "SegmentationModel"}, "is not a YOLOv8tiny, the most similar model: .* missing: model.22.proto.cv1"),
         ({"has_masks": True, "task": "DetectionModel"}, "unknown: model.22.proto.cv1.conv.weight"),
         ({"task": "SomethingModel"}, "asks for ultralytics.nn.tasks.SomethingModel"),
     ],
@@ -115,5 +115,5 @@ def test_a_plain_state_dict_is_no_model_of_ultralytics(tmp_path: Path) -> None:
     path = tmp_path / "best.pt"
     torch.save({"weight": torch.ones(2)}, path)
 
-    with pytest.raises(BrokenWeightsError, match="holds no model of Ultralytics"):
+    with pytest.raises(BrokenWeightsError, match="does not hold an Ultralytics model"):
         load_yolo(path, [TINY])

@@ -140,7 +140,7 @@ def test_what_an_attack_asks_for_is_named_and_not_run(
     assert "yolov8n.pt" in str(caught.value)
     if container != "tar":  # nobody writes those any more: they are refused as they are
         assert named in str(caught.value)
-        assert "nothing of it was run" in str(caught.value)
+        assert "nothing in it was executed" in str(caught.value)
 
 
 @pytest.mark.parametrize("container", [name for name in CONTAINERS if name != "tar"])
@@ -149,7 +149,7 @@ def test_no_gadget_runs_in_any_container(gadget: str, container: str, marker: Pa
     path = tmp_path / "yolov8n.pt"
     path.write_bytes(CONTAINERS[container](PICKLES[gadget](marker)))
 
-    with pytest.raises(BrokenWeightsError, match=r"it asks for [\w.]+; nothing of it was run"):
+    with pytest.raises(BrokenWeightsError, match=r"it asks for [\w.]+; nothing in it was executed"):
         read_torch_file(path)
 
     assert not marker.exists()
@@ -210,7 +210,7 @@ def test_a_tensor_beyond_its_storage_is_refused(
 ) -> None:
     path = zip_with(tmp_path / "m.pt", tensor_pickle(4, offset, size, stride), _0=bytes(16))
 
-    with pytest.raises(BrokenWeightsError, match="is refused"):
+    with pytest.raises(BrokenWeightsError, match=r"could not load m\.pt: .*nothing in it was executed"):
         read_torch_file(path)
 
 
