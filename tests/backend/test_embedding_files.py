@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import given, strategies
 from PIL import Image
-from sam_model.weights.file_lock import file_lock
 
 from sam_backend.embedding_files import EmbeddingFiles
 from sam_backend.first_run import check_embeddings
@@ -321,7 +321,7 @@ def test_a_lock_that_another_process_holds_for_long_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr("sam_backend.embedding_files.LOCK_WAIT_S", 0.05)
 
-    with file_lock(tmp_path / "lock"):
+    with FileLock(tmp_path / "lock"):
         EmbeddingFiles(tmp_path, 100 * MIB).write(IMAGE, embedding())
 
     assert "its lock is held by another process" in caplog.text
