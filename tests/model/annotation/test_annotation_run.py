@@ -1,4 +1,4 @@
-"""Runs over pictures whose objects are known: what is written, what is kept, what an error does."""
+"""Runs over images whose objects are known: what is written, what is kept, what an error does."""
 
 import json
 import os
@@ -66,7 +66,7 @@ def label(photos: Path, name: str) -> str:
     return (photos.parent / "out" / f"{name}.txt").read_text()
 
 
-def test_a_run_writes_every_picture_and_counts(photos: Path) -> None:
+def test_a_run_writes_every_image_and_counts(photos: Path) -> None:
     report = annotate(photos, ColourDetector())
 
     assert (report.images, report.resumed, report.objects, report.failures) == (3, 0, 3, ())
@@ -81,7 +81,7 @@ def test_a_run_writes_every_picture_and_counts(photos: Path) -> None:
     assert label(photos, "b") == ""
 
 
-def test_a_yolo_line_has_the_class_and_the_corners_in_parts_of_the_picture(photos: Path) -> None:
+def test_a_yolo_line_has_the_class_and_the_corners_in_parts_of_the_image(photos: Path) -> None:
     annotate(photos, ColourDetector())
 
     number, *corners = label(photos, "c/d").split()
@@ -112,7 +112,7 @@ def test_without_resume_everything_is_done_anew(photos: Path) -> None:
     assert again.images == 3
 
 
-def test_a_picture_that_changed_is_done_again(photos: Path) -> None:
+def test_an_image_that_changed_is_done_again(photos: Path) -> None:
     annotate(photos, ColourDetector())
     save_blots(photos / "b.png", CHERRY)
     again = ColourDetector()
@@ -153,7 +153,7 @@ def test_a_record_that_is_cut_off_does_not_count(photos: Path) -> None:
     assert report.objects == 3
 
 
-def test_pictures_in_work_at_the_same_time_stay_in_order(photos: Path) -> None:
+def test_images_in_work_at_the_same_time_stay_in_order(photos: Path) -> None:
     for number in range(12):
         save_blots(photos / f"n{number:02}.png", CHERRY, width=60 + number)
 
@@ -164,7 +164,7 @@ def test_pictures_in_work_at_the_same_time_stay_in_order(photos: Path) -> None:
     assert [image["width"] for image in images][3:] == [60 + number for number in range(12)]
 
 
-def test_a_broken_picture_is_in_the_ledger_and_the_others_are_done(photos: Path) -> None:
+def test_a_broken_image_is_in_the_error_file_and_the_others_are_done(photos: Path) -> None:
     (photos / "b.png").write_bytes(b"no picture")
 
     report = annotate(photos, ColourDetector(), at_once=2)
@@ -178,7 +178,7 @@ def test_a_broken_picture_is_in_the_ledger_and_the_others_are_done(photos: Path)
     assert [image["file_name"] for image in coco(photos)["images"]] == ["a.png", "c/d.png"]
 
 
-def test_a_model_that_stumbles_over_a_picture_fails_for_that_one_only(photos: Path) -> None:
+def test_a_model_that_stumbles_over_an_image_fails_for_that_one_only(photos: Path) -> None:
     detector = ColourDetector()
     detector.breaks_at = 2
 
@@ -188,7 +188,7 @@ def test_a_model_that_stumbles_over_a_picture_fails_for_that_one_only(photos: Pa
     assert report.images == 2
 
 
-def test_a_failed_picture_is_tried_again_and_the_ledger_goes_when_all_is_well(photos: Path) -> None:
+def test_a_failed_image_is_tried_again_and_the_error_file_goes_when_all_is_well(photos: Path) -> None:
     detector = ColourDetector()
     detector.breaks_at = 2
     annotate(photos, detector)
@@ -200,7 +200,7 @@ def test_a_failed_picture_is_tried_again_and_the_ledger_goes_when_all_is_well(ph
 
 
 def test_a_run_that_is_killed_goes_on_where_it_was(photos: Path) -> None:
-    """A child process is killed by the system in the middle of the second picture."""
+    """A child process is killed by the system in the middle of the second image."""
     program = f"""
 import sys, time
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
@@ -279,7 +279,7 @@ def test_only_chosen_classes_are_numbered_in_the_detectors_order(photos: Path) -
 def test_the_most_objects_are_counted_among_the_chosen_classes(photos: Path) -> None:
     report = annotate(
         photos, ColourDetector(), DetectionSettings(classes=("leaf",), max_detections=1)
-    )  # the cherry is surer
+    )  # the cherry has the higher score
 
     assert report.objects == 2
 
@@ -330,7 +330,7 @@ def test_many_objects_get_a_mask_each_in_their_order(tmp_path: Path) -> None:
     assert sorted(boxes) == sorted((x, y, 4, 3) for _, (x, y, _, _) in cells)
 
 
-def test_a_picture_without_objects_is_not_embedded(photos: Path) -> None:
+def test_an_image_without_objects_is_not_embedded(photos: Path) -> None:
     segmenter = DiscSegmenter()
 
     annotate(photos, ColourDetector(), segmenter=segmenter)
@@ -348,7 +348,7 @@ def test_the_detectors_own_masks_are_taken_where_there_is_no_segmenter() -> None
     assert one.box == (10, 5, 30, 40)
 
 
-def test_what_cannot_work_is_said_before_the_first_picture() -> None:
+def test_what_cannot_work_is_said_before_the_first_image() -> None:
     with pytest.raises(ValueError, match="'colours' has no masks"):
         Annotator(ColourDetector(), None, DEFAULT)
     with pytest.raises(ValueError, match="unknown class 'dog'; the detector's classes: cherry, leaf"):

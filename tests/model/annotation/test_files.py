@@ -24,7 +24,7 @@ TWO_PARTS = np.asarray((np.hypot(X - 30, Y - 30) < 25) | ((X > 70) & (X < 140) &
 
 
 def annotated(*masks: Mask, name: str = "a/b.jpg") -> AnnotatedImage:
-    """A picture in which the masks are a cat, a dog, a cat and so on."""
+    """An image in which the masks are a cat, a dog, a cat and so on."""
     objects = [
         AnnotatedObject(CLASSES[number % 2], 0.9 - number / 10, (1, 2, 3, 4), run_lengths_from_mask(mask))
         for number, mask in enumerate(masks)
@@ -72,7 +72,7 @@ def test_pycocotools_takes_the_objects_as_results_too(tmp_path: Path) -> None:
     assert [one["score"] for one in results.loadAnns([1, 2])] == [0.9, 0.8]
 
 
-def test_a_file_without_pictures_is_a_coco_file(tmp_path: Path) -> None:
+def test_a_file_without_images_is_a_coco_file(tmp_path: Path) -> None:
     with coco_file(tmp_path / "coco.json", CLASSES):
         pass
 
@@ -92,11 +92,11 @@ def test_yolo_lines_painted_as_a_trainer_does_are_the_masks() -> None:
     assert label_text(annotated(), CLASSES) == ""
 
 
-def test_labels_lie_where_the_pictures_do() -> None:
+def test_labels_lie_where_the_images_do() -> None:
     assert label_path(Path("labels"), "a/b.c.jpg") == Path("labels/a/b.c.txt")
 
 
-def test_pictures_that_would_share_a_label_file_are_named() -> None:
+def test_images_that_would_share_a_label_file_are_named() -> None:
     check_label_names(["a.jpg", "b/a.jpg", "b.jpg"])
 
     with pytest.raises(ValueError, match=r"'b/a\.jpg' and 'b/a\.png' would share"):

@@ -21,7 +21,7 @@ def names(data: object, leave_out: Path | None = None) -> list[str]:
     return [image.name for image in list_images(data, leave_out).images]  # type: ignore[arg-type]
 
 
-def test_a_folder_stands_for_its_pictures_and_those_below(photos: Path) -> None:
+def test_a_folder_stands_for_its_images_and_those_below(photos: Path) -> None:
     listed = list_images(photos)
 
     assert [image.name for image in listed.images] == ["a.JPG", "b.png", "sub/a.jpg"]
@@ -35,7 +35,7 @@ def test_a_pattern_stands_for_what_matches(photos: Path) -> None:
     assert names(f"{photos}/*") == ["a.JPG", "b.png"]
 
 
-def test_several_parts_are_named_from_the_folder_they_share_and_each_picture_comes_once(photos: Path) -> None:
+def test_several_parts_are_named_from_the_folder_they_share_and_each_image_comes_once(photos: Path) -> None:
     assert names([photos / "sub" / "a.jpg", photos, photos / "b.png"]) == ["a.JPG", "b.png", "sub/a.jpg"]
     assert names([photos / "sub", photos / "b.png"]) == ["b.png", "sub/a.jpg"]
 
@@ -70,7 +70,7 @@ def test_the_folder_of_the_answers_is_left_out_unless_it_is_the_one_that_is_mean
     assert names(f"{photos}/**/*", photos / "sub") == ["a.JPG", "b.png"]
 
 
-def test_what_has_no_pictures_is_named(photos: Path, tmp_path: Path) -> None:
+def test_what_has_no_images_is_named(photos: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
 

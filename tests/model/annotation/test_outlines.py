@@ -99,7 +99,7 @@ def test_a_speck_far_away_is_left_out_since_its_bridge_would_be_painted() -> Non
     assert (paint_outlines(apart, (HEIGHT, WIDTH)) & speck).sum() == 4
 
 
-def test_specks_that_are_worth_the_way_together_are_kept() -> None:
+def test_small_regions_that_are_worth_the_way_together_are_kept() -> None:
     large = disc(30, 60, 25)
     cluster = (X > 160) & (Y > 40) & (Y < 80) & (X % 8 < 6) & (Y % 8 < 6)  # 36 pixels each, more than 100 pixels away
 

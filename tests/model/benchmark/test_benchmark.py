@@ -149,7 +149,7 @@ def test_short_calls_are_repeated_and_the_first_one_does_not_count() -> None:
     assert len(calls) == 1 + REPEATS
 
 
-def test_the_made_picture_is_always_the_same_and_has_much_in_it() -> None:
+def test_the_made_image_is_always_the_same_and_has_much_in_it() -> None:
     picture = synthetic_image(90, 160)
 
     assert picture.shape == (90, 160, 3)
@@ -185,7 +185,7 @@ def test_bars_grow_with_the_time_on_a_scale_of_powers_of_ten() -> None:
     assert length(EVERYTHING, drawn[:62]) < 6
 
 
-def test_a_picture_without_times_can_be_drawn() -> None:
+def test_an_image_without_times_can_be_drawn() -> None:
     assert draw_speeds([replace(ROW, everything_ms=None)], "nothing").size[0] == 1180
     assert draw_speeds([], "nothing").size[0] == 1180
 

@@ -1,4 +1,4 @@
-"""Small ONNX files in the shapes of the real exports; what they answer depends on the picture where that matters."""
+"""Small ONNX files in the shapes of the real exports; what they answer depends on the image where that matters."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ def write_onnx(
     path: Path, outputs: Outputs, metadata: dict[str, str] | None = None, *, with_size: bool = False,
     sides: Sequence[int | str] = (SIDE, SIDE), adds_brightness: bool = False, kind: int = TensorProto.FLOAT,
 ) -> Path:  # fmt: skip
-    """Write a file whose outputs are constants; with the mean of the picture added to the first where asked for."""
+    """Write a file whose outputs are constants; with the mean of the image added to the first where asked for."""
     inputs = [helper.make_tensor_value_info("images", kind, [1, 3, *sides])]
     if with_size:
         inputs.append(helper.make_tensor_value_info("orig_target_sizes", TensorProto.INT64, [1, 2]))
@@ -52,7 +52,7 @@ def image() -> Image:
 
 
 def yolo_output(classes: int = 2, more: int = 0) -> NDArray[np.float32]:
-    """Two boxes of one place, of the surer class 1 and class 0; and one of class 0 elsewhere; centre and sides."""
+    """Two boxes at one place, of class 1 (higher score) and class 0, and one of class 0 elsewhere; centre and sides."""
     answer = np.zeros((1, 4 + classes + more, CELLS), dtype=np.float32)
     answer[0, :4, 0] = answer[0, :4, 1] = [16, 32, 16, 8]
     answer[0, :4, 70] = [48, 32, 32, 32]
@@ -70,7 +70,7 @@ def test_a_yolo_export_is_read_with_its_class_names(tmp_path: Path, image: Image
     assert [(one.class_name, round(one.score, 3)) for one in found] == [("dog", 0.9), ("person", 0.8), ("person", 0.7)]
     scale = 200 / 64
     assert found[0].box == pytest.approx((8 * scale, 12 * scale, 24 * scale, 20 * scale))
-    assert found[2].box == pytest.approx((32 * scale, 0, 200, 100))  # cut at the picture
+    assert found[2].box == pytest.approx((32 * scale, 0, 200, 100))  # cut at the image
     assert found[0].mask is None
     assert len(detector.detect(image, score_threshold=0.75)) == 2
     assert len(detector.detect(image, max_detections=1)) == 1
@@ -112,7 +112,7 @@ def test_yolox_is_read_raw_and_decoded(tmp_path: Path, image: Image, is_decoded:
     found = OnnxDetector(path).detect(image)
 
     assert [(one.class_name, round(one.score, 3)) for one in found] == [("class 0", 0.45)]
-    scale = 200 / 64  # the picture lies at the top left
+    scale = 200 / 64  # the image lies at the top left
     assert found[0].box == pytest.approx((4 * scale, 6 * scale, 20 * scale, 14 * scale), abs=1e-4)
 
 

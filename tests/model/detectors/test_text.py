@@ -121,7 +121,9 @@ def test_other_words_give_other_scores(owl: OwlDetector, image: Image) -> None:
     assert [one.score for one in dogs] != [one.score for one in trees]
 
 
-def test_owl_keeps_the_surer_of_two_that_overlap_and_no_more_than_asked_for(owl: OwlDetector, image: Image) -> None:
+def test_owl_keeps_the_higher_scoring_of_two_that_overlap_and_no_more_than_asked_for(
+    owl: OwlDetector, image: Image
+) -> None:
     every = owl.detect_texts(image, WORDS, score_threshold=0.0, iou_threshold=1.0)
     fewer = owl.detect_texts(image, WORDS, score_threshold=0.0, iou_threshold=0.01)
 

@@ -54,7 +54,7 @@ def test_long_and_shrinking_runs_are_compressed_as_pycocotools_does() -> None:
 
 
 @given(MASKS, st.integers(0, 3), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
-def test_a_part_of_a_picture_has_the_runs_of_the_whole(
+def test_a_part_of_an_image_has_the_runs_of_the_whole(
     mask: np.ndarray, above: int, below: int, left: int, right: int
 ) -> None:
     whole = np.pad(mask, ((above, below), (left, right)))
@@ -66,6 +66,6 @@ def test_a_part_of_a_picture_has_the_runs_of_the_whole(
 
 
 @pytest.mark.parametrize("counts", [[1, 2], [4, 3], [-1, 7]])
-def test_counts_that_do_not_fill_the_picture_are_refused(counts: list[int]) -> None:
+def test_counts_that_do_not_fill_the_image_are_refused(counts: list[int]) -> None:
     with pytest.raises(ValueError, match="2 x 3"):
         run_lengths_from_coco({"size": [2, 3], "counts": counts})

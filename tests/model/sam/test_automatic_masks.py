@@ -192,7 +192,7 @@ def test_the_edge_map_follows_the_outlines() -> None:
     assert np.count_nonzero(edges[32:64, 26:38] > 0.3) <= 2 * 32  # thin
 
 
-def test_a_picture_of_one_colour_has_no_edges_inside() -> None:
+def test_an_image_of_one_colour_has_no_edges_inside() -> None:
     edges = edge_map(ColourSam(), np.full((64, 48, 3), 7, dtype=np.uint8), points_per_side=2)
 
     assert not edges[8:-8, 8:-8].any()

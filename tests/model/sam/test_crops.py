@@ -26,7 +26,7 @@ def test_each_layer_has_twice_as_many_to_a_side_and_all_of_them_cover_the_image(
         assert covered.all()
 
 
-def test_a_picture_of_few_pixels_has_only_crops_with_pixels() -> None:
+def test_an_image_of_few_pixels_has_only_crops_with_pixels() -> None:
     for crop in crops_of((3, 5), 4, 0.3):
         assert 0 <= crop.x_min < crop.x_max <= 5
         assert 0 <= crop.y_min < crop.y_max <= 3

@@ -194,7 +194,7 @@ def test_pixels_are_normalised_and_padded_right_and_below() -> None:
 def test_masks_come_back_without_the_padding() -> None:
     model = Sam(TINY_VIT_SAM)
     logits = torch.full((1, 32, 32), -1.0)
-    logits[:, :, :8] = 1.0  # the left quarter of the square, half of a picture twice as high as wide
+    logits[:, :, :8] = 1.0  # the left quarter of the square, half of an image twice as high as wide
 
     masks = model.upscale_masks(logits, input_size=(128, 64), image_size=(40, 20)) > 0
 

@@ -63,7 +63,7 @@ def test_without_a_sam_the_detectors_masks_are_taken(photos: Path, loaded: list[
         sam_model.auto_annotate(photos, "yolov8n.pt", None)
 
 
-def test_two_pictures_with_one_label_file_are_refused(photos: Path, loaded: list[tuple[str, str]]) -> None:
+def test_two_images_with_one_label_file_are_refused(photos: Path, loaded: list[tuple[str, str]]) -> None:
     save_blots(photos / "a.bmp")
 
     with pytest.raises(ValueError, match="would share one YOLO label file"):

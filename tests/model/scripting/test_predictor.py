@@ -44,7 +44,7 @@ def test_the_documentation_s_example_runs(tmp_path: Path) -> None:
         predictor(points=[50, 50], labels=[1])
 
 
-def test_a_picture_is_embedded_once_for_many_prompts() -> None:
+def test_an_image_is_embedded_once_for_many_prompts() -> None:
     sam = ColourSam()
     predictor = Predictor(sam)
 
@@ -137,7 +137,7 @@ def test_bad_input_is_named(tiny: SamSegmenter, arguments: dict[str, object], me
 
 
 @pytest.mark.parametrize("image", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3), np.float32), "nowhere.png"])
-def test_bad_pictures_are_refused_and_the_old_one_stays(image: object) -> None:
+def test_bad_images_are_refused_and_the_old_one_stays(image: object) -> None:
     predictor = Predictor(ColourSam())
     predictor.set_image(picture())
 

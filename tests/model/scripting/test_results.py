@@ -69,7 +69,7 @@ def test_an_empty_mask_has_a_box_of_zeros() -> None:
     assert results(ScoredMask(np.zeros((HEIGHT, WIDTH), bool), 0.1)).boxes.tolist() == [[0, 0, 0, 0]]
 
 
-def test_the_result_of_one_picture_reads_like_a_list_of_one() -> None:
+def test_the_result_of_one_image_reads_like_a_list_of_one() -> None:
     found = results(ScoredMask(ring(), 0.9))
 
     assert found[0] is found
@@ -106,7 +106,7 @@ def test_a_small_mask_is_drawn_over_a_large_one() -> None:
     assert np.allclose(colour, 0.45 * 0.55 * below + 0.45 * above, atol=1.5)
 
 
-def test_the_picture_is_saved_in_its_colours(tmp_path: Path) -> None:
+def test_the_image_is_saved_in_its_colours(tmp_path: Path) -> None:
     found = results(ScoredMask(ring(), 0.9))
 
     found.save(tmp_path / "overlay.png")

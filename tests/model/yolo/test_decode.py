@@ -53,7 +53,7 @@ def test_a_score_must_be_above_the_threshold_and_the_likeliest_class_counts() ->
     assert found.boxes.tolist() == [LEFT]
 
 
-def test_of_two_that_overlap_the_surer_one_stays() -> None:
+def test_of_two_that_overlap_the_higher_scoring_one_stays() -> None:
     found = decode(raw([LEFT, SHIFTED, RIGHT], [[0.6, 0], [0.9, 0], [0.3, 0]]), FRAME, 0.1, 0.7, 10)
 
     assert found.scores.tolist() == pytest.approx([0.9, 0.3])
@@ -77,7 +77,7 @@ def test_nothing_found_is_an_empty_answer() -> None:
     assert list(masks_of(found, FRAME)) == []
 
 
-def test_boxes_left_of_the_picture_are_kept_apart_by_class_as_well() -> None:
+def test_boxes_left_of_the_image_are_kept_apart_by_class_as_well() -> None:
     boxes = np.array([[-90, -90, -10, -10], [-90, -90, -10, -10], [-80, -90, 0, -10]], dtype=np.float32)
 
     kept = suppress(boxes, np.array([0.9, 0.8, 0.7], np.float32), np.array([0, 1, 0]), 0.7)

@@ -32,7 +32,7 @@ def with_masks() -> YoloDetector:
     return detector(has_masks=True)
 
 
-def test_objects_come_surest_first_with_class_names_and_inside_the_picture(
+def test_objects_come_highest_scoring_first_with_class_names_and_inside_the_image(
     boxes_only: YoloDetector, image: Image
 ) -> None:
     found = boxes_only.detect(image, score_threshold=0.3)
@@ -92,7 +92,7 @@ def test_no_object_is_no_error(boxes_only: YoloDetector, image: Image) -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 200, 3), (33, 2, 3)])
-def test_pictures_of_any_shape_are_looked_at(with_masks: YoloDetector, shape: tuple[int, ...]) -> None:
+def test_images_of_any_shape_are_looked_at(with_masks: YoloDetector, shape: tuple[int, ...]) -> None:
     for one in with_masks.detect(np.full(shape, 90, dtype=np.uint8), score_threshold=0.1):
         assert one.mask is not None
         assert one.mask.shape == shape[:2]
@@ -117,7 +117,7 @@ def test_a_setting_that_makes_no_sense_is_named(
 @pytest.mark.parametrize(
     "image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8), [[1]]]
 )
-def test_what_is_no_picture_is_named(boxes_only: YoloDetector, image: NDArray[np.uint8]) -> None:
+def test_what_is_no_image_is_named(boxes_only: YoloDetector, image: NDArray[np.uint8]) -> None:
     with pytest.raises(ValueError, match="needed: "):
         boxes_only.detect(image)
 

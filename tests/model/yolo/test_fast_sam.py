@@ -51,7 +51,7 @@ def test_a_mask_holds_the_points_on_its_pixels(x: float, y: float, is_on: bool) 
     assert PART.contains(Point(x, y)) is is_on
 
 
-def test_the_far_edges_of_the_picture_count_as_inside() -> None:
+def test_the_far_edges_of_the_image_count_as_inside() -> None:
     assert CORNER.contains(Point(50, 30))
     assert not WHOLE.contains(Point(50, 30))
 
@@ -59,7 +59,7 @@ def test_the_far_edges_of_the_picture_count_as_inside() -> None:
 @pytest.mark.parametrize(
     ("prompt", "parts"),
     [
-        (Prompt((Point(10, 10),)), (WHOLE,)),  # the surest that holds it
+        (Prompt((Point(10, 10),)), (WHOLE,)),  # the highest-scoring that holds it
         (Prompt((Point(10, 10), Point(30, 10, False))), (PART,)),  # and no negative one
         (Prompt((Point(10, 10), Point(45, 25))), (WHOLE, CORNER)),  # no mask holds both: two parts
         (Prompt((Point(10, 10), Point(12, 12), Point(45, 25))), (WHOLE, CORNER)),

@@ -10,11 +10,11 @@ from sam_model.yolo.letterbox import letterbox
         ((1080, 810), 640, (640, 480), (640, 480), 0, 0),
         ((720, 1280), 640, (360, 640), (384, 640), 12, 0),
         ((501, 333), 640, (640, 425), (640, 448), 0, 11),  # 23 columns are spare: 11 before, 12 behind
-        ((20, 10), 64, (64, 32), (64, 32), 0, 0),  # small pictures grow
+        ((20, 10), 64, (64, 32), (64, 32), 0, 0),  # small images grow
         ((1, 1000), 640, (1, 640), (32, 640), 15, 0),
     ],
 )
-def test_a_picture_is_scaled_to_fit_and_framed_to_multiples_of_32(
+def test_an_image_is_scaled_to_fit_and_framed_to_multiples_of_32(
     image_size: tuple[int, int],
     long_side: int,
     inner_size: tuple[int, int],
@@ -27,7 +27,7 @@ def test_a_picture_is_scaled_to_fit_and_framed_to_multiples_of_32(
     assert (frame.inner_size, frame.size, frame.top, frame.left) == (inner_size, size, top, left)
 
 
-def test_the_frame_is_grey_and_the_picture_lies_in_it() -> None:
+def test_the_frame_is_grey_and_the_image_lies_in_it() -> None:
     image = np.zeros((50, 100, 3), dtype=np.uint8)
     image[:, :, 0] = 200
 
@@ -41,7 +41,7 @@ def test_the_frame_is_grey_and_the_picture_lies_in_it() -> None:
     assert (framed[29:] == 114).all()
 
 
-def test_boxes_go_the_way_back_and_are_cut_at_the_picture() -> None:
+def test_boxes_go_the_way_back_and_are_cut_at_the_image() -> None:
     frame = letterbox((720, 1280), 640)  # half the size, 12 rows above
 
     boxes = frame.boxes_in_image(np.array([[10, 22, 110, 62], [-5, 0, 700, 384]], dtype=np.float32))
