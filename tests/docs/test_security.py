@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from sam_backend.asgi_adapter import SEND_S, SMALL_READ_S
-from sam_backend.body_limits import SMALL_BODY_BYTES
+from sam_backend.web.asgi_adapter import SEND_S, SMALL_READ_S
+from sam_backend.web.body_limits import SMALL_BODY_BYTES
 from sam_backend.images.fetch import MAX_REDIRECTS
 from sam_backend.protocol.labeling_config import DEEPEST_NESTING, LONGEST_CONFIG, MOST_TAGS
 from sam_backend.protocol.regions import LARGEST_CONTEXT
 from sam_backend.protocol.requests import MOST_TASKS
-from sam_backend.run_routes import MOST_FAILURES, MOST_PICTURES, MOST_RUNS
+from sam_backend.web.run_routes import MOST_FAILURES, MOST_PICTURES, MOST_RUNS
 from sam_backend.settings import ENVIRONMENT, Settings
 
 PAGE = Path("docs/security.md").read_text()

@@ -14,7 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from PIL import Image
 
-from sam_backend.app import create_app
+from sam_backend.web.app import create_app
 from sam_backend.assembly import Service
 from sam_backend.bulk.bulk_service import BulkService
 from sam_backend.embedding_cache import EmbeddingCache

@@ -10,11 +10,11 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
-from sam_backend.app import create_app
-from sam_backend.asgi_adapter import AsgiAdapter
+from sam_backend.web.app import create_app
+from sam_backend.web.asgi_adapter import AsgiAdapter
 from sam_backend.assembly import Service
 from sam_backend.logs import configured_formatter
-from sam_backend.web_worker import WebWorker
+from sam_backend.web.gunicorn_worker import WebWorker
 
 
 class PortTakenError(OSError):

@@ -6,7 +6,7 @@ import hmac
 from flask import Response, request
 
 from sam_backend import metrics
-from sam_backend.responses import error_response
+from sam_backend.web.responses import error_response
 from sam_backend.settings import Settings
 from sam_backend.webhook_secret import HEADER, webhook_secret
 

@@ -8,7 +8,7 @@ from sam_backend.bulk.configuration import LARGEST_ID, WITHOUT_DETECTOR, RunConf
 from sam_backend.bulk.connected_projects import check_names
 from sam_backend.bulk.run_store import Run, RunStateError, RunStoreError
 from sam_backend.protocol.fields import mapping, whole_number
-from sam_backend.responses import json_body, json_response, service
+from sam_backend.web.responses import json_body, json_response, service
 from sam_model.registry import DETECTOR_NAMES, MODEL_NAMES
 
 run_routes = Blueprint("runs", __name__, url_prefix="/api")

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 from sam_backend import metrics
-from sam_backend.body_limits import LARGE_BODY_PATHS, body_limit
+from sam_backend.web.body_limits import LARGE_BODY_PATHS, body_limit
 from sam_backend.request_ids import HEADER, begin_request, current_request_id
 from sam_backend.request_pool import PoolFullError, RequestPool
 from sam_backend.settings import MIB, Settings

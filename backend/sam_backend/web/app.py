@@ -7,16 +7,16 @@ from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 
 from sam_backend import metrics
 from sam_backend.assembly import Service
-from sam_backend.body_limits import LARGE_BODY_PATHS, SMALL_BODY_BYTES, body_limit
+from sam_backend.web.body_limits import LARGE_BODY_PATHS, SMALL_BODY_BYTES, body_limit
 from sam_backend.errors import BackendError
-from sam_backend.operator_routes import operator_routes
-from sam_backend.pages.pages import pages
+from sam_backend.web.operator_routes import operator_routes
+from sam_backend.web.page.pages import pages
 from sam_backend.redaction import mask_userinfo
-from sam_backend.request_checks import check_requests
+from sam_backend.web.request_checks import check_requests
 from sam_backend.request_ids import HEADER, begin_request, current_request_id, end_request
-from sam_backend.responses import error_response
-from sam_backend.routes import routes
-from sam_backend.run_routes import run_routes
+from sam_backend.web.responses import error_response
+from sam_backend.web.ml_api_routes import routes
+from sam_backend.web.run_routes import run_routes
 
 logger = logging.getLogger(__name__)
 

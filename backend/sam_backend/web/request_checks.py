@@ -8,7 +8,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from sam_backend.assembly import Service
-from sam_backend.authentication import refusal_without_password, refusal_without_token
+from sam_backend.web.authentication import refusal_without_password, refusal_without_token
 from sam_backend.errors import CrossSiteRequestError, UnknownHostError
 from sam_backend.http_hosts import is_allowed_host, is_same_host, own_names
 from sam_backend.protocol.fields import shown

@@ -14,7 +14,7 @@ from typing import Any
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers.gasgi import ASGIWorker
 
-from sam_backend.asgi_adapter import Message, Receive, Send
+from sam_backend.web.asgi_adapter import Message, Receive, Send
 
 logger = logging.getLogger(__name__)
 
