@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from sam_backend.base_url import parse_base_url, parse_token
+from sam_backend.network.base_url import parse_base_url, parse_token
 from sam_backend.redaction import mask_userinfo
 
 T = TypeVar("T")

@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from sam_backend.images.addresses import resolve, resolve_within
-from sam_backend.ip_addresses import is_link_local, is_public
+from sam_backend.network.ip_addresses import is_link_local, is_public
 
 
 @pytest.mark.parametrize(

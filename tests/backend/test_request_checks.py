@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sam_backend.http_hosts import is_allowed_host, is_same_host
+from sam_backend.network.host_names import is_allowed_host, is_same_host
 from sam_backend.settings import Settings, SettingsError
 from sam_backend.webhook_secret import HEADER, webhook_secret
 from sam_testing.label_studio import predict_request, setup_request

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _connect(args: argparse.Namespace) -> int:
-    from sam_backend.base_url import parse_base_url
+    from sam_backend.network.base_url import parse_base_url
     from sam_backend.label_studio.access import LabelStudioAccess
     from sam_backend.label_studio.api import LabelStudioApi
     from sam_backend.label_studio.connection import check_version, connect

@@ -35,7 +35,7 @@ from sam_backend.images.sources import (
     url_of,
     without_user,
 )
-from sam_backend.ip_addresses import is_link_local, is_public
+from sam_backend.network.ip_addresses import is_link_local, is_public
 from sam_backend.label_studio.access import Credential, LabelStudioAccess, origin_of
 from sam_backend.settings import MIB, Settings
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import urllib3
 
-from sam_backend.base_url import parse_base_url
+from sam_backend.network.base_url import parse_base_url
 from sam_backend.errors import LabelStudioError, LabelStudioForbiddenError, LabelStudioTimeoutError
 from sam_backend.label_studio.connections import label_studio_pool
 from sam_backend.redaction import mask_userinfo

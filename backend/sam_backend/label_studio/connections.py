@@ -10,7 +10,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from sam_backend.ip_addresses import is_link_local
+from sam_backend.network.ip_addresses import is_link_local
 
 
 class LinkLocalAddressError(urllib3.exceptions.HTTPError):

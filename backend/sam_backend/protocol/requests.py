@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Raw, Struct
 
-from sam_backend.base_url import parse_base_url, parse_token
+from sam_backend.network.base_url import parse_base_url, parse_token
 from sam_backend.errors import BadRequestError
 from sam_backend.protocol.labeling_config import LONGEST_CONFIG
 from sam_backend.protocol.regions import PromptRegion, prompt_regions_from_context

@@ -8,7 +8,7 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
-from sam_backend.ip_addresses import ip_address_of, is_link_local
+from sam_backend.network.ip_addresses import ip_address_of, is_link_local
 
 LONGEST_URL, LONGEST_TOKEN = 2048, 4096  # characters
 

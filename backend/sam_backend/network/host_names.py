@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from sam_backend.ip_addresses import ip_address_of
+from sam_backend.network.ip_addresses import ip_address_of
 
 # RFC 6761, 6762, 8375, ICANN's decision of 2024 on .internal, and Kubernetes' cluster names
 PRIVATE_SUFFIXES = (".localhost", ".local", ".home.arpa", ".internal", ".svc")

@@ -1,0 +1,1 @@
+"""IP addresses, host names and base URLs."""
