@@ -78,7 +78,7 @@ def _port(text: str) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from sam_backend.assembly import assemble
+    from sam_backend.service.service import assemble
     from sam_backend.web.gunicorn_server import SamServer, check_port_is_free
     from sam_model.weights.store import store_from_env
 

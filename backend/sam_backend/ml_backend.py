@@ -17,8 +17,8 @@ from typing import Any
 import orjson
 from flask import Response, after_this_request, has_request_context, request
 
-from sam_backend import label_studio_calls
-from sam_backend.assembly import Service, assemble
+from sam_backend.service import ml_api as label_studio_calls
+from sam_backend.service.service import Service, assemble
 from sam_backend.errors import BackendError
 from sam_backend.protocol.requests import PredictRequest, SetupRequest, WebhookEvent
 from sam_backend.settings import Settings

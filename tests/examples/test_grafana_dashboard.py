@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sam_backend import metrics
-from sam_backend.service_metrics import ServiceMetrics
+from sam_backend.service.service_metrics import ServiceMetrics
 from sam_testing.service import SamService
 
 Json = dict[str, Any]

@@ -31,7 +31,7 @@ from urllib.parse import unquote_to_bytes
 
 from fuzz.mutations import Request, good_requests, mutated
 from sam_backend.web.app import create_app
-from sam_backend.assembly import assemble
+from sam_backend.service.service import assemble
 from sam_backend.settings import Settings
 from sam_model.weights.store import store_from_env
 

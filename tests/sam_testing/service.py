@@ -15,8 +15,8 @@ from flask.testing import FlaskClient
 from PIL import Image
 
 from sam_backend.web.app import create_app
-from sam_backend.assembly import Service
-from sam_backend.bulk.bulk_service import BulkService
+from sam_backend.service.service import Service
+from sam_backend.service.bulk_service import BulkService
 from sam_backend.embedding_cache import EmbeddingCache
 from sam_backend.errors import ImageNotFoundError
 from sam_backend.first_run import FirstRun

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from sam_backend.assembly import assemble
+    from sam_backend.service.service import assemble
     from sam_backend.errors import ModelNotReadyError
     from sam_backend.logs import configure_logs
     from sam_backend.settings import Settings, SettingsError

@@ -6,7 +6,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 
 from sam_backend import metrics
-from sam_backend.assembly import Service
+from sam_backend.service.service import Service
 from sam_backend.web.body_limits import LARGE_BODY_PATHS, SMALL_BODY_BYTES, body_limit
 from sam_backend.errors import BackendError
 from sam_backend.web.operator_routes import operator_routes

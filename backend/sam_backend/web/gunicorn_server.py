@@ -12,7 +12,7 @@ from gunicorn.glogging import Logger
 
 from sam_backend.web.app import create_app
 from sam_backend.web.asgi_adapter import AsgiAdapter
-from sam_backend.assembly import Service
+from sam_backend.service.service import Service
 from sam_backend.logs import configured_formatter
 from sam_backend.web.gunicorn_worker import WebWorker
 

@@ -7,7 +7,7 @@ the private network. Label Studio itself sends no Origin, and names the backend 
 from flask import Flask, Response, request
 from werkzeug.exceptions import UnsupportedMediaType
 
-from sam_backend.assembly import Service
+from sam_backend.service.service import Service
 from sam_backend.web.authentication import refusal_without_password, refusal_without_token
 from sam_backend.errors import CrossSiteRequestError, UnknownHostError
 from sam_backend.network.host_names import is_allowed_host, is_same_host, own_names

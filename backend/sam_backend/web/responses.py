@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from flask import Response, current_app, request
 
-from sam_backend.assembly import Service
+from sam_backend.service.service import Service
 from sam_backend.errors import BadRequestError
 from sam_backend.request_ids import current_request_id
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from flask import Blueprint, Response, request
 
 from sam_backend.bulk.configuration import LARGEST_ID, WITHOUT_DETECTOR, RunConfiguration
-from sam_backend.bulk.connected_projects import check_names
+from sam_backend.service.project_registry import check_names
 from sam_backend.bulk.run_store import Run, RunStateError, RunStoreError
 from sam_backend.protocol.fields import mapping, whole_number
 from sam_backend.web.responses import json_body, json_response, service

@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from sam_backend.bulk.bulk_service import BulkService
+from sam_backend.service.bulk_service import BulkService
 from sam_backend.embedding_cache import EmbeddingCache
 from sam_backend.embedding_files import EmbeddingFiles
 from sam_backend.first_run import FirstRun

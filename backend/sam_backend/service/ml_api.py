@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from sam_backend.assembly import Service
+from sam_backend.service.service import Service
 from sam_backend.errors import BackendError, BadRequestError
 from sam_backend.images.sources import host_of
 from sam_backend.prefetch import PrefetchJob

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sam_backend.bulk.connected_projects import ConnectedProjects, created_seconds
+from sam_backend.service.project_registry import ConnectedProjects, created_seconds
 from sam_backend.errors import LabelingConfigError
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.label_studio.api import PAGE_SIZE, LabelStudioApi, LabelStudioApiError
