@@ -23,7 +23,7 @@ from sam_backend.bulk.ledger import (
 from sam_backend.bulk.run_store import Run, RunStore, RunStoreError
 from sam_backend.bulk.unreadable_runs import DAMAGED
 from sam_backend.errors import BackendError
-from sam_backend.first_run import check_runs
+from sam_backend.diagnostics.health_monitor import check_runs
 
 FIRST_SCHEMA = """
 CREATE TABLE run (
@@ -206,7 +206,7 @@ READ_ONLY = """
 import os, sys
 from pathlib import Path
 from sam_backend.bulk.run_store import RunStore
-from sam_backend.first_run import check_runs
+from sam_backend.diagnostics.health_monitor import check_runs
 folder = Path(sys.argv[1])
 if os.geteuid() == 0:  # root may write everywhere
     os.setgid(65534), os.setuid(65534)

@@ -19,7 +19,7 @@ from hypothesis import given, strategies
 from PIL import Image
 
 from sam_backend.embedding_files import EmbeddingFiles
-from sam_backend.first_run import check_embeddings
+from sam_backend.diagnostics.health_monitor import check_embeddings
 from sam_model.sam.embedding_bytes import MAGIC, embedding_from_bytes, embedding_to_bytes
 from sam_model.sam.segmenter import SamEmbedding
 from sam_testing.backend_program import BackendProgram

@@ -19,14 +19,14 @@ from sam_backend.service.service import Service
 from sam_backend.service.bulk_service import BulkService
 from sam_backend.embedding_cache import EmbeddingCache
 from sam_backend.errors import ImageNotFoundError
-from sam_backend.first_run import FirstRun
+from sam_backend.diagnostics.health_monitor import FirstRun
 from sam_backend.images.fetch import FetchedImage, ImageFetcher, ImageRequest
 from sam_backend.images.versions import ImageVersions
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.model_choice import ModelChoice
 from sam_backend.model_loading import ModelLoading
 from sam_backend.prefetch import Prefetcher
-from sam_backend.readiness import Readiness
+from sam_backend.diagnostics.readiness import Readiness
 from sam_backend.settings import MIB, Settings
 from sam_backend.task_predictor import TaskPredictor
 from sam_model.weights.download import OnProgress

@@ -6,9 +6,9 @@ from concurrent.futures import Future
 
 import numpy as np
 
-from sam_backend.first_run import FirstRun
+from sam_backend.diagnostics.health_monitor import FirstRun
 from sam_backend.label_studio.access import LabelStudioAccess
-from sam_backend.label_studio.diagnosis import ADDRESS, TOKEN
+from sam_backend.diagnostics.label_studio_checks import ADDRESS, TOKEN
 from sam_backend.model_loading import ModelLoading
 from sam_model.types import Point, Prompt
 
