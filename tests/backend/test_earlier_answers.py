@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sam_backend.earlier_answers import REFINED, EarlierAnswers, earlier_prompts
+from sam_backend.interactive.previous_logits import REFINED, EarlierAnswers, earlier_prompts
 from sam_model.registry import load_segmenter
 from sam_model.sam.segmenter import SamEmbedding, SamSegmenter
 from sam_model.types import Point, Prompt, ScoredMask

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from sam_backend.prompts import box_around, prompt_from_regions, regions_by_object
+from sam_backend.interactive.prompts import box_around, prompt_from_regions, regions_by_object
 from sam_backend.protocol.regions import PromptRegion, RotatedRectangle, prompt_regions_from_json
 from sam_model.types import Point, Prompt
 from sam_testing.label_studio import key_point, rectangle

@@ -21,7 +21,7 @@ from sam_backend.errors import BadRequestError
 from sam_backend.images.fetch import ImageFetcher, fetch_limits
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.settings import Settings
-from sam_backend.task_predictor import Credentials
+from sam_backend.interactive.task_predictor import Credentials
 from sam_model.weights.store import store_from_env
 from sam_testing.fake_label_studio import CONFIG, TOKEN, Store, disc_picture, fake_label_studio
 

@@ -28,7 +28,7 @@ from sam_backend.label_studio.api import LabelStudioApi
 from sam_backend.label_studio.patience import Patience
 from sam_backend.label_studio.projects import project_details
 from sam_backend.settings import Settings
-from sam_backend.task_predictor import Credentials
+from sam_backend.interactive.task_predictor import Credentials
 from sam_model.interfaces import Segmenter
 from sam_model.masks.coco_rle import RunLengths, run_lengths_from_mask
 from sam_model.masks.overlay import draw_overlay

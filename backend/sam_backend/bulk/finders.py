@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from sam_backend.bulk.label_mapping import THING, LabelMapping, Target
 from sam_backend.bulk.outcome import LabeledBox
-from sam_backend.prompts import box_around
+from sam_backend.interactive.prompts import box_around
 from sam_backend.protocol.regions import RotatedRectangle
 from sam_model.automatic_segmentation import segment_automatically
 from sam_model.box_segmentation import segment_boxes

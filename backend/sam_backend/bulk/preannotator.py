@@ -16,7 +16,7 @@ from sam_backend.errors import BackendError
 from sam_backend.images.decode import decode_image
 from sam_backend.protocol.predictions import ResultJson, score_for_label_studio
 from sam_backend.shapes.regions import region_results, region_values
-from sam_backend.task_predictor import Credentials, Fetcher
+from sam_backend.interactive.task_predictor import Credentials, Fetcher
 from sam_model.types import Image
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from sam_backend.errors import BadRequestError
 from sam_backend.model_choice import ModelChoice, choose_model
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.settings import MIB, Settings, SettingsError
-from sam_backend.task_predictor import Credentials, Fetcher
+from sam_backend.interactive.task_predictor import Credentials, Fetcher
 from sam_model.images.budget import DECODING_MEMORY
 from sam_model.interfaces import Detector, Segmenter
 from sam_model.registry import DETECTOR_NAMES, load_detector

@@ -24,7 +24,7 @@ from sam_backend.label_studio.api import LabelStudioApi, LabelStudioApiError
 from sam_backend.label_studio.patience import Patience, StoppedError
 from sam_backend.label_studio.projects import show_predictions_of
 from sam_backend.settings import Settings
-from sam_backend.task_predictor import Credentials
+from sam_backend.interactive.task_predictor import Credentials
 from sam_model.weights.errors import WeightsError
 from sam_model.weights.store import WeightStore
 

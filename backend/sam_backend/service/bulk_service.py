@@ -33,7 +33,7 @@ from sam_backend.model_loading import ModelLoading
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.requests import Task
 from sam_backend.settings import Settings
-from sam_backend.task_predictor import Credentials, Fetcher
+from sam_backend.interactive.task_predictor import Credentials, Fetcher
 from sam_model.interfaces import Segmenter
 from sam_model.weights.errors import WeightsError
 from sam_model.weights.store import WeightStore

@@ -6,10 +6,10 @@ from typing import Any
 from sam_backend.service.service import Service
 from sam_backend.errors import BackendError, BadRequestError
 from sam_backend.images.sources import host_of
-from sam_backend.prefetch import PrefetchJob
+from sam_backend.interactive.prefetch import PrefetchJob
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.requests import PredictRequest, SetupRequest, Task, WebhookEvent
-from sam_backend.task_predictor import Credentials, image_request
+from sam_backend.interactive.task_predictor import Credentials, image_request
 
 logger = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ from sam_backend.images.versions import ImageVersions
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.model_choice import choose_model
 from sam_backend.model_loading import ModelLoading
-from sam_backend.prefetch import Prefetcher
+from sam_backend.interactive.prefetch import Prefetcher
 from sam_backend.diagnostics.readiness import Readiness
 from sam_backend.settings import MIB, Settings
 from sam_backend.diagnostics.startup_checks import check_device, check_folder
-from sam_backend.task_predictor import TaskPredictor
+from sam_backend.interactive.task_predictor import TaskPredictor
 from sam_model.images.budget import DECODING_MEMORY
 from sam_model.weights.store import WeightStore
 

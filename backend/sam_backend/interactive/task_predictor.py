@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from sam_backend import metrics
-from sam_backend.earlier_answers import EarlierAnswers
+from sam_backend.interactive.previous_logits import EarlierAnswers
 from sam_backend.embedding_cache import EmbeddingCache
 from sam_backend.embedding_files import EmbeddingFiles
 from sam_backend.errors import BadRequestError, ImageTooLargeError
@@ -22,7 +22,7 @@ from sam_backend.images.decode import decode_image
 from sam_backend.images.fetch import ImageRequest
 from sam_backend.images.versions import ImageVersion, ImageVersions
 from sam_backend.model_loading import ModelLoading
-from sam_backend.prompts import ObjectPrompt, prompt_from_regions, regions_by_object
+from sam_backend.interactive.prompts import ObjectPrompt, prompt_from_regions, regions_by_object
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.predictions import Prediction, ResultJson
 from sam_backend.protocol.regions import PromptRegion
