@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from sam_backend.embedding_cache import EmbeddingCache
+from sam_backend.embeddings.memory import EmbeddingCache
 
 
 @dataclass(frozen=True)

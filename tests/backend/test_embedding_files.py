@@ -18,7 +18,7 @@ from filelock import FileLock
 from hypothesis import given, strategies
 from PIL import Image
 
-from sam_backend.embedding_files import EmbeddingFiles
+from sam_backend.embeddings.disk import EmbeddingFiles
 from sam_backend.diagnostics.health_monitor import check_embeddings
 from sam_model.sam.embedding_bytes import MAGIC, embedding_from_bytes, embedding_to_bytes
 from sam_model.sam.segmenter import SamEmbedding
@@ -199,7 +199,7 @@ WRITER = """
 import sys
 from pathlib import Path
 import torch
-from sam_backend.embedding_files import EmbeddingFiles
+from sam_backend.embeddings.disk import EmbeddingFiles
 from sam_model.sam.segmenter import SamEmbedding
 files = EmbeddingFiles(Path(sys.argv[1]), int(sys.argv[2]))
 print("ready", flush=True)
@@ -319,7 +319,7 @@ def test_a_folder_on_a_system_that_is_read_only_is_no_error(caplog: pytest.LogCa
 def test_a_lock_that_another_process_holds_for_long_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("sam_backend.embedding_files.LOCK_WAIT_S", 0.05)
+    monkeypatch.setattr("sam_backend.embeddings.disk.LOCK_WAIT_S", 0.05)
 
     with FileLock(tmp_path / "lock"):
         EmbeddingFiles(tmp_path, 100 * MIB).write(IMAGE, embedding())

@@ -17,7 +17,7 @@ from PIL import Image
 from sam_backend.web.app import create_app
 from sam_backend.service.service import Service
 from sam_backend.service.bulk_service import BulkService
-from sam_backend.embedding_cache import EmbeddingCache
+from sam_backend.embeddings.memory import EmbeddingCache
 from sam_backend.errors import ImageNotFoundError
 from sam_backend.diagnostics.health_monitor import FirstRun
 from sam_backend.images.fetch import FetchedImage, ImageFetcher, ImageRequest

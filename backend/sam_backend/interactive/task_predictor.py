@@ -15,8 +15,8 @@ import numpy as np
 
 from sam_backend import metrics
 from sam_backend.interactive.previous_logits import EarlierAnswers
-from sam_backend.embedding_cache import EmbeddingCache
-from sam_backend.embedding_files import EmbeddingFiles
+from sam_backend.embeddings.memory import EmbeddingCache
+from sam_backend.embeddings.disk import EmbeddingFiles
 from sam_backend.errors import BadRequestError, ImageTooLargeError
 from sam_backend.images.decode import decode_image
 from sam_backend.images.fetch import ImageRequest

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sam_backend.service.bulk_service import BulkService
-from sam_backend.embedding_cache import EmbeddingCache
-from sam_backend.embedding_files import EmbeddingFiles
+from sam_backend.embeddings.memory import EmbeddingCache
+from sam_backend.embeddings.disk import EmbeddingFiles
 from sam_backend.diagnostics.health_monitor import FirstRun
 from sam_backend.images.fetch import ImageFetcher, fetch_limits
 from sam_backend.images.versions import ImageVersions
