@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sam_backend.limited_segmenter import LimitedSegmenter
+from sam_backend.segmenter.limited_segmenter import LimitedSegmenter
 from sam_model.types import Image, Prompt, ScoredMask
 from sam_testing.disc_segmenter import DiscSegmenter
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sam_backend.model_choice import choose_model
+from sam_backend.segmenter.choice import choose_model
 from sam_backend.settings import Settings, SettingsError
 from sam_model.weights.catalog import find_weights
 from sam_model.weights.store import WeightStore

@@ -4,8 +4,8 @@ from collections.abc import Callable
 import pytest
 
 from sam_backend.errors import ModelNotReadyError
-from sam_backend.model_choice import ModelChoice
-from sam_backend.model_loading import ModelLoading
+from sam_backend.segmenter.choice import ModelChoice
+from sam_backend.segmenter.loading import ModelLoading
 from sam_model.weights.download import OnProgress, Progress
 from sam_model.weights.errors import WeightsUnavailableError
 from sam_testing.disc_segmenter import DiscSegmenter

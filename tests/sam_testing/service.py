@@ -23,8 +23,8 @@ from sam_backend.diagnostics.health_monitor import FirstRun
 from sam_backend.images.fetch import FetchedImage, ImageFetcher, ImageRequest
 from sam_backend.images.versions import ImageVersions
 from sam_backend.label_studio.access import LabelStudioAccess
-from sam_backend.model_choice import ModelChoice
-from sam_backend.model_loading import ModelLoading
+from sam_backend.segmenter.choice import ModelChoice
+from sam_backend.segmenter.loading import ModelLoading
 from sam_backend.interactive.prefetch import Prefetcher
 from sam_backend.diagnostics.readiness import Readiness
 from sam_backend.settings import MIB, Settings

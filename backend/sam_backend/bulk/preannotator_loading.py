@@ -12,7 +12,7 @@ from sam_backend.bulk.label_mapping import THING, LabelMapping
 from sam_backend.bulk.preannotator import Preannotator
 from sam_backend.bulk.run_mark import model_version
 from sam_backend.errors import BadRequestError
-from sam_backend.model_choice import ModelChoice, choose_model
+from sam_backend.segmenter.choice import ModelChoice, choose_model
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.settings import MIB, Settings, SettingsError
 from sam_backend.interactive.task_predictor import Credentials, Fetcher

@@ -10,8 +10,8 @@ from sam_backend.bulk.run_store import RunStore, RunStoreError, runs_folder
 from sam_backend.bulk.unreadable_runs import UnreadableRun
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.diagnostics.label_studio_checks import PROJECT_CONNECTED, Check, check_label_studio
-from sam_backend.model_choice import AUTOMATIC
-from sam_backend.model_loading import ModelLoading
+from sam_backend.segmenter.choice import AUTOMATIC
+from sam_backend.segmenter.loading import ModelLoading
 from sam_backend.redaction import mask_userinfo
 from sam_backend.settings import Settings
 from sam_backend.diagnostics.startup_checks import is_writable

@@ -9,7 +9,7 @@ import numpy as np
 from sam_backend.diagnostics.health_monitor import FirstRun
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.diagnostics.label_studio_checks import ADDRESS, TOKEN
-from sam_backend.model_loading import ModelLoading
+from sam_backend.segmenter.loading import ModelLoading
 from sam_model.types import Point, Prompt
 
 logger = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from sam_backend.errors import BadRequestError, ImageTooLargeError
 from sam_backend.images.decode import decode_image
 from sam_backend.images.fetch import ImageRequest
 from sam_backend.images.versions import ImageVersion, ImageVersions
-from sam_backend.model_loading import ModelLoading
+from sam_backend.segmenter.loading import ModelLoading
 from sam_backend.interactive.prompts import ObjectPrompt, prompt_from_regions, regions_by_object
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.predictions import Prediction, ResultJson

@@ -29,7 +29,7 @@ from sam_backend.errors import BackendError, LabelStudioError
 from sam_backend.label_studio.access import WAY_OUT, LabelStudioAccess
 from sam_backend.label_studio.api import LabelStudioApi, LabelStudioApiError
 from sam_backend.label_studio.projects import ProjectDetails, project_details
-from sam_backend.model_loading import ModelLoading
+from sam_backend.segmenter.loading import ModelLoading
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.requests import Task
 from sam_backend.settings import Settings

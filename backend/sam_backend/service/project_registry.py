@@ -22,7 +22,7 @@ from sam_backend.bounded_cache import BoundedCache
 from sam_backend.bulk.configuration import WITHOUT_DETECTOR, RunConfiguration
 from sam_backend.bulk.preannotator_loading import preannotation_version, version_with
 from sam_backend.errors import BackendError, BadRequestError
-from sam_backend.model_loading import ModelLoading
+from sam_backend.segmenter.loading import ModelLoading
 from sam_backend.protocol.fields import mapping, shown
 from sam_backend.settings import Settings
 from sam_model.registry import DETECTOR_NAMES, MODEL_NAMES

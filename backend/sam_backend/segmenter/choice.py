@@ -9,7 +9,7 @@ from typing import Any
 
 import urllib3
 
-from sam_backend.limited_segmenter import LimitedSegmenter
+from sam_backend.segmenter.limited_segmenter import LimitedSegmenter
 from sam_backend.settings import Settings, SettingsError
 from sam_model.interfaces import Segmenter
 from sam_model.masks.cleaning import MaskCleaning

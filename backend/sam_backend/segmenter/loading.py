@@ -8,7 +8,7 @@ from concurrent.futures import TimeoutError as StillLoadingError
 from typing import Any
 
 from sam_backend.errors import ModelNotReadyError
-from sam_backend.model_choice import ModelChoice
+from sam_backend.segmenter.choice import ModelChoice
 from sam_backend.redaction import mask_userinfo
 from sam_backend.request_pool import slot_released
 from sam_model.interfaces import Segmenter

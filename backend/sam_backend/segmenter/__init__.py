@@ -1,0 +1,1 @@
+"""The segmenter: chosen and loaded."""
