@@ -1,7 +1,7 @@
 import pytest
 
-from sam_backend.bulk.configuration import RunConfiguration
-from sam_backend.bulk.run_mark import (
+from sam_backend.preannotation.configuration import RunConfiguration
+from sam_backend.preannotation.provenance import (
     is_of_run,
     is_ours,
     model_version,

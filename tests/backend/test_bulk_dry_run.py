@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sam_backend.bulk.configuration import RunConfiguration, TaskFilter
+from sam_backend.preannotation.configuration import RunConfiguration, TaskFilter
 from sam_backend.bulk.dry_run import DryRun, dry_run
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.settings import Settings

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sam_backend.bulk.configuration import RunConfiguration
+from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.bulk.ledger import PENDING, SENDING, SKIPPED, WRITTEN
 from sam_backend.bulk.run_origin import RunOrigin
 from sam_backend.bulk.run_store import RunHeldError, RunStateError, RunStore, RunStoreError, UnknownRunError

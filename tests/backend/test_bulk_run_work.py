@@ -8,10 +8,10 @@ import orjson
 import pytest
 
 from sam_backend.bulk import prediction_writer
-from sam_backend.bulk.configuration import RunConfiguration, TaskFilter
+from sam_backend.preannotation.configuration import RunConfiguration, TaskFilter
 from sam_backend.bulk.ledger import PENDING, SENDING
-from sam_backend.bulk.outcome import BulkTask, Outcome
-from sam_backend.bulk.preannotator import Preannotator
+from sam_backend.preannotation.outcome import BulkTask, Outcome
+from sam_backend.preannotation.preannotator import Preannotator
 from sam_backend.bulk.run_progress import RunProgress
 from sam_backend.bulk.run_store import Run, RunStore
 from sam_backend.bulk.run_work import work_on
@@ -31,7 +31,7 @@ class OneRegionEach:
         self.seen: list[int] = []
 
     def run(self, tasks: Iterable[BulkTask], is_stopping: Callable[[], bool]) -> Iterator[Outcome]:
-        from sam_backend.bulk.run_mark import region_id, score_without_regions
+        from sam_backend.preannotation.provenance import region_id, score_without_regions
 
         run_id = self.preannotator.run_id
         for task in tasks:
@@ -313,7 +313,7 @@ def test_a_paused_run_goes_on_where_it_was(house: House) -> None:
 
 
 def test_what_was_being_sent_when_the_process_died_is_looked_up(house: House) -> None:
-    from sam_backend.bulk.run_mark import region_id
+    from sam_backend.preannotation.provenance import region_id
 
     house.store.add_tasks(4)
     run = house.create()

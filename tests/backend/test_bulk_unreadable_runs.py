@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sam_backend.bulk.configuration import RunConfiguration
+from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.bulk.ledger import (
     SCHEMA_VERSION,
     WRITTEN,

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from sam_backend.bulk.configuration import RunConfiguration
-from sam_backend.bulk.label_mapping import THING, LabelMapping
+from sam_backend.preannotation.configuration import RunConfiguration
+from sam_backend.preannotation.label_mapping import THING, LabelMapping
 from sam_backend.errors import BadRequestError, LabelingConfigError
 from sam_backend.protocol.labeling_config import LabelingConfig
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from sam_backend.bulk.configuration import RunConfiguration
-from sam_backend.bulk.local_executor import LocalExecutor
-from sam_backend.bulk.outcome import BulkTask, Outcome
-from sam_backend.bulk.preannotator_loading import load_preannotator
-from sam_backend.bulk.ray_executor import RayExecutor, WorkerOrder, worker_count
+from sam_backend.preannotation.configuration import RunConfiguration
+from sam_backend.preannotation.local_executor import LocalExecutor
+from sam_backend.preannotation.outcome import BulkTask, Outcome
+from sam_backend.preannotation.loading import load_preannotator
+from sam_backend.preannotation.ray_executor import RayExecutor, WorkerOrder, worker_count
 from sam_backend.bulk.run_store import RunStore
 from sam_backend.bulk.run_work import work_on
 from sam_backend.errors import BadRequestError

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import orjson
 
-from sam_backend.bulk.configuration import RunConfiguration
-from sam_backend.bulk.outcome import BulkTask, Outcome
-from sam_backend.bulk.preannotator import Preannotator
-from sam_backend.bulk.run_mark import region_id
+from sam_backend.preannotation.configuration import RunConfiguration
+from sam_backend.preannotation.outcome import BulkTask, Outcome
+from sam_backend.preannotation.preannotator import Preannotator
+from sam_backend.preannotation.provenance import region_id
 from sam_backend.bulk.run_store import RunStore
 from sam_backend.bulk.run_work import work_on
 from sam_backend.label_studio.access import LabelStudioAccess

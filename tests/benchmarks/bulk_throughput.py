@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
-from sam_backend.bulk.configuration import RunConfiguration
+from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.bulk.run_store import RunStore
 from sam_backend.bulk.run_work import work_on
 from sam_backend.label_studio.access import LabelStudioAccess

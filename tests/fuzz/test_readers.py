@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from fuzz.mutations import XML_PIECES
-from sam_backend.bulk.configuration import RunConfiguration
+from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.bulk.run_store import RunStore
 from sam_backend.errors import LabelingConfigError
 from sam_backend.protocol.labeling_config import LabelingConfig

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sam_backend.bulk.run_mark import is_of_run
+from sam_backend.preannotation.provenance import is_of_run
 from sam_backend.bulk.run_store import RunStore
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.label_studio.api import LabelStudioApi

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import orjson
 
-from sam_backend.bulk.configuration import RunConfiguration
-from sam_backend.bulk.outcome import BulkTask, Outcome
-from sam_backend.bulk.preannotator import Preannotator
-from sam_backend.bulk.run_mark import region_id
+from sam_backend.preannotation.configuration import RunConfiguration
+from sam_backend.preannotation.outcome import BulkTask, Outcome
+from sam_backend.preannotation.preannotator import Preannotator
+from sam_backend.preannotation.provenance import region_id
 from sam_backend.bulk.run_origin import RunOrigin
 from sam_backend.bulk.run_store import RunStore
 from sam_backend.bulk.run_work import work_on

@@ -13,13 +13,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from sam_backend.bulk.configuration import RunConfiguration
-from sam_backend.bulk.finders import FoundObject
-from sam_backend.bulk.label_mapping import MappingReport
-from sam_backend.bulk.outcome import BulkTask, Outcome
-from sam_backend.bulk.preannotator import Preannotator
-from sam_backend.bulk.preannotator_loading import load_preannotator
-from sam_backend.bulk.run_mark import DIRECT
+from sam_backend.preannotation.configuration import RunConfiguration
+from sam_backend.preannotation.object_sources import FoundObject
+from sam_backend.preannotation.label_mapping import MappingReport
+from sam_backend.preannotation.outcome import BulkTask, Outcome
+from sam_backend.preannotation.preannotator import Preannotator
+from sam_backend.preannotation.loading import load_preannotator
+from sam_backend.preannotation.provenance import DIRECT
 from sam_backend.bulk.run_store import RunStore
 from sam_backend.bulk.task_source import TaskSource
 from sam_backend.images.fetch import ImageFetcher, fetch_limits

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from sam_backend.bulk.ledger import SENDING, WRITTEN, now
-from sam_backend.bulk.outcome import Outcome
-from sam_backend.bulk.run_mark import is_of_run, is_ours
+from sam_backend.preannotation.outcome import Outcome
+from sam_backend.preannotation.provenance import is_of_run, is_ours
 from sam_backend.bulk.run_store import Run
 from sam_backend.label_studio.api import PAGE_SIZE, LabelStudioApi, LabelStudioApiError
 from sam_backend.label_studio.patience import Patience, StoppedError

@@ -20,7 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from sam_backend.bulk.run_mark import is_of_run
+from sam_backend.preannotation.provenance import is_of_run
 from sam_backend.errors import BackendError
 from sam_backend.label_studio.access import origin_of
 from sam_backend.label_studio.api import LabelStudioApi, LabelStudioApiError

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sam_backend.bulk.configuration import RunConfiguration
+from sam_backend.preannotation.configuration import RunConfiguration
 
 ENDED = ("finished", "failed", "cancelled", "undone")  # nobody works on these, or will by themselves
 

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sam_backend.bulk.configuration import RunConfiguration
+from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.bulk.run_origin import RunElsewhereError, RunOrigin, claim
 from sam_backend.bulk.run_store import Run, RunStateError, RunStore
 from sam_backend.errors import BackendError

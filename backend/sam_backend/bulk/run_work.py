@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 
 from sam_backend.bulk.ledger import LedgerDamagedError, LedgerUnavailableError
-from sam_backend.bulk.local_executor import LocalExecutor
-from sam_backend.bulk.outcome import Executor
-from sam_backend.bulk.preannotator import Preannotator
-from sam_backend.bulk.preannotator_loading import load_preannotator
+from sam_backend.preannotation.local_executor import LocalExecutor
+from sam_backend.preannotation.outcome import Executor
+from sam_backend.preannotation.preannotator import Preannotator
+from sam_backend.preannotation.loading import load_preannotator
 from sam_backend.bulk.prediction_writer import ConfigChangedError, PredictionWriter
 from sam_backend.bulk.run_origin import RunElsewhereError, claim
 from sam_backend.bulk.run_progress import RunProgress
@@ -199,7 +199,7 @@ class _Work:
 
     def _ray_executor(self, preannotator: Preannotator) -> Executor:
         try:
-            from sam_backend.bulk.ray_executor import RayExecutor, WorkerOrder  # takes a moment to import
+            from sam_backend.preannotation.ray_executor import RayExecutor, WorkerOrder  # takes a moment to import
         except ImportError:
             raise BadRequestError("engine='ray' needs the package ray: pip install 'label-studio-sam[ray]'") from None
         told = self.access.child_environment()

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from sam_backend.bulk.ledger import UNDONE, WRITTEN
-from sam_backend.bulk.run_mark import is_of_run
+from sam_backend.preannotation.provenance import is_of_run
 from sam_backend.bulk.run_store import Run
 from sam_backend.label_studio.api import LabelStudioApi
 from sam_backend.label_studio.patience import Patience, StoppedError

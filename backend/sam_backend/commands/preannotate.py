@@ -15,7 +15,7 @@ from sam_backend.settings import Settings, SettingsError
 from sam_model.weights.errors import WeightsError
 
 if TYPE_CHECKING:
-    from sam_backend.bulk.configuration import RunConfiguration
+    from sam_backend.preannotation.configuration import RunConfiguration
     from sam_backend.bulk.run_origin import RunOrigin
     from sam_backend.bulk.run_store import Run
     from sam_backend.label_studio.api import LabelStudioApi
@@ -255,7 +255,7 @@ def _duration(seconds: float) -> str:
 
 
 def _configuration(args: argparse.Namespace) -> "RunConfiguration":
-    from sam_backend.bulk.configuration import RunConfiguration
+    from sam_backend.preannotation.configuration import RunConfiguration
 
     wanted = {
         "view": args.view,

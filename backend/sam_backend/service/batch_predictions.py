@@ -15,9 +15,9 @@ from typing import Any
 
 import orjson
 
-from sam_backend.bulk.local_executor import LocalExecutor
-from sam_backend.bulk.outcome import BulkTask
-from sam_backend.bulk.preannotator import Preannotator
+from sam_backend.preannotation.local_executor import LocalExecutor
+from sam_backend.preannotation.outcome import BulkTask
+from sam_backend.preannotation.preannotator import Preannotator
 from sam_backend.protocol.requests import Task
 
 logger = logging.getLogger(__name__)

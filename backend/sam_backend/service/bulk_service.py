@@ -12,16 +12,16 @@ from typing import Any, TypeVar
 
 import orjson
 
-from sam_backend.bulk.configuration import RunConfiguration, TaskFilter
+from sam_backend.preannotation.configuration import RunConfiguration, TaskFilter
 from sam_backend.service.project_registry import ConnectedProjects, created_seconds
 from sam_backend.service.batch_predictions import Answer, DirectAnswers
 from sam_backend.bulk.dry_run import DryRun, dry_run
 from sam_backend.service.import_debouncer import ImportedTasks
-from sam_backend.bulk.label_mapping import MappingReport
+from sam_backend.preannotation.label_mapping import MappingReport
 from sam_backend.service.project_list import LabelStudioView
-from sam_backend.bulk.preannotator import Preannotator
-from sam_backend.bulk.preannotator_loading import load_detector_of, load_preannotator, mapping_of
-from sam_backend.bulk.run_mark import DIRECT
+from sam_backend.preannotation.preannotator import Preannotator
+from sam_backend.preannotation.loading import load_detector_of, load_preannotator, mapping_of
+from sam_backend.preannotation.provenance import DIRECT
 from sam_backend.bulk.run_origin import RunOrigin, installation_of
 from sam_backend.bulk.run_store import Run, RunStateError, RunStore, runs_folder
 from sam_backend.bulk.run_supervisor import RunSupervisor

@@ -19,8 +19,8 @@ from datetime import datetime
 import orjson
 
 from sam_backend.bounded_cache import BoundedCache
-from sam_backend.bulk.configuration import WITHOUT_DETECTOR, RunConfiguration
-from sam_backend.bulk.preannotator_loading import preannotation_version, version_with
+from sam_backend.preannotation.configuration import WITHOUT_DETECTOR, RunConfiguration
+from sam_backend.preannotation.loading import preannotation_version, version_with
 from sam_backend.errors import BackendError, BadRequestError
 from sam_backend.segmenter.loading import ModelLoading
 from sam_backend.protocol.fields import mapping, shown

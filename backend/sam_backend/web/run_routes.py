@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from flask import Blueprint, Response, request
 
-from sam_backend.bulk.configuration import LARGEST_ID, WITHOUT_DETECTOR, RunConfiguration
+from sam_backend.preannotation.configuration import LARGEST_ID, WITHOUT_DETECTOR, RunConfiguration
 from sam_backend.service.project_registry import check_names
 from sam_backend.bulk.run_store import Run, RunStateError, RunStoreError
 from sam_backend.protocol.fields import mapping, whole_number

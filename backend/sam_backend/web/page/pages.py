@@ -7,7 +7,7 @@ content security policy says so.
 
 from flask import Blueprint, Response, make_response, render_template, request
 
-from sam_backend.bulk.configuration import SHAPES
+from sam_backend.preannotation.configuration import SHAPES
 from sam_backend.web.responses import service
 from sam_backend.web.ml_api_routes import health
 

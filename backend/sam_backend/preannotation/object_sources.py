@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sam_backend.bulk.label_mapping import THING, LabelMapping, Target
-from sam_backend.bulk.outcome import LabeledBox
+from sam_backend.preannotation.label_mapping import THING, LabelMapping, Target
+from sam_backend.preannotation.outcome import LabeledBox
 from sam_backend.interactive.prompts import box_around
 from sam_backend.protocol.regions import RotatedRectangle
 from sam_model.automatic_segmentation import segment_automatically

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
-from sam_backend.bulk.outcome import BulkTask, Outcome
-from sam_backend.bulk.preannotator import FetchedTask, Preannotator
+from sam_backend.preannotation.outcome import BulkTask, Outcome
+from sam_backend.preannotation.preannotator import FetchedTask, Preannotator
 
 FETCH_THREADS = 4
 POLL_S = 0.1  # how soon it is seen that the run is to stop

@@ -8,10 +8,10 @@ from typing import Any
 
 import orjson
 
-from sam_backend.bulk.finders import Finder, FoundObject
-from sam_backend.bulk.label_mapping import LabelMapping
-from sam_backend.bulk.outcome import BulkTask, Outcome
-from sam_backend.bulk.run_mark import region_id, score_without_regions
+from sam_backend.preannotation.object_sources import Finder, FoundObject
+from sam_backend.preannotation.label_mapping import LabelMapping
+from sam_backend.preannotation.outcome import BulkTask, Outcome
+from sam_backend.preannotation.provenance import region_id, score_without_regions
 from sam_backend.errors import BackendError
 from sam_backend.images.decode import decode_image
 from sam_backend.protocol.predictions import ResultJson, score_for_label_studio

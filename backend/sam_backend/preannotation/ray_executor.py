@@ -14,9 +14,9 @@ from typing import Any
 
 import ray
 
-from sam_backend.bulk.configuration import RunConfiguration
-from sam_backend.bulk.outcome import BulkTask, Outcome
-from sam_backend.bulk.preannotator_loading import load_preannotator
+from sam_backend.preannotation.configuration import RunConfiguration
+from sam_backend.preannotation.outcome import BulkTask, Outcome
+from sam_backend.preannotation.loading import load_preannotator
 from sam_backend.errors import BadRequestError
 from sam_backend.images.fetch import ImageFetcher, fetch_limits
 from sam_backend.label_studio.access import LabelStudioAccess

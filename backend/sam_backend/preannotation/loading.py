@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sam_backend.bulk.configuration import WITHOUT_DETECTOR, RunConfiguration
-from sam_backend.bulk.finders import BoxesOfTheTask, DetectedObjects, Everything, Finder
-from sam_backend.bulk.label_mapping import THING, LabelMapping
-from sam_backend.bulk.preannotator import Preannotator
-from sam_backend.bulk.run_mark import model_version
+from sam_backend.preannotation.configuration import WITHOUT_DETECTOR, RunConfiguration
+from sam_backend.preannotation.object_sources import BoxesOfTheTask, DetectedObjects, Everything, Finder
+from sam_backend.preannotation.label_mapping import THING, LabelMapping
+from sam_backend.preannotation.preannotator import Preannotator
+from sam_backend.preannotation.provenance import model_version
 from sam_backend.errors import BadRequestError
 from sam_backend.segmenter.choice import ModelChoice, choose_model
 from sam_backend.protocol.labeling_config import LabelingConfig
