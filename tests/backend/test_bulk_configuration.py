@@ -9,7 +9,7 @@ from sam_backend.preannotation.provenance import (
     region_id,
     score_without_regions,
 )
-from sam_backend.bulk.task_source import sampled_in
+from sam_backend.runs.task_source import sampled_in
 from sam_backend.errors import BadRequestError
 
 

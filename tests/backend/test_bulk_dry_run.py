@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sam_backend.preannotation.configuration import RunConfiguration, TaskFilter
-from sam_backend.bulk.dry_run import DryRun, dry_run
+from sam_backend.runs.preview import DryRun, dry_run
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.settings import Settings
 from sam_model.weights.store import store_from_env

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sam_backend.bulk.run_store import RunStore
+from sam_backend.runs.run_store import RunStore
 from sam_testing.backend_program import COMMAND, environment
 from sam_testing.fake_label_studio import PERSONAL_TOKEN, TOKEN, Store, fake_label_studio
 

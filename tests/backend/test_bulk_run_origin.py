@@ -11,10 +11,10 @@ import pytest
 from tests.backend.test_bulk_unreadable_runs import FIRST_SCHEMA
 
 from sam_backend.preannotation.configuration import RunConfiguration
-from sam_backend.bulk.ledger import PENDING, WRITTEN
+from sam_backend.runs.ledger import PENDING, WRITTEN
 from sam_backend.preannotation.provenance import region_id
-from sam_backend.bulk.run_origin import RunElsewhereError, RunOrigin, claim, installation_of
-from sam_backend.bulk.run_store import Run, RunStore
+from sam_backend.runs.origin import RunElsewhereError, RunOrigin, claim, installation_of
+from sam_backend.runs.run_store import Run, RunStore
 from sam_backend.cli import main
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.label_studio.api import LabelStudioApi

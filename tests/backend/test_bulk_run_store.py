@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from sam_backend.preannotation.configuration import RunConfiguration
-from sam_backend.bulk.ledger import PENDING, SENDING, SKIPPED, WRITTEN
-from sam_backend.bulk.run_origin import RunOrigin
-from sam_backend.bulk.run_store import RunHeldError, RunStateError, RunStore, RunStoreError, UnknownRunError
+from sam_backend.runs.ledger import PENDING, SENDING, SKIPPED, WRITTEN
+from sam_backend.runs.origin import RunOrigin
+from sam_backend.runs.run_store import RunHeldError, RunStateError, RunStore, RunStoreError, UnknownRunError
 
 
 @pytest.fixture
@@ -77,8 +77,8 @@ def test_failed_tasks_can_be_tried_again(store: RunStore) -> None:
 HOLD = """
 import sys, time
 from pathlib import Path
-from sam_backend.bulk.run_origin import RunOrigin
-from sam_backend.bulk.run_store import RunStore
+from sam_backend.runs.origin import RunOrigin
+from sam_backend.runs.run_store import RunStore
 with RunStore(Path(sys.argv[1])).get(sys.argv[2]).hold():
     print("holding", flush=True)
     time.sleep(600)

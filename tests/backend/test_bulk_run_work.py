@@ -7,14 +7,14 @@ from typing import Any
 import orjson
 import pytest
 
-from sam_backend.bulk import prediction_writer
+from sam_backend.runs import prediction_writer
 from sam_backend.preannotation.configuration import RunConfiguration, TaskFilter
-from sam_backend.bulk.ledger import PENDING, SENDING
+from sam_backend.runs.ledger import PENDING, SENDING
 from sam_backend.preannotation.outcome import BulkTask, Outcome
 from sam_backend.preannotation.preannotator import Preannotator
-from sam_backend.bulk.run_progress import RunProgress
-from sam_backend.bulk.run_store import Run, RunStore
-from sam_backend.bulk.run_work import work_on
+from sam_backend.runs.progress import RunProgress
+from sam_backend.runs.run_store import Run, RunStore
+from sam_backend.runs.runner import work_on
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.settings import Settings
 from sam_model.weights.store import store_from_env

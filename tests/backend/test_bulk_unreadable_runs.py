@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sam_backend.preannotation.configuration import RunConfiguration
-from sam_backend.bulk.ledger import (
+from sam_backend.runs.ledger import (
     SCHEMA_VERSION,
     WRITTEN,
     Ledger,
@@ -20,8 +20,8 @@ from sam_backend.bulk.ledger import (
     LedgerNewerError,
     LedgerUnavailableError,
 )
-from sam_backend.bulk.run_store import Run, RunStore, RunStoreError
-from sam_backend.bulk.unreadable_runs import DAMAGED
+from sam_backend.runs.run_store import Run, RunStore, RunStoreError
+from sam_backend.runs.unreadable_runs import DAMAGED
 from sam_backend.errors import BackendError
 from sam_backend.diagnostics.health_monitor import check_runs
 
@@ -205,7 +205,7 @@ def test_a_damaged_ledger_that_a_process_holds_is_not_moved(store: RunStore, fol
 READ_ONLY = """
 import os, sys
 from pathlib import Path
-from sam_backend.bulk.run_store import RunStore
+from sam_backend.runs.run_store import RunStore
 from sam_backend.diagnostics.health_monitor import check_runs
 folder = Path(sys.argv[1])
 if os.geteuid() == 0:  # root may write everywhere
@@ -251,7 +251,7 @@ def test_a_folder_that_is_a_file_is_said_and_no_empty_list(tmp_path: Path) -> No
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from sam_backend.bulk.run_store import RunStore
+from sam_backend.runs.run_store import RunStore
 run = RunStore(Path(sys.argv[1])).get(sys.argv[2])
 with run.hold():
     resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sam_backend.bulk.run_store import RunStore
+from sam_backend.runs.run_store import RunStore
 from sam_backend.cli import main
 from sam_testing.fake_label_studio import TOKEN, Store, fake_label_studio
 

@@ -15,8 +15,8 @@ from sam_backend.preannotation.local_executor import LocalExecutor
 from sam_backend.preannotation.outcome import BulkTask, Outcome
 from sam_backend.preannotation.loading import load_preannotator
 from sam_backend.preannotation.ray_executor import RayExecutor, WorkerOrder, worker_count
-from sam_backend.bulk.run_store import RunStore
-from sam_backend.bulk.run_work import work_on
+from sam_backend.runs.run_store import RunStore
+from sam_backend.runs.runner import work_on
 from sam_backend.errors import BadRequestError
 from sam_backend.images.fetch import ImageFetcher, fetch_limits
 from sam_backend.label_studio.access import LabelStudioAccess

@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 
 from sam_backend.preannotation.configuration import RunConfiguration
-from sam_backend.bulk.run_store import RunStore
-from sam_backend.bulk.run_work import work_on
+from sam_backend.runs.run_store import RunStore
+from sam_backend.runs.runner import work_on
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.label_studio.api import LabelStudioApi
 from sam_backend.settings import Settings

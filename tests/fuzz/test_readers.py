@@ -15,7 +15,7 @@ from safetensors.torch import save
 
 from fuzz.mutations import XML_PIECES
 from sam_backend.preannotation.configuration import RunConfiguration
-from sam_backend.bulk.run_store import RunStore
+from sam_backend.runs.run_store import RunStore
 from sam_backend.errors import LabelingConfigError
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.shapes.brush_rle import decode_mask, encode_mask

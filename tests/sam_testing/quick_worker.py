@@ -15,9 +15,9 @@ from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.preannotation.outcome import BulkTask, Outcome
 from sam_backend.preannotation.preannotator import Preannotator
 from sam_backend.preannotation.provenance import region_id
-from sam_backend.bulk.run_origin import RunOrigin
-from sam_backend.bulk.run_store import RunStore
-from sam_backend.bulk.run_work import work_on
+from sam_backend.runs.origin import RunOrigin
+from sam_backend.runs.run_store import RunStore
+from sam_backend.runs.runner import work_on
 from sam_backend.errors import BackendError
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.settings import Settings

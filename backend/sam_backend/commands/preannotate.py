@@ -16,8 +16,8 @@ from sam_model.weights.errors import WeightsError
 
 if TYPE_CHECKING:
     from sam_backend.preannotation.configuration import RunConfiguration
-    from sam_backend.bulk.run_origin import RunOrigin
-    from sam_backend.bulk.run_store import Run
+    from sam_backend.runs.origin import RunOrigin
+    from sam_backend.runs.run_store import Run
     from sam_backend.label_studio.api import LabelStudioApi
 
 CHECK_TIMEOUT_S = 10.0  # of Label Studio, for the project that a run belongs to
@@ -116,7 +116,7 @@ def work_in_terminal(run: "Run", settings: Settings, as_json: bool) -> int:
     """Work on a run in this process and show how it goes; Ctrl-C pauses it."""
     import os
 
-    from sam_backend.bulk.run_work import work_on
+    from sam_backend.runs.runner import work_on
     from sam_backend.label_studio.access import LabelStudioAccess
     from sam_model.weights.store import store_from_env
 
@@ -155,7 +155,7 @@ def _say(words: str) -> None:
 
 
 def _preannotate(configuration: "RunConfiguration", settings: Settings, as_json: bool) -> int:
-    from sam_backend.bulk.run_store import RunStore, runs_folder
+    from sam_backend.runs.run_store import RunStore, runs_folder
 
     runs = RunStore(runs_folder(settings.runs_dir))
     origin = _origin(configuration.project, settings)
@@ -175,7 +175,7 @@ def _preannotate(configuration: "RunConfiguration", settings: Settings, as_json:
 
 def _origin(project: int, settings: Settings) -> "RunOrigin":
     """The project; only its address where Label Studio does not answer: the run waits for it."""
-    from sam_backend.bulk.run_origin import RunOrigin, installation_of
+    from sam_backend.runs.origin import RunOrigin, installation_of
     from sam_backend.label_studio.api import LabelStudioApiError
     from sam_backend.label_studio.projects import project_details
 
@@ -193,7 +193,7 @@ def refuse_elsewhere(run: "Run", settings: Settings) -> None:
     """
     from contextlib import suppress
 
-    from sam_backend.bulk.run_origin import claim
+    from sam_backend.runs.origin import claim
     from sam_backend.label_studio.api import LabelStudioApiError
     from sam_backend.label_studio.patience import Patience
 
@@ -212,7 +212,7 @@ def _quick_api(settings: Settings) -> "LabelStudioApi":
 def _dry_run(args: argparse.Namespace, configuration: "RunConfiguration", settings: Settings) -> int:
     import os
 
-    from sam_backend.bulk.dry_run import dry_run
+    from sam_backend.runs.preview import dry_run
     from sam_backend.label_studio.access import LabelStudioAccess
     from sam_model.weights.store import store_from_env
 

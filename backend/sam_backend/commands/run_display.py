@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from sam_backend.bulk.run_store import Run
+    from sam_backend.runs.run_store import Run
 
 SHOWN_FAILURES = 5
 LOOK_EVERY_S = 0.5

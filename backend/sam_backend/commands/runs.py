@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from sam_backend.bulk.run_store import RunStore, UnknownRunError, runs_folder
+    from sam_backend.runs.run_store import RunStore, UnknownRunError, runs_folder
 
     runs = RunStore(runs_folder(Settings.from_env().runs_dir))
     if args.action == "list":

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sam_backend.bulk.run_store import RunStore, RunStoreError, runs_folder
-from sam_backend.bulk.unreadable_runs import UnreadableRun
+from sam_backend.runs.run_store import RunStore, RunStoreError, runs_folder
+from sam_backend.runs.unreadable_runs import UnreadableRun
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.diagnostics.label_studio_checks import PROJECT_CONNECTED, Check, check_label_studio
 from sam_backend.segmenter.choice import AUTOMATIC

@@ -15,16 +15,16 @@ import orjson
 from sam_backend.preannotation.configuration import RunConfiguration, TaskFilter
 from sam_backend.service.project_registry import ConnectedProjects, created_seconds
 from sam_backend.service.batch_predictions import Answer, DirectAnswers
-from sam_backend.bulk.dry_run import DryRun, dry_run
+from sam_backend.runs.preview import DryRun, dry_run
 from sam_backend.service.import_debouncer import ImportedTasks
 from sam_backend.preannotation.label_mapping import MappingReport
 from sam_backend.service.project_list import LabelStudioView
 from sam_backend.preannotation.preannotator import Preannotator
 from sam_backend.preannotation.loading import load_detector_of, load_preannotator, mapping_of
 from sam_backend.preannotation.provenance import DIRECT
-from sam_backend.bulk.run_origin import RunOrigin, installation_of
-from sam_backend.bulk.run_store import Run, RunStateError, RunStore, runs_folder
-from sam_backend.bulk.run_supervisor import RunSupervisor
+from sam_backend.runs.origin import RunOrigin, installation_of
+from sam_backend.runs.run_store import Run, RunStateError, RunStore, runs_folder
+from sam_backend.runs.supervisor import RunSupervisor
 from sam_backend.errors import BackendError, LabelStudioError
 from sam_backend.label_studio.access import WAY_OUT, LabelStudioAccess
 from sam_backend.label_studio.api import LabelStudioApi, LabelStudioApiError

@@ -9,7 +9,7 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 
 from sam_backend.service.service import Service
-from sam_backend.bulk.ledger import STATES
+from sam_backend.runs.ledger import STATES
 from sam_backend.errors import BackendError
 from sam_backend.metrics import registry
 

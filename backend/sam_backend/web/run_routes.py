@@ -6,7 +6,7 @@ from flask import Blueprint, Response, request
 
 from sam_backend.preannotation.configuration import LARGEST_ID, WITHOUT_DETECTOR, RunConfiguration
 from sam_backend.service.project_registry import check_names
-from sam_backend.bulk.run_store import Run, RunStateError, RunStoreError
+from sam_backend.runs.run_store import Run, RunStateError, RunStoreError
 from sam_backend.protocol.fields import mapping, whole_number
 from sam_backend.web.responses import json_body, json_response, service
 from sam_model.registry import DETECTOR_NAMES, MODEL_NAMES

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from sam_backend.bulk.ledger import UNDONE, WRITTEN
+from sam_backend.runs.ledger import UNDONE, WRITTEN
 from sam_backend.preannotation.provenance import is_of_run
-from sam_backend.bulk.run_store import Run
+from sam_backend.runs.run_store import Run
 from sam_backend.label_studio.api import LabelStudioApi
 from sam_backend.label_studio.patience import Patience, StoppedError
 from sam_backend.label_studio.stored_predictions import delete_prediction, predictions_of_task

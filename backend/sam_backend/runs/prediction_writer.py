@@ -12,10 +12,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from sam_backend.bulk.ledger import SENDING, WRITTEN, now
+from sam_backend.runs.ledger import SENDING, WRITTEN, now
 from sam_backend.preannotation.outcome import Outcome
 from sam_backend.preannotation.provenance import is_of_run, is_ours
-from sam_backend.bulk.run_store import Run
+from sam_backend.runs.run_store import Run
 from sam_backend.label_studio.api import PAGE_SIZE, LabelStudioApi, LabelStudioApiError
 from sam_backend.label_studio.patience import Patience, StoppedError
 from sam_backend.label_studio.projects import project_details

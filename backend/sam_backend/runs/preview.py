@@ -20,8 +20,8 @@ from sam_backend.preannotation.outcome import BulkTask, Outcome
 from sam_backend.preannotation.preannotator import Preannotator
 from sam_backend.preannotation.loading import load_preannotator
 from sam_backend.preannotation.provenance import DIRECT
-from sam_backend.bulk.run_store import RunStore
-from sam_backend.bulk.task_source import TaskSource
+from sam_backend.runs.run_store import RunStore
+from sam_backend.runs.task_source import TaskSource
 from sam_backend.images.fetch import ImageFetcher, fetch_limits
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.label_studio.api import LabelStudioApi

@@ -1,4 +1,4 @@
-"""The process that works on one run of the server: `python -m sam_backend.bulk.run_worker FOLDER RUN`.
+"""The process that works on one run of the server: `python -m sam_backend.runs.worker_process FOLDER RUN`.
 
 It gives way to everything else on the machine, and ends when its standard input does, that is when the server ends. A
 worker that is killed leaves its run to be gone on with.
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import cv2
 
-from sam_backend.bulk.run_store import RunStore
-from sam_backend.bulk.run_work import work_on
+from sam_backend.runs.run_store import RunStore
+from sam_backend.runs.runner import work_on
 from sam_backend.errors import BackendError
 from sam_backend.label_studio.access import IS_LEARNED, LabelStudioAccess
 from sam_backend.logs import configure_logs

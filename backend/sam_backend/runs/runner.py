@@ -6,17 +6,17 @@ import threading
 import time
 from collections.abc import Callable
 
-from sam_backend.bulk.ledger import LedgerDamagedError, LedgerUnavailableError
+from sam_backend.runs.ledger import LedgerDamagedError, LedgerUnavailableError
 from sam_backend.preannotation.local_executor import LocalExecutor
 from sam_backend.preannotation.outcome import Executor
 from sam_backend.preannotation.preannotator import Preannotator
 from sam_backend.preannotation.loading import load_preannotator
-from sam_backend.bulk.prediction_writer import ConfigChangedError, PredictionWriter
-from sam_backend.bulk.run_origin import RunElsewhereError, claim
-from sam_backend.bulk.run_progress import RunProgress
-from sam_backend.bulk.run_store import Run
-from sam_backend.bulk.task_source import TaskSource
-from sam_backend.bulk.undo import undo_run
+from sam_backend.runs.prediction_writer import ConfigChangedError, PredictionWriter
+from sam_backend.runs.origin import RunElsewhereError, claim
+from sam_backend.runs.progress import RunProgress
+from sam_backend.runs.run_store import Run
+from sam_backend.runs.task_source import TaskSource
+from sam_backend.runs.undo import undo_run
 from sam_backend.errors import BackendError, BadRequestError
 from sam_backend.images.fetch import ImageFetcher, fetch_limits
 from sam_backend.label_studio.access import LabelStudioAccess

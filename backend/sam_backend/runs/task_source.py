@@ -6,9 +6,9 @@ of a sample. A whole project streams behind a growing task id.
 
 from collections.abc import Iterator, Sequence
 
-from sam_backend.bulk.ledger import PENDING, SKIPPED
+from sam_backend.runs.ledger import PENDING, SKIPPED
 from sam_backend.preannotation.outcome import BulkTask, LabeledBox
-from sam_backend.bulk.run_store import Run
+from sam_backend.runs.run_store import Run
 from sam_backend.errors import BadRequestError
 from sam_backend.label_studio.api import PAGE_SIZE, Json, LabelStudioApi
 from sam_backend.label_studio.patience import Patience

@@ -14,11 +14,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sam_backend.preannotation.configuration import RunConfiguration
-from sam_backend.bulk.ledger import Ledger, LedgerDamagedError, LedgerNewerError, LedgerUnavailableError, Row, now
+from sam_backend.runs.ledger import Ledger, LedgerDamagedError, LedgerNewerError, LedgerUnavailableError, Row, now
 from sam_backend.preannotation.provenance import new_run_id
-from sam_backend.bulk.run_origin import RunOrigin
-from sam_backend.bulk.run_progress import ENDED, RunCounts, RunProgress
-from sam_backend.bulk.unreadable_runs import UnreadableRun, is_locked, runs_set_aside, set_aside
+from sam_backend.runs.origin import RunOrigin
+from sam_backend.runs.progress import ENDED, RunCounts, RunProgress
+from sam_backend.runs.unreadable_runs import UnreadableRun, is_locked, runs_set_aside, set_aside
 from sam_backend.errors import BackendError
 
 LEAST_FREE_BYTES = 1 << 20  # less than this, and the next write may fail

@@ -29,7 +29,7 @@ from sam_backend.label_studio.projects import ProjectDetails, project_details
 from sam_backend.label_studio.stored_predictions import predictions_of_task
 
 if TYPE_CHECKING:
-    from sam_backend.bulk.run_store import Run
+    from sam_backend.runs.run_store import Run
 
 logger = logging.getLogger(__name__)
 

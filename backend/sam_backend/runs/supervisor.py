@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sam_backend.preannotation.configuration import RunConfiguration
-from sam_backend.bulk.run_origin import RunElsewhereError, RunOrigin, claim
-from sam_backend.bulk.run_store import Run, RunStateError, RunStore
+from sam_backend.runs.origin import RunElsewhereError, RunOrigin, claim
+from sam_backend.runs.run_store import Run, RunStateError, RunStore
 from sam_backend.errors import BackendError
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.label_studio.api import LabelStudioApi, LabelStudioApiError
@@ -162,7 +162,7 @@ class RunSupervisor:
             self._elsewhere[run.id] = self._access.url
             run.ledger.set_run(message=str(error))
             return
-        command = [sys.executable, "-m", "sam_backend.bulk.run_worker", str(self._folder), run.id]
+        command = [sys.executable, "-m", "sam_backend.runs.worker_process", str(self._folder), run.id]
         with self._lock:
             if self._is_over.is_set():
                 return

@@ -1,0 +1,1 @@
+"""Durable, resumable work over many tasks."""
