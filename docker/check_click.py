@@ -15,8 +15,8 @@ from pathlib import Path
 from playwright.sync_api import expect, sync_playwright
 
 from sam_backend.demo.label_studio_process import label_studio_url
-from sam_backend.label_studio.access import LabelStudioAccess
-from sam_backend.label_studio.api import LabelStudioApi
+from sam_backend.label_studio.credentials import LabelStudioAccess
+from sam_backend.label_studio.client import LabelStudioApi
 from sam_testing.composed_label_studio import compose_environment, composed_label_studio
 from sam_testing.editor import CHROMIUM_ARGUMENTS, WAIT_MS, Editor, find_chromium
 

@@ -6,7 +6,7 @@ import pytest
 
 from sam_backend.preannotation.configuration import RunConfiguration, TaskFilter
 from sam_backend.runs.preview import DryRun, dry_run
-from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.credentials import LabelStudioAccess
 from sam_backend.settings import Settings
 from sam_model.weights.store import store_from_env
 from sam_testing.fake_label_studio import TOKEN, Store, fake_label_studio

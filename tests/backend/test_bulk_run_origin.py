@@ -16,9 +16,9 @@ from sam_backend.preannotation.provenance import region_id
 from sam_backend.runs.origin import RunElsewhereError, RunOrigin, claim, installation_of
 from sam_backend.runs.run_store import Run, RunStore
 from sam_backend.cli import main
-from sam_backend.label_studio.access import LabelStudioAccess
-from sam_backend.label_studio.api import LabelStudioApi
-from sam_backend.label_studio.patience import Patience
+from sam_backend.label_studio.credentials import LabelStudioAccess
+from sam_backend.label_studio.client import LabelStudioApi
+from sam_backend.label_studio.retry_policy import Patience
 from sam_testing.backend_program import BackendProgram
 from sam_testing.fake_label_studio import TOKEN, Store, fake_label_studio
 

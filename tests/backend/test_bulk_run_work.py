@@ -15,7 +15,7 @@ from sam_backend.preannotation.preannotator import Preannotator
 from sam_backend.runs.progress import RunProgress
 from sam_backend.runs.run_store import Run, RunStore
 from sam_backend.runs.runner import work_on
-from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.credentials import LabelStudioAccess
 from sam_backend.settings import Settings
 from sam_model.weights.store import store_from_env
 from sam_testing.fake_label_studio import TOKEN, Store, fake_label_studio

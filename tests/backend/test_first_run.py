@@ -13,7 +13,7 @@ from threading import Thread
 
 import pytest
 
-from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.credentials import LabelStudioAccess
 from sam_backend.diagnostics.label_studio_checks import Check, check_label_studio
 from sam_backend.settings import Settings
 from sam_model.weights.errors import WeightsUnavailableError

@@ -23,7 +23,7 @@ from sam_backend.errors import (
     ImageUnavailableError,
 )
 from sam_backend.images.fetch import FetchLimits, ImageFetcher
-from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.credentials import LabelStudioAccess
 from sam_testing.web_server import Answer, Asked, WebServer, serving
 
 PICTURE = b"\x89PNG and so on"

@@ -17,7 +17,7 @@ import urllib3.util.connection
 
 from sam_backend.errors import BackendError
 from sam_backend.images.fetch import FetchLimits, ImageFetcher
-from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.credentials import LabelStudioAccess
 from sam_testing.web_server import Answer, Asked, serving
 
 PUBLIC = "93.184.216.34"

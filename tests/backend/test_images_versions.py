@@ -19,7 +19,7 @@ from sam_backend.errors import (
 )
 from sam_backend.images.fetch import FetchedImage, FetchLimits, ImageFetcher, ImageRequest
 from sam_backend.images.versions import ImageVersions
-from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.credentials import LabelStudioAccess
 from sam_testing.web_server import Answer, Asked, WebServer, serving
 
 OLD, NEW = b"the old image", b"the new image"  # of equal length

@@ -7,7 +7,7 @@ import pytest
 
 from sam_backend.errors import LabelStudioError, LabelStudioForbiddenError, LabelStudioTimeoutError
 from sam_backend.label_studio import access as access_module
-from sam_backend.label_studio.access import Credential, LabelStudioAccess, origin_of
+from sam_backend.label_studio.credentials import Credential, LabelStudioAccess, origin_of
 from sam_testing.web_server import Answer, Asked, serving
 
 PERSONAL = "eyJhbGciOiJI.eyJ0b2tlbl90eXBlIjoicmVmcmVzaCJ9.c2VjcmV0"

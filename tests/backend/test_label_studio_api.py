@@ -6,8 +6,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from sam_backend.label_studio.access import LabelStudioAccess
-from sam_backend.label_studio.api import (
+from sam_backend.label_studio.credentials import LabelStudioAccess
+from sam_backend.label_studio.client import (
     LabelStudioApi,
     LabelStudioApiError,
     Project,

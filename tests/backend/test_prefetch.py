@@ -7,7 +7,7 @@ import pytest
 
 from sam_backend.errors import ImageNotFoundError
 from sam_backend.images.fetch import FetchLimits, ImageFetcher
-from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.credentials import LabelStudioAccess
 from sam_backend.interactive.prefetch import PER_ORIGIN_AT_MOST, WAITING_AT_MOST, Prefetcher, PrefetchJob
 from sam_testing.label_studio import predict_request
 from sam_testing.service import SamService, picture

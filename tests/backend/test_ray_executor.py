@@ -19,7 +19,7 @@ from sam_backend.runs.run_store import RunStore
 from sam_backend.runs.runner import work_on
 from sam_backend.errors import BadRequestError
 from sam_backend.images.fetch import ImageFetcher, fetch_limits
-from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.credentials import LabelStudioAccess
 from sam_backend.settings import Settings
 from sam_backend.interactive.task_predictor import Credentials
 from sam_model.weights.store import store_from_env

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sam_backend.images.fetch import FetchLimits, ImageFetcher
-from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.credentials import LabelStudioAccess
 from sam_backend.logs import LogFormatter
 from sam_backend.request_ids import current_request_id
 from sam_backend.settings import Settings

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sam_backend.images.fetch import FetchLimits, ImageFetcher
-from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.credentials import LabelStudioAccess
 from sam_backend.settings import Settings
 from sam_testing.label_studio import key_point, predict_request, setup_request
 from sam_testing.service import SamService, picture

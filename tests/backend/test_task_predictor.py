@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from sam_backend.images.fetch import FetchLimits, ImageFetcher
-from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.credentials import LabelStudioAccess
 from sam_backend.settings import Settings
 from sam_backend.shapes.brush_rle import decode_mask
 from sam_model.types import Prompt, ScoredMask

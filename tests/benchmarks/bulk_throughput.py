@@ -21,8 +21,8 @@ import numpy as np
 from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.runs.run_store import RunStore
 from sam_backend.runs.runner import work_on
-from sam_backend.label_studio.access import LabelStudioAccess
-from sam_backend.label_studio.api import LabelStudioApi
+from sam_backend.label_studio.credentials import LabelStudioAccess
+from sam_backend.label_studio.client import LabelStudioApi
 from sam_backend.settings import Settings
 from sam_model.registry import load_detector, load_segmenter
 from sam_model.types import Image, Prompt

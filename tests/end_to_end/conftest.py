@@ -18,8 +18,8 @@ from sam_backend.demo.label_studio_process import (
     start_label_studio,
 )
 from sam_backend.demo.login import Login, load_or_make_login
-from sam_backend.label_studio.access import LabelStudioAccess
-from sam_backend.label_studio.api import LabelStudioApi, create_personal_access_token
+from sam_backend.label_studio.credentials import LabelStudioAccess
+from sam_backend.label_studio.client import LabelStudioApi, create_personal_access_token
 from sam_testing.editor import CHROMIUM_ARGUMENTS, WAIT_MS, Editor, find_chromium
 from sam_testing.possible import not_possible
 

@@ -14,9 +14,9 @@ from sam_backend.demo import label_studio_process
 from sam_backend.demo.child_process import free_port
 from sam_backend.demo.label_studio_process import label_studio_url, start_label_studio
 from sam_backend.demo.login import load_or_make_login
-from sam_backend.label_studio.access import LabelStudioAccess
-from sam_backend.label_studio.api import LabelStudioApi, create_personal_access_token
-from sam_backend.webhook_secret import HEADER, webhook_secret
+from sam_backend.label_studio.credentials import LabelStudioAccess
+from sam_backend.label_studio.client import LabelStudioApi, create_personal_access_token
+from sam_backend.label_studio.webhook_secret import HEADER, webhook_secret
 from sam_testing.backend_program import BackendProgram
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(280)]

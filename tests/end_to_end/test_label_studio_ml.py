@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.end_to_end.conftest import Services
 
-from sam_backend.label_studio.connection import connect
+from sam_backend.label_studio.backend_registration import connect
 from sam_testing.backend_program import environment
 from sam_testing.ml_backend_server import label_studio_ml_server
 

@@ -16,9 +16,9 @@ from tests.end_to_end.test_page import picture
 
 from sam_backend.demo.child_process import ChildProcess, free_port
 from sam_backend.demo.label_studio_process import label_studio_url
-from sam_backend.label_studio.access import LabelStudioAccess
-from sam_backend.label_studio.api import LabelStudioApi
-from sam_backend.label_studio.connection import connect
+from sam_backend.label_studio.credentials import LabelStudioAccess
+from sam_backend.label_studio.client import LabelStudioApi
+from sam_backend.label_studio.backend_registration import connect
 from sam_testing.backend_program import BackendProgram
 from sam_testing.composed_label_studio import composed_label_studio
 from sam_testing.editor import WAIT_MS, Editor

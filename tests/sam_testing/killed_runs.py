@@ -12,8 +12,8 @@ from pathlib import Path
 
 from sam_backend.preannotation.provenance import is_of_run
 from sam_backend.runs.run_store import RunStore
-from sam_backend.label_studio.access import LabelStudioAccess
-from sam_backend.label_studio.api import LabelStudioApi
+from sam_backend.label_studio.credentials import LabelStudioAccess
+from sam_backend.label_studio.client import LabelStudioApi
 from sam_backend.label_studio.stored_predictions import predictions_of_task
 
 

@@ -19,7 +19,7 @@ from sam_backend.runs.origin import RunOrigin
 from sam_backend.runs.run_store import RunStore
 from sam_backend.runs.runner import work_on
 from sam_backend.errors import BackendError
-from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.credentials import LabelStudioAccess
 from sam_backend.settings import Settings
 from sam_model.weights.store import store_from_env
 

@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 from sam_backend.demo.child_process import free_port
 from sam_backend.demo.label_studio_process import find_label_studio, label_studio_url, start_label_studio
 from sam_backend.demo.login import load_or_make_login
-from sam_backend.label_studio.access import LabelStudioAccess
-from sam_backend.label_studio.api import LabelStudioApi, create_personal_access_token
+from sam_backend.label_studio.credentials import LabelStudioAccess
+from sam_backend.label_studio.client import LabelStudioApi, create_personal_access_token
 from sam_testing.fake_label_studio import CONFIG
 
 

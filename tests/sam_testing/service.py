@@ -22,7 +22,7 @@ from sam_backend.errors import ImageNotFoundError
 from sam_backend.diagnostics.health_monitor import FirstRun
 from sam_backend.images.fetch import FetchedImage, ImageFetcher, ImageRequest
 from sam_backend.images.versions import ImageVersions
-from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.credentials import LabelStudioAccess
 from sam_backend.segmenter.choice import ModelChoice
 from sam_backend.segmenter.loading import ModelLoading
 from sam_backend.interactive.prefetch import Prefetcher

@@ -36,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from sam_backend.label_studio.api import LabelStudioApiError
-    from sam_backend.label_studio.connection import NotConnectedError
+    from sam_backend.label_studio.client import LabelStudioApiError
+    from sam_backend.label_studio.backend_registration import NotConnectedError
 
     try:
         return _connect(args)
@@ -51,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _connect(args: argparse.Namespace) -> int:
     from sam_backend.network.base_url import parse_base_url
-    from sam_backend.label_studio.access import LabelStudioAccess
-    from sam_backend.label_studio.api import LabelStudioApi
-    from sam_backend.label_studio.connection import check_version, connect
+    from sam_backend.label_studio.credentials import LabelStudioAccess
+    from sam_backend.label_studio.client import LabelStudioApi
+    from sam_backend.label_studio.backend_registration import check_version, connect
     from sam_backend.label_studio.projects import project_details
     from sam_backend.protocol.smart_tags import missing_tags, with_smart_tags
     from sam_backend.redaction import mask_userinfo

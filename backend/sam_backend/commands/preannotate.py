@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sam_backend.preannotation.configuration import RunConfiguration
     from sam_backend.runs.origin import RunOrigin
     from sam_backend.runs.run_store import Run
-    from sam_backend.label_studio.api import LabelStudioApi
+    from sam_backend.label_studio.client import LabelStudioApi
 
 CHECK_TIMEOUT_S = 10.0  # of Label Studio, for the project that a run belongs to
 
@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from sam_backend.label_studio.api import LabelStudioApiError
+    from sam_backend.label_studio.client import LabelStudioApiError
 
     try:
         configuration = _configuration(args)
@@ -117,7 +117,7 @@ def work_in_terminal(run: "Run", settings: Settings, as_json: bool) -> int:
     import os
 
     from sam_backend.runs.runner import work_on
-    from sam_backend.label_studio.access import LabelStudioAccess
+    from sam_backend.label_studio.credentials import LabelStudioAccess
     from sam_model.weights.store import store_from_env
 
     said: Callable[[str], None] = (lambda words: None) if as_json else _say
@@ -176,7 +176,7 @@ def _preannotate(configuration: "RunConfiguration", settings: Settings, as_json:
 def _origin(project: int, settings: Settings) -> "RunOrigin":
     """The project; only its address where Label Studio does not answer: the run waits for it."""
     from sam_backend.runs.origin import RunOrigin, installation_of
-    from sam_backend.label_studio.api import LabelStudioApiError
+    from sam_backend.label_studio.client import LabelStudioApiError
     from sam_backend.label_studio.projects import project_details
 
     try:
@@ -194,16 +194,16 @@ def refuse_elsewhere(run: "Run", settings: Settings) -> None:
     from contextlib import suppress
 
     from sam_backend.runs.origin import claim
-    from sam_backend.label_studio.api import LabelStudioApiError
-    from sam_backend.label_studio.patience import Patience
+    from sam_backend.label_studio.client import LabelStudioApiError
+    from sam_backend.label_studio.retry_policy import Patience
 
     with suppress(LabelStudioApiError):
         claim(run, _quick_api(settings), settings.label_studio_url, Patience(lambda: False, 0.0, lambda words: None))
 
 
 def _quick_api(settings: Settings) -> "LabelStudioApi":
-    from sam_backend.label_studio.access import LabelStudioAccess
-    from sam_backend.label_studio.api import LabelStudioApi
+    from sam_backend.label_studio.credentials import LabelStudioAccess
+    from sam_backend.label_studio.client import LabelStudioApi
 
     access = LabelStudioAccess(settings.label_studio_url, settings.label_studio_api_key)
     return LabelStudioApi(access, timeout_s=CHECK_TIMEOUT_S)
@@ -213,7 +213,7 @@ def _dry_run(args: argparse.Namespace, configuration: "RunConfiguration", settin
     import os
 
     from sam_backend.runs.preview import dry_run
-    from sam_backend.label_studio.access import LabelStudioAccess
+    from sam_backend.label_studio.credentials import LabelStudioAccess
     from sam_model.weights.store import store_from_env
 
     if args.dry_run < 1:

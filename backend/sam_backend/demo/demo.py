@@ -32,8 +32,8 @@ from sam_backend.demo.simulated_click import (
     mask_from_prediction,
 )
 from sam_backend.errors import BackendError
-from sam_backend.label_studio.access import LabelStudioAccess
-from sam_backend.label_studio.api import (
+from sam_backend.label_studio.credentials import LabelStudioAccess
+from sam_backend.label_studio.client import (
     LabelStudioApi,
     LabelStudioApiError,
     Project,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sam_backend.runs.run_store import RunStore, RunStoreError, runs_folder
 from sam_backend.runs.unreadable_runs import UnreadableRun
-from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.credentials import LabelStudioAccess
 from sam_backend.diagnostics.label_studio_checks import PROJECT_CONNECTED, Check, check_label_studio
 from sam_backend.segmenter.choice import AUTOMATIC
 from sam_backend.segmenter.loading import ModelLoading

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sam_backend.label_studio.access import LabelStudioAccess
-from sam_backend.label_studio.api import Json, LabelStudioApi, LabelStudioApiError
-from sam_backend.label_studio.connection import NOT_REACHED, NotConnectedError, check_version
+from sam_backend.label_studio.credentials import LabelStudioAccess
+from sam_backend.label_studio.client import Json, LabelStudioApi, LabelStudioApiError
+from sam_backend.label_studio.backend_registration import NOT_REACHED, NotConnectedError, check_version
 from sam_backend.redaction import mask_userinfo
 
 TIMEOUT_S = 5.0

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 import numpy as np
 
 from sam_backend.diagnostics.health_monitor import FirstRun
-from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.credentials import LabelStudioAccess
 from sam_backend.diagnostics.label_studio_checks import ADDRESS, TOKEN
 from sam_backend.segmenter.loading import ModelLoading
 from sam_model.types import Point, Prompt

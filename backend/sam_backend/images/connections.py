@@ -21,7 +21,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.ssl_ import create_urllib3_context
 
-from sam_backend.label_studio.access import Origin, is_timeout, origin_of
+from sam_backend.label_studio.credentials import Origin, is_timeout, origin_of
 
 MAX_IDLE = 16
 MAX_DRAINED_BYTES = 65536

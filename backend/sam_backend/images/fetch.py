@@ -36,7 +36,7 @@ from sam_backend.images.sources import (
     without_user,
 )
 from sam_backend.network.ip_addresses import is_link_local, is_public
-from sam_backend.label_studio.access import Credential, LabelStudioAccess, origin_of
+from sam_backend.label_studio.credentials import Credential, LabelStudioAccess, origin_of
 from sam_backend.settings import MIB, Settings
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import re
 from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit, urlunsplit
 
 from sam_backend.errors import BrokenImageError, ImageError, ImageForbiddenError, ImageTooLargeError
-from sam_backend.label_studio.access import origin_of
+from sam_backend.label_studio.credentials import origin_of
 
 CLOUD_SCHEMES = ("s3", "gs", "azure-blob")
 EXPECTED = "expected /data/..., an http(s) URL, s3://, gs://, azure-blob:// or a data: URI"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sam_backend.label_studio.api import LabelStudioApi
+from sam_backend.label_studio.client import LabelStudioApi
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ refuses a whole list for one unknown task) and tasks/api.py (`PredictionAPI`).
 
 from collections.abc import Sequence
 
-from sam_backend.label_studio.api import Json, LabelStudioApi, LabelStudioApiError
+from sam_backend.label_studio.client import Json, LabelStudioApi, LabelStudioApiError
 
 
 def import_predictions(api: LabelStudioApi, project: int, predictions: Sequence[bytes]) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sam_backend.label_studio.api import PAGE_SIZE, Json, LabelStudioApi
+from sam_backend.label_studio.client import PAGE_SIZE, Json, LabelStudioApi
 
 
 @dataclass(frozen=True)

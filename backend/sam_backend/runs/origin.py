@@ -22,9 +22,9 @@ from urllib.parse import urlsplit
 
 from sam_backend.preannotation.provenance import is_of_run
 from sam_backend.errors import BackendError
-from sam_backend.label_studio.access import origin_of
-from sam_backend.label_studio.api import LabelStudioApi, LabelStudioApiError
-from sam_backend.label_studio.patience import Patience
+from sam_backend.label_studio.credentials import origin_of
+from sam_backend.label_studio.client import LabelStudioApi, LabelStudioApiError
+from sam_backend.label_studio.retry_policy import Patience
 from sam_backend.label_studio.projects import ProjectDetails, project_details
 from sam_backend.label_studio.stored_predictions import predictions_of_task
 

@@ -16,8 +16,8 @@ from sam_backend.runs.ledger import SENDING, WRITTEN, now
 from sam_backend.preannotation.outcome import Outcome
 from sam_backend.preannotation.provenance import is_of_run, is_ours
 from sam_backend.runs.run_store import Run
-from sam_backend.label_studio.api import PAGE_SIZE, LabelStudioApi, LabelStudioApiError
-from sam_backend.label_studio.patience import Patience, StoppedError
+from sam_backend.label_studio.client import PAGE_SIZE, LabelStudioApi, LabelStudioApiError
+from sam_backend.label_studio.retry_policy import Patience, StoppedError
 from sam_backend.label_studio.projects import project_details
 from sam_backend.label_studio.stored_predictions import delete_prediction, import_predictions, predictions_of_task
 from sam_backend.label_studio.task_pages import versions_of_predictions

@@ -23,9 +23,9 @@ from sam_backend.preannotation.provenance import DIRECT
 from sam_backend.runs.run_store import RunStore
 from sam_backend.runs.task_source import TaskSource
 from sam_backend.images.fetch import ImageFetcher, fetch_limits
-from sam_backend.label_studio.access import LabelStudioAccess
-from sam_backend.label_studio.api import LabelStudioApi
-from sam_backend.label_studio.patience import Patience
+from sam_backend.label_studio.credentials import LabelStudioAccess
+from sam_backend.label_studio.client import LabelStudioApi
+from sam_backend.label_studio.retry_policy import Patience
 from sam_backend.label_studio.projects import project_details
 from sam_backend.settings import Settings
 from sam_backend.interactive.task_predictor import Credentials

@@ -19,9 +19,9 @@ from sam_backend.runs.task_source import TaskSource
 from sam_backend.runs.undo import undo_run
 from sam_backend.errors import BackendError, BadRequestError
 from sam_backend.images.fetch import ImageFetcher, fetch_limits
-from sam_backend.label_studio.access import LabelStudioAccess
-from sam_backend.label_studio.api import LabelStudioApi, LabelStudioApiError
-from sam_backend.label_studio.patience import Patience, StoppedError
+from sam_backend.label_studio.credentials import LabelStudioAccess
+from sam_backend.label_studio.client import LabelStudioApi, LabelStudioApiError
+from sam_backend.label_studio.retry_policy import Patience, StoppedError
 from sam_backend.label_studio.projects import show_predictions_of
 from sam_backend.settings import Settings
 from sam_backend.interactive.task_predictor import Credentials

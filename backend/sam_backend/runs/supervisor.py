@@ -24,9 +24,9 @@ from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.runs.origin import RunElsewhereError, RunOrigin, claim
 from sam_backend.runs.run_store import Run, RunStateError, RunStore
 from sam_backend.errors import BackendError
-from sam_backend.label_studio.access import LabelStudioAccess
-from sam_backend.label_studio.api import LabelStudioApi, LabelStudioApiError
-from sam_backend.label_studio.patience import Patience
+from sam_backend.label_studio.credentials import LabelStudioAccess
+from sam_backend.label_studio.client import LabelStudioApi, LabelStudioApiError
+from sam_backend.label_studio.retry_policy import Patience
 
 logger = logging.getLogger(__name__)
 

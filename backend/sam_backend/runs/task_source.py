@@ -10,8 +10,8 @@ from sam_backend.runs.ledger import PENDING, SKIPPED
 from sam_backend.preannotation.outcome import BulkTask, LabeledBox
 from sam_backend.runs.run_store import Run
 from sam_backend.errors import BadRequestError
-from sam_backend.label_studio.api import PAGE_SIZE, Json, LabelStudioApi
-from sam_backend.label_studio.patience import Patience
+from sam_backend.label_studio.client import PAGE_SIZE, Json, LabelStudioApi
+from sam_backend.label_studio.retry_policy import Patience
 from sam_backend.label_studio.task_pages import (
     ListedTask,
     ids_of_page,

@@ -7,8 +7,8 @@ from functools import partial
 from sam_backend.runs.ledger import UNDONE, WRITTEN
 from sam_backend.preannotation.provenance import is_of_run
 from sam_backend.runs.run_store import Run
-from sam_backend.label_studio.api import LabelStudioApi
-from sam_backend.label_studio.patience import Patience, StoppedError
+from sam_backend.label_studio.client import LabelStudioApi
+from sam_backend.label_studio.retry_policy import Patience, StoppedError
 from sam_backend.label_studio.stored_predictions import delete_prediction, predictions_of_task
 
 AT_ONCE = 4  # requests; Label Studio is threaded, SQLite writes one at a time

@@ -15,7 +15,7 @@ import cv2
 from sam_backend.runs.run_store import RunStore
 from sam_backend.runs.runner import work_on
 from sam_backend.errors import BackendError
-from sam_backend.label_studio.access import IS_LEARNED, LabelStudioAccess
+from sam_backend.label_studio.credentials import IS_LEARNED, LabelStudioAccess
 from sam_backend.logs import configure_logs
 from sam_backend.settings import Settings
 from sam_model.weights.store import store_from_env

@@ -26,8 +26,8 @@ from sam_backend.runs.origin import RunOrigin, installation_of
 from sam_backend.runs.run_store import Run, RunStateError, RunStore, runs_folder
 from sam_backend.runs.supervisor import RunSupervisor
 from sam_backend.errors import BackendError, LabelStudioError
-from sam_backend.label_studio.access import WAY_OUT, LabelStudioAccess
-from sam_backend.label_studio.api import LabelStudioApi, LabelStudioApiError
+from sam_backend.label_studio.credentials import WAY_OUT, LabelStudioAccess
+from sam_backend.label_studio.client import LabelStudioApi, LabelStudioApiError
 from sam_backend.label_studio.projects import ProjectDetails, project_details
 from sam_backend.segmenter.loading import ModelLoading
 from sam_backend.protocol.labeling_config import LabelingConfig

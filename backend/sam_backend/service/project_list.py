@@ -9,8 +9,8 @@ from typing import Any
 
 from sam_backend.service.project_registry import ConnectedProjects, created_seconds
 from sam_backend.errors import LabelingConfigError
-from sam_backend.label_studio.access import LabelStudioAccess
-from sam_backend.label_studio.api import PAGE_SIZE, LabelStudioApi, LabelStudioApiError
+from sam_backend.label_studio.credentials import LabelStudioAccess
+from sam_backend.label_studio.client import PAGE_SIZE, LabelStudioApi, LabelStudioApiError
 from sam_backend.protocol.labeling_config import LabelingConfig
 
 LOOK_TIMEOUT_S = 3.0

@@ -10,7 +10,7 @@ from sam_backend.embeddings.disk import EmbeddingFiles
 from sam_backend.diagnostics.health_monitor import FirstRun
 from sam_backend.images.fetch import ImageFetcher, fetch_limits
 from sam_backend.images.versions import ImageVersions
-from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.credentials import LabelStudioAccess
 from sam_backend.segmenter.choice import choose_model
 from sam_backend.segmenter.loading import ModelLoading
 from sam_backend.interactive.prefetch import Prefetcher

@@ -13,7 +13,7 @@ from urllib.parse import urlencode, urlsplit
 import urllib3
 
 from sam_backend.errors import LabelStudioError, LabelStudioForbiddenError
-from sam_backend.label_studio.access import Credential, LabelStudioAccess
+from sam_backend.label_studio.credentials import Credential, LabelStudioAccess
 from sam_backend.label_studio.connections import label_studio_pool
 from sam_backend.redaction import mask_userinfo
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from sam_backend.label_studio.api import LabelStudioApiError
+from sam_backend.label_studio.client import LabelStudioApiError
 
 T = TypeVar("T")
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0

@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from sam_backend.label_studio.api import Json, LabelStudioApi, LabelStudioApiError
-from sam_backend.webhook_secret import HEADER, webhook_secret
+from sam_backend.label_studio.client import Json, LabelStudioApi, LabelStudioApiError
+from sam_backend.label_studio.webhook_secret import HEADER, webhook_secret
 
 OLDEST = (1, 20, 0)  # of Label Studio, that was tried
 PRIVATE_ADDRESS = (
