@@ -8,7 +8,7 @@ import pytest
 from label_studio_sdk.converter.brush import decode_rle
 from label_studio_sdk.label_interface import LabelInterface
 
-from sam_backend.annotation.label_studio_json import (
+from sam_backend.export.prediction_file import (
     image_address,
     label_studio_file,
     labeling_config_for,

@@ -194,7 +194,7 @@ def _files(
     args: argparse.Namespace, formats: Sequence[str], out: Path, listed: "ImageList", annotator: "Annotator"
 ) -> "list[AbstractContextManager[AddImage]]":
     """The files that were asked for; small ones that depend on the classes only are written at once."""
-    from sam_backend.annotation.label_studio_json import label_studio_file, labeling_config_for, local_files_prefix
+    from sam_backend.export.prediction_file import label_studio_file, labeling_config_for, local_files_prefix
     from sam_model.annotation.atomic_file import write_atomically
     from sam_model.annotation.coco import coco_file
     from sam_model.annotation.yolo_labels import dataset_text, yolo_labels
