@@ -15,7 +15,7 @@ from sam_backend.runs.ledger import PENDING, WRITTEN
 from sam_backend.preannotation.provenance import region_id
 from sam_backend.runs.origin import RunElsewhereError, RunOrigin, claim, installation_of
 from sam_backend.runs.run_store import Run, RunStore
-from sam_backend.cli import main
+from sam_backend.commands.main import main
 from sam_backend.label_studio.credentials import LabelStudioAccess
 from sam_backend.label_studio.client import LabelStudioApi
 from sam_backend.label_studio.retry_policy import Patience

@@ -6,7 +6,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from sam_backend.cli import main
+from sam_backend.commands.main import main
 from sam_model import registry
 from sam_model.types import Detection, Image
 from sam_model.weights.errors import BrokenWeightsError, WeightsUnavailableError

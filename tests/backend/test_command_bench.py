@@ -4,7 +4,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from sam_backend.cli import main
+from sam_backend.commands.main import main
 from sam_model.benchmark import model_speed
 from sam_testing.blot_pictures import save_blots
 

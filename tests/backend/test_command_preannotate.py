@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sam_backend.runs.run_store import RunStore
-from sam_backend.cli import main
+from sam_backend.commands.main import main
 from sam_testing.fake_label_studio import TOKEN, Store, fake_label_studio
 
 EVERYTHING = ["preannotate", "--project", "1", "--detector", "everything", "--map", "object=face"]
@@ -139,7 +139,7 @@ def test_runs_are_listed_shown_and_undone(store: Store, tmp_path: Path, capsys: 
 
 def _begun(store: Store, folder: Path, written: int) -> "subprocess.Popen[str]":
     """The command as a program, with so many tasks written."""
-    command = [sys.executable, "-m", "sam_backend.cli", *EVERYTHING]
+    command = [sys.executable, "-m", "sam_backend.commands.main", *EVERYTHING]
     program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 60
     while sum(map(len, store.predictions.values())) < written:

@@ -5,7 +5,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from sam_backend.cli import main
+from sam_backend.commands.main import main
 from sam_model.masks.coco_rle import run_lengths_from_coco
 from sam_model.scripting import sam as sam_scripting
 from sam_testing.colour_sam import ColourSam

@@ -208,7 +208,7 @@ def test_the_log_of_a_first_start_says_what_is_missing_once(tmp_path: Path) -> N
 @pytest.mark.parametrize("command", ["serve", "doctor"])
 def test_what_makes_the_service_useless_ends_it_in_one_line(command: str, settings: dict[str, str], words: str) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "sam_backend.cli", command],
+        [sys.executable, "-m", "sam_backend.commands.main", command],
         env=environment(**settings), capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
@@ -220,7 +220,7 @@ def test_what_makes_the_service_useless_ends_it_in_one_line(command: str, settin
 
 def test_the_doctor_ends_with_1_and_the_next_step(tmp_path: Path) -> None:
     store = Store(models=[])
-    asked = [sys.executable, "-m", "sam_backend.cli", "doctor"]
+    asked = [sys.executable, "-m", "sam_backend.commands.main", "doctor"]
     with fake_label_studio(store) as url:
         settings = {"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": TOKEN, "SAM_RUNS_DIR": str(tmp_path)}
         sick = subprocess.run(

@@ -21,7 +21,7 @@ from sam_testing.label_studio import key_point, predict_request, setup_request
 from sam_testing.seeded_checkpoints import write_seeded_checkpoint
 from sam_testing.service import picture
 
-COMMAND = [sys.executable, "-m", "sam_backend.cli", "serve"]
+COMMAND = [sys.executable, "-m", "sam_backend.commands.main", "serve"]
 
 
 def free_port() -> int:

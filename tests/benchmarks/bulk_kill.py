@@ -57,7 +57,7 @@ def main() -> None:
     with project_of(asked.tasks, asked.real) as (url, token, project), TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "sam_testing.quick_worker", folder, str(project), str(SECONDS_PER_TASK)]
         if asked.real:
-            command = [sys.executable, "-m", "sam_backend.cli", "preannotate", "--project", str(project)]
+            command = [sys.executable, "-m", "sam_backend.commands.main", "preannotate", "--project", str(project)]
             command += ["--map", "face=person", "--json"]
         run = kill_and_resume(url, token, project, command, Path(folder), asked.kills, LONGEST_LIFE_S)
     found, kills = run.found, len(run.done_at_kills)

@@ -51,7 +51,7 @@ def backend(checkout: Path) -> Iterator[int]:
             "SAM_RUNS_DIR": folder,
             "SAM_LOG_LEVEL": "ERROR",
         }
-        command = [sys.executable, "-m", "sam_backend.cli", "serve", "--port", str(port)]
+        command = [sys.executable, "-m", "sam_backend.commands.main", "serve", "--port", str(port)]
         process = subprocess.Popen(command, env={**kept, **changes}, cwd=folder)
         try:
             while health_ms(port) >= 1e3 * LONGEST_S:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sam_backend.cli import parser
+from sam_backend.commands.main import parser
 from sam_backend.settings import ENVIRONMENT, Settings
 
 ROOT = Path(__file__).parents[2]

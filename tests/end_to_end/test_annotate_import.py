@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sam_backend.cli import main
+from sam_backend.commands.main import main
 from sam_backend.shapes.brush_rle import decode_mask
 from sam_model.masks.coco_rle import run_lengths_from_coco
 

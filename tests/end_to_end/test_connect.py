@@ -30,7 +30,7 @@ RECTANGLES = """<View>
 
 def connect(url: str, token: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     settings = {"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": token, **more}
-    command = [sys.executable, "-m", "sam_backend.cli", "connect", *arguments]
+    command = [sys.executable, "-m", "sam_backend.commands.main", "connect", *arguments]
     return subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, timeout=100, check=False)
 
 

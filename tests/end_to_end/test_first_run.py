@@ -18,7 +18,7 @@ PALETTE = Path("examples/labeling_configs/labels_palette.xml").read_text()
 
 def doctor(services: Services, token: str) -> subprocess.CompletedProcess[str]:
     settings = {"LABEL_STUDIO_URL": services.url, "LABEL_STUDIO_API_KEY": token}
-    command = [sys.executable, "-m", "sam_backend.cli", "doctor"]
+    command = [sys.executable, "-m", "sam_backend.commands.main", "doctor"]
     env = environment(**settings)
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=100, check=False)
 

@@ -22,7 +22,7 @@ FACES = {"detector": "classical", "label_map": {"face": "Person"}}
 def run_command(services: Services, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     settings = {"LABEL_STUDIO_URL": services.url, "LABEL_STUDIO_API_KEY": services.token, "SAM_RUNS_DIR": str(folder)}
     return subprocess.run(
-        [sys.executable, "-m", "sam_backend.cli", *arguments],
+        [sys.executable, "-m", "sam_backend.commands.main", *arguments],
         env=os.environ | settings | {"SAM_MODEL": "classical"},
         capture_output=True,
         text=True,

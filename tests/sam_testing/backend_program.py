@@ -14,7 +14,7 @@ from typing import Any
 
 from sam_backend.demo.child_process import free_port
 
-COMMAND = [sys.executable, "-m", "sam_backend.cli"]
+COMMAND = [sys.executable, "-m", "sam_backend.commands.main"]
 
 
 def environment(**changes: str) -> dict[str, str]:

@@ -20,7 +20,7 @@ def start_backend(
         "PYTHONUNBUFFERED": "1",
         **(settings or {}),
     }
-    command = [sys.executable, "-m", "sam_backend.cli", "serve", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "sam_backend.commands.main", "serve", "--host", "127.0.0.1", "--port", str(port)]
     return ChildProcess("the backend", command, environment, log)
 
 
