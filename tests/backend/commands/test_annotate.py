@@ -16,7 +16,7 @@ from sam_testing.disc_segmenter import DiscSegmenter
 from sam_testing.seeded_checkpoints import TINY_VIT_SAM, write_seeded_checkpoint
 from sam_testing.yolo_files import SIZE_N, write_yolo_file
 
-PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
+PHOTOS = Path(__file__).parents[3] / "examples" / "photos"
 
 
 @pytest.fixture

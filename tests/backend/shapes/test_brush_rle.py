@@ -9,7 +9,7 @@ from label_studio_sdk.converter.brush import decode_rle, encode_rle, mask2rle
 
 from sam_backend.shapes.brush_rle import decode_mask, encode_mask, encode_mask_bytes
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "brush_rle.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "brush_rle.json").read_text())
 LABEL_STUDIO_SIZES = (3, 4, 8, 16)
 # In pixels; four times as many values end at 2^3, 2^4, 2^8, 2^16 and at multiples of 2^16.
 SHORT_RUNS = (1, 2, 3, 4, 5, 63, 64, 65)

@@ -1,1 +1,0 @@
-"""What an annotation run of `sam_model.annotation` writes for Label Studio."""
