@@ -15,8 +15,8 @@ from pathlib import Path
 from playwright.sync_api import expect, sync_playwright
 
 from sam_backend.demo.label_studio_process import label_studio_url
-from sam_backend.label_studio.credentials import LabelStudioAccess
-from sam_backend.label_studio.client import LabelStudioApi
+from sam_backend.label_studio.client import LabelStudioClient
+from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_testing.composed_label_studio import compose_environment, composed_label_studio
 from sam_testing.editor import CHROMIUM_ARGUMENTS, WAIT_MS, Editor, find_chromium
 
@@ -37,7 +37,7 @@ def click(port: int, token: str, backend: str, program: str) -> None:
     """A project, connected by `program` (the container's label-studio-sam), and a click in the browser."""
     url = label_studio_url(port)
     with composed_label_studio(port, token, backend) as login:
-        api = LabelStudioApi(LabelStudioAccess(url, token))
+        api = LabelStudioClient(LabelStudioCredentials(url, token))
         project = api.create_project("Astronauts", CONFIG).id
         api.import_files(project, [PHOTO])
         for arguments in (["connect", "--project", str(project), "--url", backend, "--fix-config"], ["doctor"]):

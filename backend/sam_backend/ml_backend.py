@@ -17,10 +17,10 @@ from typing import Any
 import orjson
 from flask import Response, after_this_request, has_request_context, request
 
-from sam_backend.service import ml_api as label_studio_calls
-from sam_backend.service.service import Service, assemble
 from sam_backend.errors import BackendError
 from sam_backend.protocol.requests import PredictRequest, SetupRequest, WebhookEvent
+from sam_backend.service import ml_api
+from sam_backend.service.service import Service, assemble
 from sam_backend.settings import Settings
 from sam_model.weights.store import store_from_env
 
@@ -63,7 +63,7 @@ class SegmentAnything(LabelStudioMLBase):  # type: ignore[misc]  # label-studio-
         self.set("model_version", shared_service().model.version)
 
     def _set_up(self, body: Mapping[str, Json]) -> str:
-        version = label_studio_calls.setup(shared_service(), SetupRequest.from_json(orjson.dumps(body)))
+        version = ml_api.setup(shared_service(), SetupRequest.from_json(orjson.dumps(body)))
         if ModelResponse is not None:
             self.set("model_version", version)
         return version
@@ -94,7 +94,7 @@ class SegmentAnything(LabelStudioMLBase):  # type: ignore[misc]  # label-studio-
         results: list[Json] = []
 
         def answer() -> None:
-            found = label_studio_calls.predict(shared_service(), PredictRequest.from_json(orjson.dumps(body)))
+            found = ml_api.predict(shared_service(), PredictRequest.from_json(orjson.dumps(body)))
             results.extend(orjson.loads(orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY)))
 
         _answered_in_our_words(answer)
@@ -104,7 +104,7 @@ class SegmentAnything(LabelStudioMLBase):  # type: ignore[misc]  # label-studio-
         """2.x: "Start Training" begins a pre-annotation of the project. 1.0.9 calls from another process: nothing."""
         if ModelResponse is not None and isinstance(data, Mapping):
             begun = WebhookEvent.from_json(orjson.dumps({**data, "action": event}))
-            _answered_in_our_words(lambda: label_studio_calls.webhook(shared_service(), begun))
+            _answered_in_our_words(lambda: ml_api.webhook(shared_service(), begun))
         return {}
 
 

@@ -25,9 +25,9 @@ class Settings:
     model: str = "auto"  # registry name, path of a weights file, or auto: the best one that is there
     device: str = "auto"  # cpu, cuda, cuda:1, mps, or auto: the fastest one there
     dtype: str = "float32"  # float32, bfloat16 or float16
-    fill_holes_below: int = 0  # pixels: smaller holes of a SAM mask are filled
-    drop_specks_below: int = 0  # pixels: smaller parts of a SAM mask are dropped
-    keep_clicked_part: bool = False  # of a SAM mask in several parts, only those that were clicked?
+    min_hole_area: int = 0  # pixels: smaller holes of a SAM mask are filled
+    min_region_area: int = 0  # pixels: smaller parts of a SAM mask are dropped
+    keep_clicked_region: bool = False  # of a SAM mask in several parts, only those that were clicked?
     label_studio_url: str | None = None  # where Label Studio is, as seen from here; else learnt from /setup
     label_studio_api_key: str | None = field(
         default=None, repr=False
@@ -37,7 +37,7 @@ class Settings:
     max_image_megapixels: int = 100  # pixels of one decoded image
     decode_memory_mib: int = 1280  # memory for decoding, of all images at once; one that needs more is refused
     max_body_mib: int = 64  # bytes of one request with tasks in it; all others may have 256 KiB
-    cache_mib: int = 1024  # embeddings kept in memory
+    embedding_cache_mib: int = 1024  # embeddings kept in memory
     embeddings_dir: Path | None = None  # SAM's embeddings are kept there as well, over restarts; None: nowhere
     embeddings_mib: int = 10240  # so many of them
     allow_private_addresses: bool = False  # may images come from hosts of the private network?
@@ -51,8 +51,8 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()  # names in the Host header, beside IP addresses and names of private networks
     detector: str | None = None  # pre-annotate every project with it; None: those whose extra parameters name one
     preannotate_on_import: bool = False  # start a run for imported tasks?
-    batch_deadline_s: float = 60.0  # for "Retrieve predictions"; Label Studio waits 100 s
-    open_deadline_s: float = 5.0  # for one task, which a person may be opening
+    batch_predict_timeout_s: float = 60.0  # for "Retrieve predictions"; Label Studio waits 100 s
+    task_open_timeout_s: float = 5.0  # for one task, which a person may be opening
     runs_dir: Path | None = None  # where bulk runs keep their state; None: in the user's state folder
     threads: int = 16  # /predict requests computed at the same time
     max_waiting: int = 48  # /predict requests that may wait for a thread; the next ones get 503
@@ -159,9 +159,9 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "model": ("SAM_MODEL", _text),
     "device": ("SAM_DEVICE", _text),
     "dtype": ("SAM_DTYPE", _one_of("float32", "bfloat16", "float16")),
-    "fill_holes_below": ("SAM_FILL_HOLES_BELOW", _number(int, 0, 1_000_000_000)),
-    "drop_specks_below": ("SAM_DROP_SPECKS_BELOW", _number(int, 0, 1_000_000_000)),
-    "keep_clicked_part": ("SAM_KEEP_CLICKED_PART", _yes_or_no),
+    "fill_holes_below": ("SAM_MIN_HOLE_AREA", _number(int, 0, 1_000_000_000)),
+    "drop_specks_below": ("SAM_MIN_REGION_AREA", _number(int, 0, 1_000_000_000)),
+    "keep_clicked_part": ("SAM_KEEP_CLICKED_REGION", _yes_or_no),
     "label_studio_url": ("LABEL_STUDIO_URL", _http_url),
     "label_studio_api_key": ("LABEL_STUDIO_API_KEY", _token),
     "fetch_timeout_s": ("SAM_FETCH_TIMEOUT_S", _number(float, 0.1, 3600)),
@@ -169,7 +169,7 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "max_image_megapixels": ("SAM_MAX_IMAGE_MEGAPIXELS", _number(int, 1, 2000)),
     "decode_memory_mib": ("SAM_DECODE_MEMORY_MIB", _number(int, 64, 1 << 20)),
     "max_body_mib": ("SAM_MAX_BODY_MIB", _number(int, 1, 4096)),
-    "cache_mib": ("SAM_CACHE_MIB", _number(int, 1, 1 << 20)),
+    "cache_mib": ("SAM_EMBEDDING_CACHE_MIB", _number(int, 1, 1 << 20)),
     "embeddings_dir": ("SAM_EMBEDDINGS_DIR", _folder),
     "embeddings_mib": ("SAM_EMBEDDINGS_MIB", _number(int, 1, 1 << 24)),
     "allow_private_addresses": ("SAM_ALLOW_PRIVATE_ADDRESSES", _yes_or_no),
@@ -183,8 +183,8 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "allowed_hosts": ("SAM_ALLOWED_HOSTS", _hosts),
     "detector": ("SAM_DETECTOR", _text),
     "preannotate_on_import": ("SAM_PREANNOTATE_ON_IMPORT", _yes_or_no),
-    "batch_deadline_s": ("SAM_BATCH_DEADLINE_S", _number(float, 0.1, 95)),
-    "open_deadline_s": ("SAM_OPEN_DEADLINE_S", _number(float, 0.1, 95)),
+    "batch_deadline_s": ("SAM_BATCH_PREDICT_TIMEOUT_S", _number(float, 0.1, 95)),
+    "open_deadline_s": ("SAM_TASK_OPEN_TIMEOUT_S", _number(float, 0.1, 95)),
     "runs_dir": ("SAM_RUNS_DIR", _folder),
     "threads": ("SAM_THREADS", _number(int, 1, 256)),
     "max_waiting": ("SAM_MAX_WAITING", _number(int, 0, 1024)),

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import orjson
 
+from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.preannotation.outcome import BulkTask, Outcome
 from sam_backend.preannotation.preannotator import Preannotator
 from sam_backend.preannotation.provenance import region_id
 from sam_backend.runs.run_store import RunStore
 from sam_backend.runs.runner import work_on
-from sam_backend.label_studio.credentials import LabelStudioAccess
 from sam_backend.settings import Settings
 from sam_model.weights.store import store_from_env
 from sam_testing.fake_label_studio import TOKEN
@@ -68,7 +68,7 @@ def main() -> None:
             progress = work_on(
                 run,
                 settings=Settings(model="classical"),
-                access=LabelStudioAccess(url, TOKEN),
+                access=LabelStudioCredentials(url, TOKEN),
                 store=store_from_env({"SAM_OFFLINE": "1"}),
                 executor_for=lambda preannotator: Costless(preannotator, seen),
             )

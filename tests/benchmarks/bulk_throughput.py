@@ -18,11 +18,11 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
+from sam_backend.label_studio.client import LabelStudioClient
+from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.runs.run_store import RunStore
 from sam_backend.runs.runner import work_on
-from sam_backend.label_studio.credentials import LabelStudioAccess
-from sam_backend.label_studio.client import LabelStudioApi
 from sam_backend.settings import Settings
 from sam_model.registry import load_detector, load_segmenter
 from sam_model.types import Image, Prompt
@@ -50,7 +50,7 @@ def main() -> None:
     images = [cv2.cvtColor(cv2.imread(str(PHOTOS[i % len(PHOTOS)])), cv2.COLOR_BGR2RGB) for i in range(tasks)]
     loops, runs = [], []
     with real_label_studio() as (url, token), TemporaryDirectory() as folder:
-        api = LabelStudioApi(LabelStudioAccess(url, token))
+        api = LabelStudioClient(LabelStudioCredentials(url, token))
         project = api.create_project("Benchmark", CONFIG).id
         for first in range(0, tasks, len(PHOTOS)):
             api.import_files(project, PHOTOS[: tasks - first])
@@ -61,7 +61,7 @@ def main() -> None:
             progress = work_on(
                 run,
                 settings=Settings(model="classical"),
-                access=LabelStudioAccess(url, token),
+                access=LabelStudioCredentials(url, token),
                 store=store_from_env({"SAM_OFFLINE": "1"}),
             )
             runs.append(time.perf_counter() - began)

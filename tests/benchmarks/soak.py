@@ -39,7 +39,7 @@ from sam_testing.trend import Trend, trend
 from sam_testing.web_server import Answer, Asked, WebServer, serving
 
 CLIENTS, PAUSE_S = 3, 0.05  # a client waits so long between two requests
-MOST_REQUESTS_PER_S = 60
+MAX_REQUESTS_PER_S = 60
 SAMPLES = 90  # measurements in all, but at most one in 2 s
 IDLE_S = 0.2  # without any request before a measurement
 RUN_EVERY_S, RUN_TASKS = 45.0, 4
@@ -268,7 +268,7 @@ def work(soak: Soak, minutes: float) -> list[Sample]:
     soak.go_on.set()
     for client in clients:
         client.start()
-    while (at_s := time.monotonic() - begin) < 60 * minutes and soak.requests < 60 * minutes * MOST_REQUESTS_PER_S:
+    while (at_s := time.monotonic() - begin) < 60 * minutes and soak.requests < 60 * minutes * MAX_REQUESTS_PER_S:
         soak.pause()
         samples.append(sample(root, serving_pids, at_s))
         soak.go_on.set()
@@ -319,7 +319,7 @@ def main() -> None:
         settings = {"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": TOKEN, "SAM_MODEL": asked.model}
         settings |= {"SAM_RUNS_DIR": f"{folder}/runs", "SAM_EMBEDDINGS_DIR": f"{folder}/embeddings"}
         # caches that are full before the warm-up is over
-        settings |= {"SAM_CACHE_MIB": "16", "SAM_EMBEDDINGS_MIB": "64", "SAM_ALLOW_PRIVATE_ADDRESSES": "1"}
+        settings |= {"SAM_EMBEDDING_CACHE_MIB": "16", "SAM_EMBEDDINGS_MIB": "64", "SAM_ALLOW_PRIVATE_ADDRESSES": "1"}
         backend = BackendProgram(Path(folder) / "log", **settings)
         try:
             backend.wait_until(lambda: backend.ask("/ready")[0] == 200)

@@ -4,14 +4,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+from sam_backend.images.fetch import MAX_REDIRECTS
+from sam_backend.protocol.labeling_config import DEEPEST_NESTING, LONGEST_CONFIG, MAX_TAGS
+from sam_backend.protocol.regions import LARGEST_CONTEXT
+from sam_backend.protocol.requests import MAX_TASKS
+from sam_backend.settings import ENVIRONMENT, Settings
 from sam_backend.web.asgi_adapter import SEND_S, SMALL_READ_S
 from sam_backend.web.body_limits import SMALL_BODY_BYTES
-from sam_backend.images.fetch import MAX_REDIRECTS
-from sam_backend.protocol.labeling_config import DEEPEST_NESTING, LONGEST_CONFIG, MOST_TAGS
-from sam_backend.protocol.regions import LARGEST_CONTEXT
-from sam_backend.protocol.requests import MOST_TASKS
-from sam_backend.web.run_routes import MOST_FAILURES, MOST_PICTURES, MOST_RUNS
-from sam_backend.settings import ENVIRONMENT, Settings
+from sam_backend.web.run_routes import MAX_FAILURES, MAX_PICTURES, MAX_RUNS
 
 PAGE = Path("docs/security.md").read_text()
 STORE = {"SAM_WEIGHTS_DIR", "SAM_WEIGHTS_MIRROR", "SAM_OFFLINE"}
@@ -24,11 +24,11 @@ FIXED: dict[str, Any] = {
     "redirects of one image": MAX_REDIRECTS,
     "characters of a labeling config": LONGEST_CONFIG,
     "nested elements of a labeling config": DEEPEST_NESTING,
-    "image and control tags of a labeling config": MOST_TAGS,
-    "tasks of one request": MOST_TASKS,
+    "image and control tags of a labeling config": MAX_TAGS,
+    "tasks of one request": MAX_TASKS,
     "bytes of the prompts of one request": LARGEST_CONTEXT,
-    "images of one preview": MOST_PICTURES,
-    "runs and failed tasks in one answer": min(MOST_RUNS, MOST_FAILURES),
+    "images of one preview": MAX_PICTURES,
+    "runs and failed tasks in one answer": min(MAX_RUNS, MAX_FAILURES),
 }
 
 

@@ -18,8 +18,8 @@ from sam_backend.demo.label_studio_process import (
     start_label_studio,
 )
 from sam_backend.demo.login import Login, load_or_make_login
-from sam_backend.label_studio.credentials import LabelStudioAccess
-from sam_backend.label_studio.client import LabelStudioApi, create_personal_access_token
+from sam_backend.label_studio.client import LabelStudioClient, create_personal_access_token
+from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_testing.editor import CHROMIUM_ARGUMENTS, WAIT_MS, Editor, find_chromium
 from sam_testing.possible import not_possible
 
@@ -34,7 +34,7 @@ class Services:
     login: Login
     token: str
     backend_url: str
-    api: LabelStudioApi
+    api: LabelStudioClient
 
     def new_task(self, title: str, labeling_config: str, photo: Path) -> tuple[int, int]:
         """A new project with one photograph and the backend connected: (project, task)."""
@@ -85,7 +85,9 @@ def services(
         settings = {"SAM_MODEL": "classical", "SAM_RUNS_DIR": str(directory / "runs")}
         backend = programs.enter_context(start_backend(backend_port, url, token, logs[1], settings))
         backend.wait_for(f"{backend_url(backend_port)}/health", 60, lambda waited_s: None)
-        yield Services(url, login, token, backend_url(backend_port), LabelStudioApi(LabelStudioAccess(url, token)))
+        yield Services(
+            url, login, token, backend_url(backend_port), LabelStudioClient(LabelStudioCredentials(url, token))
+        )
 
 
 @pytest.fixture(scope="session")

@@ -20,8 +20,8 @@ import sam_testing.backend_program as backend_program
 from sam_backend.demo.child_process import ChildProcess, free_port
 from sam_backend.demo.label_studio_process import label_studio_url, start_label_studio
 from sam_backend.demo.login import load_or_make_login
-from sam_backend.label_studio.credentials import LabelStudioAccess
-from sam_backend.label_studio.client import LabelStudioApi, create_personal_access_token
+from sam_backend.label_studio.client import LabelStudioClient, create_personal_access_token
+from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_testing.backend_program import BackendProgram
 from sam_testing.label_studio import BRUSH_CONFIG, key_point, predict_request
 from sam_testing.seeded_checkpoints import write_seeded_checkpoint
@@ -43,7 +43,7 @@ class Program:
         self._running: ChildProcess | None = None
         self.start()
         self.token = create_personal_access_token(self.url, self._login.email, self._login.password)
-        self.api = LabelStudioApi(LabelStudioAccess(self.url, self.token))
+        self.api = LabelStudioClient(LabelStudioCredentials(self.url, self.token))
 
     def start(self, *, waits: bool = True) -> None:
         login = self._login

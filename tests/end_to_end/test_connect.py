@@ -14,8 +14,8 @@ from sam_backend.demo import label_studio_process
 from sam_backend.demo.child_process import free_port
 from sam_backend.demo.label_studio_process import label_studio_url, start_label_studio
 from sam_backend.demo.login import load_or_make_login
-from sam_backend.label_studio.credentials import LabelStudioAccess
-from sam_backend.label_studio.client import LabelStudioApi, create_personal_access_token
+from sam_backend.label_studio.client import LabelStudioClient, create_personal_access_token
+from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.label_studio.webhook_secret import HEADER, webhook_secret
 from sam_testing.backend_program import BackendProgram
 
@@ -123,7 +123,7 @@ def test_a_label_studio_that_refuses_private_addresses_is_explained(
     with strict:
         strict.wait_for(f"{url}/health", 180, lambda waited_s: None)
         token = create_personal_access_token(url, login.email, login.password)
-        project = LabelStudioApi(LabelStudioAccess(url, token)).create_project("Strict", RECTANGLES).id
+        project = LabelStudioClient(LabelStudioCredentials(url, token)).create_project("Strict", RECTANGLES).id
 
         refused = connect(url, token, "--project", str(project), "--url", services.backend_url)
 

@@ -16,9 +16,9 @@ from tests.end_to_end.test_page import picture
 
 from sam_backend.demo.child_process import ChildProcess, free_port
 from sam_backend.demo.label_studio_process import label_studio_url
-from sam_backend.label_studio.credentials import LabelStudioAccess
-from sam_backend.label_studio.client import LabelStudioApi
 from sam_backend.label_studio.backend_registration import connect
+from sam_backend.label_studio.client import LabelStudioClient
+from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_testing.backend_program import BackendProgram
 from sam_testing.composed_label_studio import composed_label_studio
 from sam_testing.editor import WAIT_MS, Editor
@@ -81,7 +81,7 @@ def test_a_click_and_the_page_behind_tls_and_path_prefixes(browser: Browser, ngi
             proxy(nginx, tmp_path, port, label_studio_port, backend.port),
             browser.new_context(ignore_https_errors=True, viewport={"width": 1400, "height": 800}) as context,
         ):
-            api = LabelStudioApi(LabelStudioAccess(inside, token))
+            api = LabelStudioClient(LabelStudioCredentials(inside, token))
             project = api.create_project("Behind a proxy", PALETTE).id
             api.import_files(project, [FLOWER])
             connect(api, project, url, "label-studio-sam")

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from fuzz.mutations import XML_PIECES
-from sam_backend.preannotation.configuration import RunConfiguration
-from sam_backend.runs.run_store import RunStore
 from sam_backend.errors import LabelingConfigError
+from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.protocol.labeling_config import LabelingConfig
+from sam_backend.runs.run_store import RunStore
 from sam_backend.shapes.brush_rle import decode_mask, encode_mask
 from sam_model.sam.embedding_bytes import embedding_from_bytes, embedding_to_bytes
 from sam_model.sam.segmenter import SamEmbedding

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sam_backend.label_studio.client import LabelStudioClient
+from sam_backend.label_studio.credentials import LabelStudioCredentials
+from sam_backend.label_studio.stored_predictions import predictions_of_task
 from sam_backend.preannotation.provenance import is_of_run
 from sam_backend.runs.run_store import RunStore
-from sam_backend.label_studio.credentials import LabelStudioAccess
-from sam_backend.label_studio.client import LabelStudioApi
-from sam_backend.label_studio.stored_predictions import predictions_of_task
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def kill_and_resume(
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     (run,) = RunStore(folder).runs()
     took_s = time.monotonic() - began
-    api = LabelStudioApi(LabelStudioAccess(url, token))
+    api = LabelStudioClient(LabelStudioCredentials(url, token))
     found = Counter(
         sum(is_of_run(one, run.id) for one in predictions_of_task(api, task.id)) for task in api.tasks(project)
     )

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import orjson
 
+from sam_backend.errors import BackendError
+from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.preannotation.outcome import BulkTask, Outcome
 from sam_backend.preannotation.preannotator import Preannotator
@@ -18,8 +20,6 @@ from sam_backend.preannotation.provenance import region_id
 from sam_backend.runs.origin import RunOrigin
 from sam_backend.runs.run_store import RunStore
 from sam_backend.runs.runner import work_on
-from sam_backend.errors import BackendError
-from sam_backend.label_studio.credentials import LabelStudioAccess
 from sam_backend.settings import Settings
 from sam_model.weights.store import store_from_env
 
@@ -58,7 +58,7 @@ def main(folder: str, project: str, seconds: str) -> int:
         progress = work_on(
             run,
             settings=Settings(model="classical"),
-            access=LabelStudioAccess(os.environ["LABEL_STUDIO_URL"], os.environ["LABEL_STUDIO_API_KEY"]),
+            access=LabelStudioCredentials(os.environ["LABEL_STUDIO_URL"], os.environ["LABEL_STUDIO_API_KEY"]),
             store=store_from_env({"SAM_OFFLINE": "1"}),
             say=_say,
             executor_for=lambda preannotator: WaitingExecutor(preannotator, float(seconds)),

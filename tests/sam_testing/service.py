@@ -14,21 +14,21 @@ from flask import Flask
 from flask.testing import FlaskClient
 from PIL import Image
 
-from sam_backend.web.app import create_app
-from sam_backend.service.service import Service
-from sam_backend.service.bulk_service import BulkService
+from sam_backend.diagnostics.health_monitor import HealthMonitor
+from sam_backend.diagnostics.readiness import Readiness
 from sam_backend.embeddings.memory import EmbeddingCache
 from sam_backend.errors import ImageNotFoundError
-from sam_backend.diagnostics.health_monitor import FirstRun
 from sam_backend.images.fetch import FetchedImage, ImageFetcher, ImageRequest
 from sam_backend.images.versions import ImageVersions
-from sam_backend.label_studio.credentials import LabelStudioAccess
+from sam_backend.interactive.prefetch import Prefetcher
+from sam_backend.interactive.task_predictor import TaskPredictor
+from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.segmenter.choice import ModelChoice
 from sam_backend.segmenter.loading import ModelLoading
-from sam_backend.interactive.prefetch import Prefetcher
-from sam_backend.diagnostics.readiness import Readiness
+from sam_backend.service.bulk_service import BulkService
+from sam_backend.service.service import Service
 from sam_backend.settings import MIB, Settings
-from sam_backend.interactive.task_predictor import TaskPredictor
+from sam_backend.web.app import create_app
 from sam_model.weights.download import OnProgress
 from sam_model.weights.store import store_from_env
 from sam_testing.disc_segmenter import DiscSegmenter
@@ -80,7 +80,7 @@ class SamService:
             self.settings = replace(self.settings, runs_dir=Path(folder))
         self.segmenter = segmenter or DiscSegmenter()
         self.shelf = PictureShelf({"/data/upload/1/picture.png": picture()})
-        self.access = LabelStudioAccess(self.settings.label_studio_url, self.settings.label_studio_api_key)
+        self.access = LabelStudioCredentials(self.settings.label_studio_url, self.settings.label_studio_api_key)
         self.model = ModelLoading(ModelChoice("disc", "disc-1", load or (lambda _: self.segmenter)))
         cache: EmbeddingCache[Any] = EmbeddingCache(cache_bytes)
         images = ImageVersions(fetcher or self.shelf, self.settings.image_check_s)
@@ -90,7 +90,7 @@ class SamService:
         store = store_from_env({"SAM_OFFLINE": "1"})
         self.bulk = BulkService(self.settings, self.access, self.model, self.shelf, store)
         projects = self.bulk.projects
-        first_run = FirstRun(
+        health_monitor = HealthMonitor(
             self.settings, self.access, self.model, store, lambda: len(projects) > 0, lambda: projects.problem
         )
         self.app: Flask = create_app(
@@ -102,8 +102,8 @@ class SamService:
                 predictor=self.predictor,
                 prefetcher=Prefetcher(),
                 bulk=self.bulk,
-                first_run=first_run,
-                readiness=Readiness(self.access, self.model, first_run),
+                health_monitor=health_monitor,
+                readiness=Readiness(self.access, self.model, health_monitor),
                 store=store,
             )
         )

@@ -36,12 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
+    from sam_backend.label_studio.backend_registration import RegistrationError
     from sam_backend.label_studio.client import LabelStudioApiError
-    from sam_backend.label_studio.backend_registration import NotConnectedError
 
     try:
         return _connect(args)
-    except (NotConnectedError, LabelStudioApiError) as error:
+    except (RegistrationError, LabelStudioApiError) as error:
         print(f"label-studio-sam: {error}", file=sys.stderr)
         return 1
     except BackendError as error:
@@ -50,11 +50,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _connect(args: argparse.Namespace) -> int:
-    from sam_backend.network.base_url import parse_base_url
-    from sam_backend.label_studio.credentials import LabelStudioAccess
-    from sam_backend.label_studio.client import LabelStudioApi
     from sam_backend.label_studio.backend_registration import check_version, connect
+    from sam_backend.label_studio.client import LabelStudioClient
+    from sam_backend.label_studio.credentials import LabelStudioCredentials
     from sam_backend.label_studio.projects import project_details
+    from sam_backend.network.base_url import parse_base_url
     from sam_backend.protocol.smart_tags import missing_tags, with_smart_tags
     from sam_backend.redaction import mask_userinfo
 
@@ -65,7 +65,7 @@ def _connect(args: argparse.Namespace) -> int:
         shown = mask_userinfo(args.url)
         raise SettingsError(f"--url {shown} is not an address such as http://localhost:9090: {error}") from None
     settings = needed_settings()
-    api = LabelStudioApi(LabelStudioAccess(settings.label_studio_url, settings.label_studio_api_key))
+    api = LabelStudioClient(LabelStudioCredentials(settings.label_studio_url, settings.label_studio_api_key))
     release = check_version(api)
     project = project_details(api, args.project)
     user, secret = settings.basic_auth_user, settings.basic_auth_password

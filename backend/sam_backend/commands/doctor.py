@@ -20,9 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from sam_backend.service.service import assemble
     from sam_backend.errors import ModelNotReadyError
     from sam_backend.logs import configure_logs
+    from sam_backend.service.service import assemble
     from sam_backend.settings import Settings, SettingsError
     from sam_model.weights.store import store_from_env
 
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         print("loading the model ...", file=sys.stderr)
     with suppress(ModelNotReadyError):  # the check of the model tells
         service.model.segmenter(LOADING_S)
-    checks = service.first_run.look()
+    checks = service.health_monitor.look()
     if args.json:
         print(json.dumps({"checks": [asdict(check) for check in checks]}, indent=2))
     else:

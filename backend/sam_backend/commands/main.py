@@ -79,7 +79,7 @@ def _port(text: str) -> int:
 
 def _serve(args: argparse.Namespace) -> int:
     from sam_backend.service.service import assemble
-    from sam_backend.web.gunicorn_server import SamServer, check_port_is_free
+    from sam_backend.web.gunicorn_server import GunicornServer, check_port_is_free
     from sam_model.weights.store import store_from_env
 
     settings = Settings.from_env()
@@ -94,7 +94,7 @@ def _serve(args: argparse.Namespace) -> int:
     except ValueError as error:  # SAM_OFFLINE is the store's own
         raise SettingsError(str(error)) from None
     logger.info("listening on http://%s:%d", args.host, args.port)
-    SamServer(service, args.host, args.port).run()
+    GunicornServer(service, args.host, args.port).run()
     return 0
 
 

@@ -15,10 +15,10 @@ from sam_backend.settings import Settings, SettingsError
 from sam_model.weights.errors import WeightsError
 
 if TYPE_CHECKING:
+    from sam_backend.label_studio.client import LabelStudioClient
     from sam_backend.preannotation.configuration import RunConfiguration
     from sam_backend.runs.origin import RunOrigin
     from sam_backend.runs.run_store import Run
-    from sam_backend.label_studio.client import LabelStudioApi
 
 CHECK_TIMEOUT_S = 10.0  # of Label Studio, for the project that a run belongs to
 
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         configuration = _configuration(args)
         settings = needed_settings()
-        if args.dry_run is not None:
+        if args.preview_run is not None:
             return _dry_run(args, configuration, settings)
         return _preannotate(configuration, settings, args.json)
     except (BackendError, WeightsError) as error:
@@ -116,8 +116,8 @@ def work_in_terminal(run: "Run", settings: Settings, as_json: bool) -> int:
     """Work on a run in this process and show how it goes; Ctrl-C pauses it."""
     import os
 
+    from sam_backend.label_studio.credentials import LabelStudioCredentials
     from sam_backend.runs.runner import work_on
-    from sam_backend.label_studio.credentials import LabelStudioAccess
     from sam_model.weights.store import store_from_env
 
     said: Callable[[str], None] = (lambda words: None) if as_json else _say
@@ -134,7 +134,7 @@ def work_in_terminal(run: "Run", settings: Settings, as_json: bool) -> int:
             progress = work_on(
                 run,
                 settings=settings,
-                access=LabelStudioAccess(settings.label_studio_url, settings.label_studio_api_key),
+                access=LabelStudioCredentials(settings.label_studio_url, settings.label_studio_api_key),
                 store=store_from_env(os.environ),
                 say=said,
             )
@@ -175,9 +175,9 @@ def _preannotate(configuration: "RunConfiguration", settings: Settings, as_json:
 
 def _origin(project: int, settings: Settings) -> "RunOrigin":
     """The project; only its address where Label Studio does not answer: the run waits for it."""
-    from sam_backend.runs.origin import RunOrigin, installation_of
     from sam_backend.label_studio.client import LabelStudioApiError
     from sam_backend.label_studio.projects import project_details
+    from sam_backend.runs.origin import RunOrigin, installation_of
 
     try:
         return RunOrigin.of(settings.label_studio_url, project_details(_quick_api(settings), project))
@@ -193,36 +193,36 @@ def refuse_elsewhere(run: "Run", settings: Settings) -> None:
     """
     from contextlib import suppress
 
-    from sam_backend.runs.origin import claim
     from sam_backend.label_studio.client import LabelStudioApiError
-    from sam_backend.label_studio.retry_policy import Patience
+    from sam_backend.label_studio.retry_policy import RetryPolicy
+    from sam_backend.runs.origin import claim
 
     with suppress(LabelStudioApiError):
-        claim(run, _quick_api(settings), settings.label_studio_url, Patience(lambda: False, 0.0, lambda words: None))
+        claim(run, _quick_api(settings), settings.label_studio_url, RetryPolicy(lambda: False, 0.0, lambda words: None))
 
 
-def _quick_api(settings: Settings) -> "LabelStudioApi":
-    from sam_backend.label_studio.credentials import LabelStudioAccess
-    from sam_backend.label_studio.client import LabelStudioApi
+def _quick_api(settings: Settings) -> "LabelStudioClient":
+    from sam_backend.label_studio.client import LabelStudioClient
+    from sam_backend.label_studio.credentials import LabelStudioCredentials
 
-    access = LabelStudioAccess(settings.label_studio_url, settings.label_studio_api_key)
-    return LabelStudioApi(access, timeout_s=CHECK_TIMEOUT_S)
+    access = LabelStudioCredentials(settings.label_studio_url, settings.label_studio_api_key)
+    return LabelStudioClient(access, timeout_s=CHECK_TIMEOUT_S)
 
 
 def _dry_run(args: argparse.Namespace, configuration: "RunConfiguration", settings: Settings) -> int:
     import os
 
-    from sam_backend.runs.preview import dry_run
-    from sam_backend.label_studio.credentials import LabelStudioAccess
+    from sam_backend.label_studio.credentials import LabelStudioCredentials
+    from sam_backend.runs.preview import preview_run
     from sam_model.weights.store import store_from_env
 
-    if args.dry_run < 1:
+    if args.preview_run < 1:
         raise SettingsError(f"--dry-run {args.dry_run}: needed: 1 or more")
-    found = dry_run(
+    found = preview_run(
         configuration,
-        args.dry_run,
+        args.preview_run,
         settings=settings,
-        access=LabelStudioAccess(settings.label_studio_url, settings.label_studio_api_key),
+        access=LabelStudioCredentials(settings.label_studio_url, settings.label_studio_api_key),
         store=store_from_env(os.environ),
     )
     args.out.mkdir(parents=True, exist_ok=True)

@@ -32,13 +32,13 @@ from sam_backend.demo.simulated_click import (
     mask_from_prediction,
 )
 from sam_backend.errors import BackendError
-from sam_backend.label_studio.credentials import LabelStudioAccess
 from sam_backend.label_studio.client import (
-    LabelStudioApi,
     LabelStudioApiError,
+    LabelStudioClient,
     Project,
     create_personal_access_token,
 )
+from sam_backend.label_studio.credentials import LabelStudioCredentials
 
 CLICK_PROJECT = (
     "Click to mask",
@@ -109,7 +109,7 @@ def _bring_up(
     programs.callback(_ignore_signals)  # the first to run at the end: stopping is not interrupted
     backend.wait_for(f"{backend_url(port)}/ready", START_TIMEOUT_S, _signs_of_life(say))
 
-    api = LabelStudioApi(LabelStudioAccess(url, login.api_key))
+    api = LabelStudioClient(LabelStudioCredentials(url, login.api_key))
     project = _project(api, *CLICK_PROJECT, files, say)
     backend_id = _connect(api, project, backend_url(port), say)
     _check_one_click(api, project, backend_id, directory / "click.png", say)
@@ -141,7 +141,7 @@ def _label_studio(programs: ExitStack, directory: Path, port: int, say: Say) -> 
     return url, login, label_studio
 
 
-def _project(api: LabelStudioApi, title: str, description: str, files: list[Path], say: Say) -> Project:
+def _project(api: LabelStudioClient, title: str, description: str, files: list[Path], say: Say) -> Project:
     """A project of the demo; made, with the photographs, where there is none yet."""
     project = next((each for each in api.projects() if each.title == title), None)
     if project is None:
@@ -153,7 +153,7 @@ def _project(api: LabelStudioApi, title: str, description: str, files: list[Path
     return project
 
 
-def _connect(api: LabelStudioApi, project: Project, url: str, say: Say) -> int:
+def _connect(api: LabelStudioClient, project: Project, url: str, say: Say) -> int:
     """The id under which the project knows the backend, which may have been at another port last time."""
     known = next((each for each in api.backends(project.id) if each.title == BACKEND_TITLE), None)
     if known is None:
@@ -166,7 +166,7 @@ def _connect(api: LabelStudioApi, project: Project, url: str, say: Say) -> int:
     return known.id
 
 
-def _check_one_click(api: LabelStudioApi, project: Project, backend: int, drawing: Path, say: Say) -> None:
+def _check_one_click(api: LabelStudioClient, project: Project, backend: int, drawing: Path, say: Say) -> None:
     """Click as the editor would, judge the mask, draw it into the file `drawing`."""
     task = next((each for each in api.tasks(project.id) if str(each.data["image"]).endswith(CLICK.photo)), None)
     if task is None:

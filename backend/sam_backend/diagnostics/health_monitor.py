@@ -6,15 +6,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from sam_backend.diagnostics.label_studio_checks import PROJECT_CONNECTED, Check, check_label_studio
+from sam_backend.diagnostics.startup_checks import is_writable
+from sam_backend.label_studio.credentials import LabelStudioCredentials
+from sam_backend.redaction import mask_userinfo
 from sam_backend.runs.run_store import RunStore, RunStoreError, runs_folder
 from sam_backend.runs.unreadable_runs import UnreadableRun
-from sam_backend.label_studio.credentials import LabelStudioAccess
-from sam_backend.diagnostics.label_studio_checks import PROJECT_CONNECTED, Check, check_label_studio
 from sam_backend.segmenter.choice import AUTOMATIC
 from sam_backend.segmenter.loading import ModelLoading
-from sam_backend.redaction import mask_userinfo
 from sam_backend.settings import Settings
-from sam_backend.diagnostics.startup_checks import is_writable
 from sam_model.weights.catalog import WeightFile, find_weights
 from sam_model.weights.store import Presence, WeightStore
 
@@ -28,13 +28,13 @@ KEEP_OR_DELETE = (
 )
 
 
-class FirstRun:
+class HealthMonitor:
     """Looks at model and Label Studio, in a thread of its own: no request of Label Studio waits for it."""
 
     def __init__(
         self,
         settings: Settings,
-        access: LabelStudioAccess,
+        access: LabelStudioCredentials,
         model: ModelLoading,
         store: WeightStore,
         is_connected: Callable[[], bool],

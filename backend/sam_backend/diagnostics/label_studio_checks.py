@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sam_backend.label_studio.credentials import LabelStudioAccess
-from sam_backend.label_studio.client import Json, LabelStudioApi, LabelStudioApiError
-from sam_backend.label_studio.backend_registration import NOT_REACHED, NotConnectedError, check_version
+from sam_backend.label_studio.backend_registration import NOT_REACHED, RegistrationError, check_version
+from sam_backend.label_studio.client import Json, LabelStudioApiError, LabelStudioClient
+from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.redaction import mask_userinfo
 
 TIMEOUT_S = 5.0
@@ -46,7 +46,7 @@ class Check:
 PROJECT_CONNECTED = Check("Project", True, found="connected")
 
 
-def check_label_studio(access: LabelStudioAccess, model_version: str, is_connected: bool) -> list[Check]:
+def check_label_studio(access: LabelStudioCredentials, model_version: str, is_connected: bool) -> list[Check]:
     """Address, token and connected project; what cannot be right before an earlier step is, is left out.
 
     Args:
@@ -63,13 +63,13 @@ def check_label_studio(access: LabelStudioAccess, model_version: str, is_connect
     return [address, token, _check_project(access, model_version, is_connected)]
 
 
-def _check_address(access: LabelStudioAccess) -> Check:
+def _check_address(access: LabelStudioCredentials) -> Check:
     name = ADDRESS
     if access.url is None:
         return Check(name, False, problem="Label Studio's address is not known", next_step=NO_ADDRESS)
     try:
-        release = check_version(LabelStudioApi(access, TIMEOUT_S))
-    except NotConnectedError as error:
+        release = check_version(LabelStudioClient(access, TIMEOUT_S))
+    except RegistrationError as error:
         is_old = "too old" in str(error)
         way_out = (
             "upgrade Label Studio: pip install --upgrade label-studio, or a newer image" if is_old else FIX_ADDRESS
@@ -80,12 +80,12 @@ def _check_address(access: LabelStudioAccess) -> Check:
     return Check(name, True, found=f"{release} at {access.url}")
 
 
-def _check_token(access: LabelStudioAccess) -> Check:
+def _check_token(access: LabelStudioCredentials) -> Check:
     name, token = TOKEN, access.describe_token()
     if token is None:
         return Check(name, False, problem="no token of Label Studio is known", next_step=CREATE_ONE)
     try:
-        user = LabelStudioApi(access, TIMEOUT_S).call("GET", "/api/current-user/whoami")
+        user = LabelStudioClient(access, TIMEOUT_S).call("GET", "/api/current-user/whoami")
     except LabelStudioApiError as error:
         if error.status not in (401, 403):
             return Check(name, False, problem=f"{token} could not be tried: {error}", next_step=FIX_ADDRESS)
@@ -95,12 +95,12 @@ def _check_token(access: LabelStudioAccess) -> Check:
     return Check(name, True, found=f"{token}, of {email or 'a user'}")
 
 
-def _check_project(access: LabelStudioAccess, model_version: str, is_connected: bool) -> Check:
+def _check_project(access: LabelStudioCredentials, model_version: str, is_connected: bool) -> Check:
     if is_connected:
         return PROJECT_CONNECTED
     name = PROJECT_CONNECTED.name
     try:
-        entries = _entries(LabelStudioApi(access, TIMEOUT_S))
+        entries = _entries(LabelStudioClient(access, TIMEOUT_S))
     except LabelStudioApiError as error:
         return Check(name, False, problem=f"Label Studio's models could not be listed: {error}", next_step=FIX_ADDRESS)
     ours = [
@@ -116,18 +116,18 @@ def _check_project(access: LabelStudioAccess, model_version: str, is_connected: 
     return Check(name, False, problem="no project of Label Studio is connected with this backend", next_step=CONNECT)
 
 
-def _is_quoted(access: LabelStudioAccess) -> bool:
+def _is_quoted(access: LabelStudioCredentials) -> bool:
     """Whether Label Studio's words may be shown: a host that a POST /setup named may be any."""
     known = access.credential
     return known is not None and known.is_url_from_settings
 
 
-def _named(entry: Json, access: LabelStudioAccess) -> str:
+def _named(entry: Json, access: LabelStudioCredentials) -> str:
     where = f"project {int(entry['project'])}"
     return f"{where} at {mask_userinfo(str(entry['url']))}" if _is_quoted(access) else where
 
 
-def _entries(api: LabelStudioApi) -> Sequence[Json]:
+def _entries(api: LabelStudioClient) -> Sequence[Json]:
     """The models of the newest projects; Label Studio looks at each before it answers."""
     projects = api.call("GET", "/api/projects/", query={"page_size": PROJECTS_ASKED, "ordering": "-created_at"})
     return [

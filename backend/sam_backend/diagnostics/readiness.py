@@ -6,9 +6,9 @@ from concurrent.futures import Future
 
 import numpy as np
 
-from sam_backend.diagnostics.health_monitor import FirstRun
-from sam_backend.label_studio.credentials import LabelStudioAccess
+from sam_backend.diagnostics.health_monitor import HealthMonitor
 from sam_backend.diagnostics.label_studio_checks import ADDRESS, TOKEN
+from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.segmenter.loading import ModelLoading
 from sam_model.types import Point, Prompt
 
@@ -20,8 +20,8 @@ TEST_SIZE = (48, 64)  # height and width of the image of the self-test, in pixel
 class Readiness:
     """Answers at once; the self-test of the model runs in a thread, once, when readiness is first asked for."""
 
-    def __init__(self, access: LabelStudioAccess, model: ModelLoading, first_run: FirstRun) -> None:
-        self._access, self._model, self._first_run = access, model, first_run
+    def __init__(self, access: LabelStudioCredentials, model: ModelLoading, health_monitor: HealthMonitor) -> None:
+        self._access, self._model, self._first_run = access, model, health_monitor
         self._tested: Future[None] | None = None
         self._lock = threading.Lock()
 

@@ -32,7 +32,7 @@ LOCK_WAIT_S = 2.0
 ROOM_MADE = 0.9  # of the bytes allowed are left after the oldest were removed
 
 
-class EmbeddingFiles:
+class EmbeddingFolder:
     """A folder that several processes may share; whatever goes wrong with it costs time, never an answer."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:

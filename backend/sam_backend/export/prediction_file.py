@@ -22,14 +22,14 @@ from sam_model.annotation.atomic_file import atomic_file
 from sam_model.masks.overlay import mask_colour
 
 IMAGE, MASK = "image", "mask"  # the names of the object tag and of the control tag
-MOST_BYTES = 200_000_000  # of a file; Label Studio takes 250 MB (DATA_UPLOAD_MAX_MEMORY_SIZE, core/settings/base.py)
+MAX_BYTES = 200_000_000  # of a file; Label Studio takes 250 MB (DATA_UPLOAD_MAX_MEMORY_SIZE, core/settings/base.py)
 LOCAL_FILES = "/data/local-files/?d="  # how Label Studio serves a file below its LOCAL_FILES_DOCUMENT_ROOT
 NEVER_QUOTED = {"s3", "gs", "azure-blob"}  # Label Studio takes what follows for the object's name, as it stands
 
 
 @contextmanager
 def label_studio_file(
-    path: Path, class_names: Sequence[str], image_url_prefix: str, model_version: str, most_bytes: int = MOST_BYTES
+    path: Path, class_names: Sequence[str], image_url_prefix: str, model_version: str, most_bytes: int = MAX_BYTES
 ) -> Iterator[AddImage]:
     """Write a file of tasks, one for each picture that is added; memory holds one task.
 

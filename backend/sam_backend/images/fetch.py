@@ -35,8 +35,8 @@ from sam_backend.images.sources import (
     url_of,
     without_user,
 )
+from sam_backend.label_studio.credentials import Credential, LabelStudioCredentials, origin_of
 from sam_backend.network.ip_addresses import is_link_local, is_public
-from sam_backend.label_studio.credentials import Credential, LabelStudioAccess, origin_of
 from sam_backend.settings import MIB, Settings
 
 logger = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class _Hop:
 class ImageFetcher:
     """Fetches pictures; keeps its connections. Safe to share between threads."""
 
-    def __init__(self, access: LabelStudioAccess, limits: FetchLimits, *, resolver: Resolver = resolve) -> None:
+    def __init__(self, access: LabelStudioCredentials, limits: FetchLimits, *, resolver: Resolver = resolve) -> None:
         self._access = access
         self._limits = limits
         self._resolver = resolver

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 AT_MOST = 4096  # addresses remembered
 CHECK_TIMEOUT_S = 5.0  # for a check of an image that is known; longer where fetching it took longer
-MOST_DOUBLINGS = 4  # of the interval between checks, where a check costs the whole image or fails
+MAX_DOUBLINGS = 4  # of the interval between checks, where a check costs the whole image or fails
 
 
 class ImageFetching(Protocol):
@@ -133,7 +133,7 @@ class ImageVersions:
     def _checked(self, asked: ImageRequest, known: _Known) -> tuple[_Known, ImageVersion]:
         began = self._clock()
         timeout_s = max(CHECK_TIMEOUT_S, 2 * known.fetch_s) * 2**known.doublings
-        doublings = min(known.doublings + 1, MOST_DOUBLINGS)
+        doublings = min(known.doublings + 1, MAX_DOUBLINGS)
         try:
             fetched = self._fetcher.fetch_if_changed(asked, known.validators, timeout_s)
         except LabelStudioForbiddenError:

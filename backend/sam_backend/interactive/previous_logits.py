@@ -23,7 +23,7 @@ LowResLogits = NDArray[np.float32]
 REFINED = 8  # clicks; those after the eighth all refine the mask of the first eight
 
 
-class EarlierAnswers:
+class PreviousLogits:
     """Remembers the logits of the last answers by the image and the prompt. Threads may share it."""
 
     def __init__(self, at_most: int = 128) -> None:

@@ -14,20 +14,20 @@ import cv2
 import numpy as np
 
 from sam_backend import metrics
-from sam_backend.interactive.previous_logits import EarlierAnswers
+from sam_backend.embeddings.disk import EmbeddingFolder
 from sam_backend.embeddings.memory import EmbeddingCache
-from sam_backend.embeddings.disk import EmbeddingFiles
 from sam_backend.errors import BadRequestError, ImageTooLargeError
 from sam_backend.images.decode import decode_image
 from sam_backend.images.fetch import ImageRequest
 from sam_backend.images.versions import ImageVersion, ImageVersions
-from sam_backend.segmenter.loading import ModelLoading
+from sam_backend.interactive.previous_logits import PreviousLogits
 from sam_backend.interactive.prompts import ObjectPrompt, prompt_from_regions, regions_by_object
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.predictions import Prediction, ResultJson
 from sam_backend.protocol.regions import PromptRegion
 from sam_backend.protocol.requests import Task
 from sam_backend.request_pool import slot_released
+from sam_backend.segmenter.loading import ModelLoading
 from sam_backend.shapes.brush import brush_value
 from sam_backend.shapes.regions import region_results
 from sam_model.interfaces import Embedding
@@ -54,7 +54,7 @@ class Fetcher(Protocol):
 
 
 @dataclass(frozen=True)
-class Credentials:
+class ImageCredentials:
     """What the project's settings hold for images behind a password."""
 
     login: str | None = None
@@ -79,13 +79,13 @@ class TaskPredictor:
         cache: EmbeddingCache[Any],
         max_pixels: int,
         model_wait_s: float,
-        files: EmbeddingFiles | None = None,
+        files: EmbeddingFolder | None = None,
     ) -> None:
         self._model = model
         self._files = files
         self._images = images
         self._cache = cache
-        self._earlier = EarlierAnswers()
+        self._earlier = PreviousLogits()
         self._max_pixels = max_pixels
         self._model_wait_s = model_wait_s
 
@@ -94,7 +94,7 @@ class TaskPredictor:
         task: Task,
         regions: Sequence[PromptRegion],
         config: LabelingConfig,
-        credentials: Credentials = Credentials(),
+        credentials: ImageCredentials = ImageCredentials(),
     ) -> Prediction:
         """The masks for a person's prompts on one task; a prediction without regions where they mean no object.
 
@@ -177,11 +177,11 @@ class TaskPredictor:
         data, digest = image.version.data, image.version.digest
         assert data is not None  # the other half of a SeenImage
         embedding: Embedding
-        embedding, was_there = self._cache.get_or_compute(digest, lambda: self._look_at(data, digest, task))
+        embedding, was_there = self._cache.get_or_compute(digest, lambda: self._compute_embedding(data, digest, task))
         logger.debug("embedding %s of %s: %s", digest[:12], task.name, "cached" if was_there else "new")
         return embedding
 
-    def _look_at(self, data: bytes, digest: str, task: Task) -> Embedding:
+    def _compute_embedding(self, data: bytes, digest: str, task: Task) -> Embedding:
         began = time.perf_counter()
         if self._files is not None:
             fingerprint = self._model.segmenter(self._model_wait_s).fingerprint
@@ -266,7 +266,7 @@ class TaskPredictor:
 
 
 def image_request(
-    task: Task, config: LabelingConfig, credentials: Credentials, to_name: str | None = None, page: int = 0
+    task: Task, config: LabelingConfig, credentials: ImageCredentials, to_name: str | None = None, page: int = 0
 ) -> ImageRequest:
     """What to fetch for page `page` of the image tag `to_name`; without a name the first image tag counts.
 

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from sam_backend.label_studio.client import Json, LabelStudioApi, LabelStudioApiError
+from sam_backend.label_studio.client import Json, LabelStudioApiError, LabelStudioClient
 from sam_backend.label_studio.webhook_secret import HEADER, webhook_secret
 
 OLDEST = (1, 20, 0)  # of Label Studio, that was tried
@@ -27,12 +27,12 @@ ASKS_FOR_ONE = (
 )
 
 
-class NotConnectedError(Exception):
+class RegistrationError(Exception):
     """Label Studio refused; the message says what it answered and what helps."""
 
 
 @dataclass(frozen=True)
-class Connection:
+class BackendRegistration:
     """The project's entry for this backend."""
 
     id: int
@@ -42,7 +42,7 @@ class Connection:
     model_version: str
 
 
-def check_version(api: LabelStudioApi) -> str:
+def check_version(api: LabelStudioClient) -> str:
     """Label Studio's version.
 
     Raises:
@@ -52,22 +52,22 @@ def check_version(api: LabelStudioApi) -> str:
     answer = api.call("GET", "/api/version", with_token=False)
     found = re.match(r"\d{1,4}(\.\d{1,6}){1,3}", str(answer.get("release"))) if isinstance(answer, dict) else None
     if found is None:
-        raise NotConnectedError("LABEL_STUDIO_URL is not the address of a Label Studio: /api/version names no release")
+        raise RegistrationError("LABEL_STUDIO_URL is not the address of a Label Studio: /api/version names no release")
     release = found[0]
     if tuple(map(int, release.split("."))) < OLDEST:
         needed = ".".join(map(str, OLDEST))
-        raise NotConnectedError(f"Label Studio {release} is too old; needed: {needed} or newer")
+        raise RegistrationError(f"Label Studio {release} is too old; needed: {needed} or newer")
     return release
 
 
 def connect(
-    api: LabelStudioApi,
+    api: LabelStudioClient,
     project: int,
     url: str,
     title: str,
     extra_params: dict[str, Any] | None = None,
     password: tuple[str, str] | None = None,
-) -> Connection:
+) -> BackendRegistration:
     """Add the backend to a project, or bring the entry that it has up to date; never a second one.
 
     Args:
@@ -99,28 +99,28 @@ def connect(
     entry = _entry(api, project, url)
     if entry is None or entry.get("state") != "CO":
         said = (entry or {}).get("error_message") or "it is not connected"
-        raise NotConnectedError(f"Label Studio says of {url}: {said}. {NOT_REACHED}")
+        raise RegistrationError(f"Label Studio says of {url}: {said}. {NOT_REACHED}")
     webhook = _webhook(api, project, url)
     if webhook is None:
-        raise NotConnectedError(f"Label Studio made no webhook for {url}. {PRIVATE_ADDRESS}")
+        raise RegistrationError(f"Label Studio made no webhook for {url}. {PRIVATE_ADDRESS}")
     if password is not None:
         _set_secret(api, webhook, webhook_secret(*password))
-    return Connection(
+    return BackendRegistration(
         int(entry["id"]), url, known is None, bool(entry.get("is_interactive")), str(entry.get("model_version") or "")
     )
 
 
-def _entry(api: LabelStudioApi, project: int, url: str) -> Json | None:
+def _entry(api: LabelStudioClient, project: int, url: str) -> Json | None:
     entries = api.call("GET", "/api/ml/", query={"project": project})
     return next((entry for entry in entries if str(entry["url"]).rstrip("/") == url.rstrip("/")), None)
 
 
-def _webhook(api: LabelStudioApi, project: int, url: str) -> Json | None:
+def _webhook(api: LabelStudioClient, project: int, url: str) -> Json | None:
     hooks = api.call("GET", "/api/webhooks/", query={"project": project})
     return next((hook for hook in hooks if str(hook.get("url", "")).startswith(url.rstrip("/"))), None)
 
 
-def _set_secret(api: LabelStudioApi, webhook: Json, secret: str) -> None:
+def _set_secret(api: LabelStudioClient, webhook: Json, secret: str) -> None:
     """Let the event webhook carry the secret, since Label Studio sends no password with it."""
     kept = {name: webhook[name] for name in ("actions", "send_for_all_actions") if name in webhook}  # else emptied
     headers = {**(webhook.get("headers") or {}), HEADER: secret}
@@ -131,11 +131,11 @@ def _explained(error: LabelStudioApiError, *, is_there: bool, url: str) -> Excep
     words = str(error)
     if "reserved network" in words or "URL resolves" in words:
         more = " The backend is in the list now, but without its webhook." if is_there else ""
-        return NotConnectedError(f"{words}.{more} {PRIVATE_ADDRESS}")
+        return RegistrationError(f"{words}.{more} {PRIVATE_ADDRESS}")
     if "authentication parameters" in words:
-        return NotConnectedError(f"{words} {ASKS_FOR_ONE}")
+        return RegistrationError(f"{words} {ASKS_FOR_ONE}")
     if "Can't connect" in words or "valid ML backend" in words or "not connect" in words.lower():
-        return NotConnectedError(f"{words}. {NOT_REACHED}")
+        return RegistrationError(f"{words}. {NOT_REACHED}")
     if error.status in (401, 403):
-        return NotConnectedError(f"{words}. This token's user may not change the project at {url}")
+        return RegistrationError(f"{words}. This token's user may not change the project at {url}")
     return error

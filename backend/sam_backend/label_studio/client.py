@@ -13,8 +13,8 @@ from urllib.parse import urlencode, urlsplit
 import urllib3
 
 from sam_backend.errors import LabelStudioError, LabelStudioForbiddenError
-from sam_backend.label_studio.credentials import Credential, LabelStudioAccess
 from sam_backend.label_studio.connections import label_studio_pool
+from sam_backend.label_studio.credentials import Credential, LabelStudioCredentials
 from sam_backend.redaction import mask_userinfo
 
 REQUEST_TIMEOUT_S = 120.0  # Label Studio itself waits up to 100 s for a backend
@@ -74,10 +74,10 @@ class Annotation:
     result: Sequence[Mapping[str, Json]]
 
 
-class LabelStudioApi:
+class LabelStudioClient:
     """Label Studio's API as one user may call it."""
 
-    def __init__(self, access: LabelStudioAccess, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
+    def __init__(self, access: LabelStudioCredentials, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
         self._access = access
         self._http = label_studio_pool(timeout_s, maxsize=8)
 

@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 
 import urllib3
 
-from sam_backend.network.base_url import parse_base_url
 from sam_backend.errors import LabelStudioError, LabelStudioForbiddenError, LabelStudioTimeoutError
 from sam_backend.label_studio.connections import label_studio_pool
+from sam_backend.network.base_url import parse_base_url
 from sam_backend.redaction import mask_userinfo
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ WAY_OUT = (
 )
 RENEW_AFTER_S = 240.0  # a bearer token lives for 300 s
 EXCHANGE_TIMEOUT_S = 10.0
-MOST_WARNINGS = 100  # a stranger may send as many different /setup as he likes
+MAX_WARNINGS = 100  # a stranger may send as many different /setup as he likes
 IS_LEARNED = "SAM_LABEL_STUDIO_IS_LEARNED"  # between our own processes: LABEL_STUDIO_URL comes from a POST /setup
 
 Origin = tuple[str, str, int]
@@ -73,7 +73,7 @@ class Credential:
             return False
 
 
-class LabelStudioAccess:
+class LabelStudioCredentials:
     """Label Studio's base URL and token, from the settings or from POST /setup.
 
     POST /setup needs no password by default, so a stranger may send one. Settings win. What they leave open is learned
@@ -270,7 +270,7 @@ class LabelStudioAccess:
 
     def _warn_once(self, message: str, subject: object) -> None:
         with self._lock:
-            is_new = subject not in self._warned_of and len(self._warned_of) < MOST_WARNINGS
+            is_new = subject not in self._warned_of and len(self._warned_of) < MAX_WARNINGS
             if is_new:
                 self._warned_of.add(subject)
         if is_new:

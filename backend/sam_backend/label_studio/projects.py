@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sam_backend.label_studio.client import LabelStudioApi
+from sam_backend.label_studio.client import LabelStudioClient
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class ProjectDetails:
     task_password: str | None = None
 
 
-def project_details(api: LabelStudioApi, project: int) -> ProjectDetails:
+def project_details(api: LabelStudioClient, project: int) -> ProjectDetails:
     """A project as its settings are now."""
     item = api.call("GET", f"/api/projects/{project}/")
     return ProjectDetails(
@@ -34,6 +34,6 @@ def project_details(api: LabelStudioApi, project: int) -> ProjectDetails:
     )
 
 
-def show_predictions_of(api: LabelStudioApi, project: int, model_version: str) -> None:
+def show_predictions_of(api: LabelStudioClient, project: int, model_version: str) -> None:
     """Make the predictions of a model version the ones that people see when they open a task."""
     api.call("PATCH", f"/api/projects/{project}/", {"model_version": model_version})

@@ -16,7 +16,7 @@ class StoppedError(Exception):
     """Somebody wants the work to end, while it waited."""
 
 
-class Patience:
+class RetryPolicy:
     """Calls again what failed for a passing reason, after waits that double, with jitter, or that a 429 names."""
 
     def __init__(self, is_stopping: Callable[[], bool], give_up_after_s: float, say: Callable[[str], None]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sam_backend.label_studio.client import PAGE_SIZE, Json, LabelStudioApi
+from sam_backend.label_studio.client import PAGE_SIZE, Json, LabelStudioClient
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class TaskPage:
 
 
 def tasks_after(
-    api: LabelStudioApi,
+    api: LabelStudioClient,
     project: int,
     after_id: int,
     *,
@@ -49,13 +49,13 @@ def tasks_after(
     return TaskPage(tuple(map(_listed, answer["tasks"])), int(answer["total"]))
 
 
-def tasks_of_ids(api: LabelStudioApi, project: int, ids: Sequence[int]) -> list[ListedTask]:
+def tasks_of_ids(api: LabelStudioClient, project: int, ids: Sequence[int]) -> list[ListedTask]:
     """The tasks with these ids, up to `PAGE_SIZE` of them; those that are gone are missing."""
     answer = _tasks(api, project, _selected(ids))
     return [_listed(item) for item in answer["tasks"]]
 
 
-def ids_of_page(api: LabelStudioApi, project: int, page: int, view: int | None = None) -> tuple[list[int], int]:
+def ids_of_page(api: LabelStudioClient, project: int, page: int, view: int | None = None) -> tuple[list[int], int]:
     """The ids on a page, counted from 1, of a project or of a tab of its Data Manager, and how many tasks there are."""
     where: dict[str, object] = {"project": project, "include": "id", "page": page, "page_size": PAGE_SIZE}
     if view is None:
@@ -66,7 +66,7 @@ def ids_of_page(api: LabelStudioApi, project: int, page: int, view: int | None =
     return [int(item["id"]) for item in answer["tasks"]], int(answer["total"])
 
 
-def versions_of_predictions(api: LabelStudioApi, project: int, ids: Sequence[int]) -> dict[int, set[str]]:
+def versions_of_predictions(api: LabelStudioClient, project: int, ids: Sequence[int]) -> dict[int, set[str]]:
     """The model versions of the tasks' predictions, up to `PAGE_SIZE` tasks; no regions are read."""
     answer = _tasks(api, project, _selected(ids), fields="all", include="id,predictions_model_versions")
     return {
@@ -75,7 +75,7 @@ def versions_of_predictions(api: LabelStudioApi, project: int, ids: Sequence[int
     }
 
 
-def regions_of_tasks(api: LabelStudioApi, project: int, ids: Sequence[int]) -> dict[int, list[Json]]:
+def regions_of_tasks(api: LabelStudioClient, project: int, ids: Sequence[int]) -> dict[int, list[Json]]:
     """All results of the tasks' annotations, and of their predictions where a task has no annotation."""
     answer = _tasks(api, project, _selected(ids), fields="all")
     found: dict[int, list[Json]] = {}
@@ -85,7 +85,7 @@ def regions_of_tasks(api: LabelStudioApi, project: int, ids: Sequence[int]) -> d
     return found
 
 
-def _tasks(api: LabelStudioApi, project: int, query: Json, fields: str = "task_only", include: str = "") -> Json:
+def _tasks(api: LabelStudioClient, project: int, query: Json, fields: str = "task_only", include: str = "") -> Json:
     asked: dict[str, object] = {
         "project": project,
         "fields": fields,

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.errors import BadRequestError, LabelingConfigError
+from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.protocol.labeling_config import LabelingConfig, MaskTags
 
 PREFERRED = ("brush", "bitmask", "polygon", "rectangle")  # the first loses nothing of a mask

@@ -6,16 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sam_backend.errors import BadRequestError
+from sam_backend.interactive.task_predictor import Fetcher, ImageCredentials
 from sam_backend.preannotation.configuration import WITHOUT_DETECTOR, RunConfiguration
-from sam_backend.preannotation.object_sources import BoxesOfTheTask, DetectedObjects, Everything, Finder
 from sam_backend.preannotation.label_mapping import THING, LabelMapping
+from sam_backend.preannotation.object_sources import DetectorObjects, EverythingObjects, ObjectSource, TaskBoxObjects
 from sam_backend.preannotation.preannotator import Preannotator
 from sam_backend.preannotation.provenance import model_version
-from sam_backend.errors import BadRequestError
-from sam_backend.segmenter.choice import ModelChoice, choose_model
 from sam_backend.protocol.labeling_config import LabelingConfig
+from sam_backend.segmenter.choice import ModelChoice, choose_model
 from sam_backend.settings import MIB, Settings, SettingsError
-from sam_backend.interactive.task_predictor import Credentials, Fetcher
 from sam_model.images.budget import DECODING_MEMORY
 from sam_model.interfaces import Detector, Segmenter
 from sam_model.registry import DETECTOR_NAMES, load_detector
@@ -94,7 +94,7 @@ def load_preannotator(
     fetcher: Fetcher,
     *,
     segmenter: Segmenter[Any] | None = None,
-    credentials: Credentials | None = None,
+    credentials: ImageCredentials | None = None,
 ) -> Preannotator:
     """Load the models that a run names and put its stages together.
 
@@ -155,9 +155,9 @@ def load_detector_of(configuration: RunConfiguration, settings: Settings, store:
     return load_detector(configuration.detector, settings.device, store=store)
 
 
-def _finder(detector: Detector | None, segmenter: Segmenter[Any], mapping: LabelMapping) -> Finder:
+def _finder(detector: Detector | None, segmenter: Segmenter[Any], mapping: LabelMapping) -> ObjectSource:
     if detector is not None:
-        return DetectedObjects(detector, segmenter, mapping)
+        return DetectorObjects(detector, segmenter, mapping)
     if mapping.configuration.detector == "everything":
-        return Everything(segmenter, mapping)
-    return BoxesOfTheTask(segmenter, mapping.for_labels)
+        return EverythingObjects(segmenter, mapping)
+    return TaskBoxObjects(segmenter, mapping.for_labels)

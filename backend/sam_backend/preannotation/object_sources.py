@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from sam_backend.interactive.prompts import box_around
 from sam_backend.preannotation.label_mapping import THING, LabelMapping, Target
 from sam_backend.preannotation.outcome import LabeledBox
-from sam_backend.interactive.prompts import box_around
 from sam_backend.protocol.regions import RotatedRectangle
 from sam_model.automatic_segmentation import segment_automatically
 from sam_model.box_segmentation import segment_boxes
@@ -24,14 +24,14 @@ class FoundObject:
     score: float
 
 
-class Finder(Protocol):
+class ObjectSource(Protocol):
     """Finds the objects of a picture; threads may share one."""
 
     def find(self, image: Image, boxes: Sequence[LabeledBox]) -> Iterator[FoundObject]:
         """The objects of an RGB uint8 image (H, W, 3); `boxes` are those of the task on this page."""
 
 
-class DetectedObjects:
+class DetectorObjects:
     """What a detector finds; the segmenter makes the mask of each box."""
 
     def __init__(self, detector: Detector, segmenter: Segmenter[Any], mapping: LabelMapping) -> None:
@@ -52,7 +52,7 @@ class DetectedObjects:
         )
 
 
-class Everything:
+class EverythingObjects:
     """What the segmenter finds without being asked; things have no class."""
 
     def __init__(self, segmenter: Segmenter[Any], mapping: LabelMapping) -> None:
@@ -66,7 +66,7 @@ class Everything:
             yield FoundObject(target, thing.run_lengths.mask, thing.score)
 
 
-class BoxesOfTheTask:
+class TaskBoxObjects:
     """The rectangles that are in the task already, drawn or predicted, made into masks with their labels."""
 
     def __init__(self, segmenter: Segmenter[Any], target_of: Callable[[tuple[str, ...]], Target | None]) -> None:

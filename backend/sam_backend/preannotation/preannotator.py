@@ -8,20 +8,20 @@ from typing import Any
 
 import orjson
 
-from sam_backend.preannotation.object_sources import Finder, FoundObject
-from sam_backend.preannotation.label_mapping import LabelMapping
-from sam_backend.preannotation.outcome import BulkTask, Outcome
-from sam_backend.preannotation.provenance import region_id, score_without_regions
 from sam_backend.errors import BackendError
 from sam_backend.images.decode import decode_image
+from sam_backend.interactive.task_predictor import Fetcher, ImageCredentials
+from sam_backend.preannotation.label_mapping import LabelMapping
+from sam_backend.preannotation.object_sources import FoundObject, ObjectSource
+from sam_backend.preannotation.outcome import BulkTask, Outcome
+from sam_backend.preannotation.provenance import region_id, score_without_regions
 from sam_backend.protocol.predictions import ResultJson, score_for_label_studio
 from sam_backend.shapes.regions import region_results, region_values
-from sam_backend.interactive.task_predictor import Credentials, Fetcher
 from sam_model.types import Image
 
 logger = logging.getLogger(__name__)
 OnFound = Callable[[int, Image, FoundObject], None]  # page, its image, an object on it
-MOST_PAGES_AHEAD = 4  # pages that are decoded before they are looked at
+MAX_PAGES_AHEAD = 4  # pages that are decoded before they are looked at
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,18 +39,18 @@ class Preannotator:
     def __init__(
         self,
         fetcher: Fetcher,
-        finder: Finder,
+        finder: ObjectSource,
         mapping: LabelMapping,
         version: str,
         run_id: str,
         max_pixels: int,
-        credentials: Credentials | None = None,
+        credentials: ImageCredentials | None = None,
     ) -> None:
         """Put the parts together; `version` is the predictions' model_version, `run_id` what marks them."""
         self.version, self.run_id = version, run_id
         self.mapping, self.report = mapping, mapping.report
         self._fetcher, self._finder = fetcher, finder
-        self._max_pixels, self.credentials = max_pixels, credentials or Credentials()
+        self._max_pixels, self.credentials = max_pixels, credentials or ImageCredentials()
 
     def preannotate(self, task: BulkTask) -> Outcome:
         """The task's prediction, or what is wrong with it: a task that fails stops no other."""
@@ -62,12 +62,12 @@ class Preannotator:
         try:
             tag = self.mapping.config.image(self.mapping.to_name)
             files = tuple(self._fetch(task, address) for address in tag.sources(task.data))
-            pages = tuple(self._decoded(file) for file in files) if len(files) <= MOST_PAGES_AHEAD else files
+            pages = tuple(self._decoded(file) for file in files) if len(files) <= MAX_PAGES_AHEAD else files
             return FetchedTask(task, pages, tag.is_list)
         except BackendError as error:
             return Outcome(task.id, error=str(error))
         except Exception:  # noqa: BLE001  # the edge of a worker: one task's trouble must not end the run
-            return _unforeseen(task)
+            return _unexpected(task)
 
     def annotate(self, fetched: FetchedTask, on_found: OnFound | None = None) -> Outcome:
         """The prediction for a task whose pictures are here; `on_found` sees each object as it is found."""
@@ -76,7 +76,7 @@ class Preannotator:
         except BackendError as error:
             return Outcome(fetched.task.id, error=str(error))
         except Exception:  # noqa: BLE001  # as above
-            return _unforeseen(fetched.task)
+            return _unexpected(fetched.task)
 
     def _found(self, fetched: FetchedTask) -> Iterator[tuple[int, Image, FoundObject]]:
         """The objects of all pages, as (page, image, object)."""
@@ -127,6 +127,6 @@ class Preannotator:
         return Outcome(task_id, orjson.dumps(prediction, option=orjson.OPT_SERIALIZE_NUMPY), labels=dict(labels))
 
 
-def _unforeseen(task: BulkTask) -> Outcome:
+def _unexpected(task: BulkTask) -> Outcome:
     logger.exception("task %d failed", task.id)
     return Outcome(task.id, error="internal error; the log tells more")

@@ -14,14 +14,14 @@ from typing import Any
 
 import ray
 
-from sam_backend.preannotation.configuration import RunConfiguration
-from sam_backend.preannotation.outcome import BulkTask, Outcome
-from sam_backend.preannotation.loading import load_preannotator
 from sam_backend.errors import BadRequestError
 from sam_backend.images.fetch import ImageFetcher, fetch_limits
-from sam_backend.label_studio.credentials import LabelStudioAccess
+from sam_backend.interactive.task_predictor import ImageCredentials
+from sam_backend.label_studio.credentials import LabelStudioCredentials
+from sam_backend.preannotation.configuration import RunConfiguration
+from sam_backend.preannotation.loading import load_preannotator
+from sam_backend.preannotation.outcome import BulkTask, Outcome
 from sam_backend.settings import Settings
-from sam_backend.interactive.task_predictor import Credentials
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class WorkerOrder:
     settings: Settings
     label_studio_url: str | None
     label_studio_token: str | None
-    credentials: Credentials
+    credentials: ImageCredentials
 
 
 class Worker:
@@ -52,7 +52,7 @@ class Worker:
 
         from sam_model.weights.store import store_from_env
 
-        access = LabelStudioAccess(order.label_studio_url, order.label_studio_token)
+        access = LabelStudioCredentials(order.label_studio_url, order.label_studio_token)
         self._preannotator = load_preannotator(
             order.configuration,
             order.labeling_config,

@@ -20,7 +20,7 @@ from sam_backend.protocol.fields import shown
 
 LONGEST_CONFIG = 256 * 1024  # characters
 DEEPEST_NESTING = 200  # elements
-MOST_TAGS = 1000  # image and control tags together; a choice of tags for a mask looks at all of them
+MAX_TAGS = 1000  # image and control tags together; a choice of tags for a mask looks at all of them
 _BYTES_PER_TAG, _BYTES_PER_LABEL = 1000, 200  # of a parsed config in memory, roughly
 
 
@@ -219,8 +219,8 @@ class _TagCollector:
         if attributes.get("toName") and attributes.get("name"):
             control = _OpenControl(name, attributes)
             self.controls.append(control)
-        if len(self.images) + len(self.controls) > MOST_TAGS:
-            raise LabelingConfigError(f"the labeling config has more than {MOST_TAGS} image and control tags")
+        if len(self.images) + len(self.controls) > MAX_TAGS:
+            raise LabelingConfigError(f"the labeling config has more than {MAX_TAGS} image and control tags")
         self._open.append(control)
 
     def end(self, name: str) -> None:

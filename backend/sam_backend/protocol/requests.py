@@ -12,15 +12,15 @@ from typing import Any
 
 from msgspec import Raw, Struct
 
-from sam_backend.network.base_url import parse_base_url, parse_token
 from sam_backend.errors import BadRequestError
+from sam_backend.network.base_url import parse_base_url, parse_token
 from sam_backend.protocol.labeling_config import LONGEST_CONFIG
 from sam_backend.protocol.regions import PromptRegion, prompt_regions_from_context
 from sam_backend.protocol.task_data import TaskData
 from sam_backend.protocol.typed_json import MISSING, decoded, is_null, optional_text, shown_json, text
 
 LARGEST_ID = 2**63 - 1
-MOST_TASKS = 100_000
+MAX_TASKS = 100_000
 LONGEST_NAME = 4096  # bytes of a user name, a password, a model's version
 _CONFIG_BYTES = 6 * LONGEST_CONFIG  # JSON writes a character with up to 6 bytes
 _BYTES_PER_OBJECT = 40  # of real annotations and predictions; JSON with denser objects costs too much memory
@@ -84,7 +84,7 @@ class PredictRequest:
             BadRequestError: not what Label Studio sends; names field and value.
         """
         objects = body.count(b"{")
-        if objects > MOST_TASKS:
+        if objects > MAX_TASKS:
             _check_number_of_tasks(body)
         request = decoded(body, _PredictBody)
         has_params = not is_null(request.params) and bytes(memoryview(request.params)[:3]) != b"[]"
@@ -214,18 +214,18 @@ def _parsed(given: str | None, field: str, parse: Callable[[str], str]) -> str:
 
 
 def _check_number_of_tasks(body: bytes | bytearray) -> None:
-    """Refuse more than `MOST_TASKS` tasks before memory is spent on them.
+    """Refuse more than `MAX_TASKS` tasks before memory is spent on them.
 
     Each task has the name `data`; JSON may write its letters as escapes, which nothing does that means well.
     """
     names = sum(body.count(name) for name in (b'"data"', b"\\u0064", b"\\u0061", b"\\u0074"))
-    if names > MOST_TASKS:
-        raise BadRequestError(f"tasks: more than {MOST_TASKS} tasks in one request")
+    if names > MAX_TASKS:
+        raise BadRequestError(f"tasks: more than {MAX_TASKS} tasks in one request")
 
 
 def _check_density(body: bytes | bytearray, objects: int) -> None:
     """Refuse many small objects: each costs more memory than its text."""
-    if objects > MOST_TASKS + len(body) // _BYTES_PER_OBJECT:
+    if objects > MAX_TASKS + len(body) // _BYTES_PER_OBJECT:
         raise BadRequestError(f"the body has {objects} JSON objects in {len(body)} bytes: more than tasks have")
 
 

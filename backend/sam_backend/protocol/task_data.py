@@ -9,8 +9,8 @@ from sam_backend.errors import BadRequestError
 from sam_backend.protocol.typed_json import decoded, part, shown_json
 
 LONGEST_ADDRESS = 64 * 1024  # bytes, unless the address holds the image itself (data: URIs)
-MOST_PAGES = 10_000
-MOST_LISTED_FIELDS = 1000
+MAX_PAGES = 10_000
+MAX_LISTED_FIELDS = 1000
 
 
 class TaskData(Mapping[str, Any]):
@@ -35,8 +35,8 @@ class TaskData(Mapping[str, Any]):
         view = memoryview(raw)
         start = bytes(view[:16]).lower()
         if start[:1] == b"[":
-            if bytes(raw).count(b'"') > 2 * MOST_PAGES:
-                raise BadRequestError(f"{where} has more than {MOST_PAGES} pages")
+            if bytes(raw).count(b'"') > 2 * MAX_PAGES:
+                raise BadRequestError(f"{where} has more than {MAX_PAGES} pages")
             _check_length(raw, where, may_hold_image=True)
             return decoded(raw, list[str], where)
         if start[:1] == b'"':
@@ -59,8 +59,8 @@ class TaskData(Mapping[str, Any]):
         return found
 
     def _fields(self) -> dict[str, Raw]:
-        """All fields; none where there are more than `MOST_LISTED_FIELDS`."""
-        if self._json.count(b":") > MOST_LISTED_FIELDS or len(self._json) > LONGEST_ADDRESS:
+        """All fields; none where there are more than `MAX_LISTED_FIELDS`."""
+        if self._json.count(b":") > MAX_LISTED_FIELDS or len(self._json) > LONGEST_ADDRESS:
             return {}
         return decoded(self._json, dict[str, Raw], "data")
 

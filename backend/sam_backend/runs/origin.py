@@ -20,13 +20,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from sam_backend.preannotation.provenance import is_of_run
 from sam_backend.errors import BackendError
+from sam_backend.label_studio.client import LabelStudioApiError, LabelStudioClient
 from sam_backend.label_studio.credentials import origin_of
-from sam_backend.label_studio.client import LabelStudioApi, LabelStudioApiError
-from sam_backend.label_studio.retry_policy import Patience
 from sam_backend.label_studio.projects import ProjectDetails, project_details
+from sam_backend.label_studio.retry_policy import RetryPolicy
 from sam_backend.label_studio.stored_predictions import predictions_of_task
+from sam_backend.preannotation.provenance import is_of_run
 
 if TYPE_CHECKING:
     from sam_backend.runs.run_store import Run
@@ -82,7 +82,7 @@ def installation_of(url: str | None) -> str:
     return f"{scheme}://{name}{number}{urlsplit(url or '').path.rstrip('/')}"
 
 
-def claim(run: "Run", api: LabelStudioApi, url: str | None, patience: Patience) -> ProjectDetails:
+def claim(run: "Run", api: LabelStudioClient, url: str | None, patience: RetryPolicy) -> ProjectDetails:
     """Return the run's project as Label Studio at `url` has it, and record where the run is worked on.
 
     Raises:
@@ -109,7 +109,7 @@ def claim(run: "Run", api: LabelStudioApi, url: str | None, patience: Patience) 
     return details
 
 
-def _belongs(run: "Run", recorded: RunOrigin, here: RunOrigin, api: LabelStudioApi, patience: Patience) -> bool:
+def _belongs(run: "Run", recorded: RunOrigin, here: RunOrigin, api: LabelStudioClient, patience: RetryPolicy) -> bool:
     if recorded.created_at and here.created_at and recorded.created_at != here.created_at:
         return False
     if recorded.installation == here.installation:

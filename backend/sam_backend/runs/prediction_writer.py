@@ -12,23 +12,23 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from sam_backend.runs.ledger import SENDING, WRITTEN, now
-from sam_backend.preannotation.outcome import Outcome
-from sam_backend.preannotation.provenance import is_of_run, is_ours
-from sam_backend.runs.run_store import Run
-from sam_backend.label_studio.client import PAGE_SIZE, LabelStudioApi, LabelStudioApiError
-from sam_backend.label_studio.retry_policy import Patience, StoppedError
+from sam_backend.label_studio.client import PAGE_SIZE, LabelStudioApiError, LabelStudioClient
 from sam_backend.label_studio.projects import project_details
+from sam_backend.label_studio.retry_policy import RetryPolicy, StoppedError
 from sam_backend.label_studio.stored_predictions import delete_prediction, import_predictions, predictions_of_task
 from sam_backend.label_studio.task_pages import versions_of_predictions
+from sam_backend.preannotation.outcome import Outcome
+from sam_backend.preannotation.provenance import is_of_run, is_ours
+from sam_backend.runs.ledger import SENDING, WRITTEN, now
+from sam_backend.runs.run_store import Run
 
 logger = logging.getLogger(__name__)
 
 BATCH_TASKS = 200  # each import costs Label Studio a look at all ids of the project: few and large is better
 BATCH_BYTES = 8_000_000
 BATCH_AGE_S = 1.0  # after which a batch is sent though it is not full
-MOST_WAITING = 2 * BATCH_TASKS  # outcomes that wait to be sent; then the stages wait
-MOST_WAITING_BYTES = 64_000_000
+MAX_WAITING = 2 * BATCH_TASKS  # outcomes that wait to be sent; then the stages wait
+MAX_WAITING_BYTES = 64_000_000
 SETTLE_S = 5.0  # Label Studio may still be storing what a killed process sent it
 RATE_OVER_S = 30.0
 
@@ -40,10 +40,12 @@ class ConfigChangedError(Exception):
 class PredictionWriter:
     """Takes outcomes and stores them from a thread of its own."""
 
-    def __init__(self, api: LabelStudioApi, run: Run, patience: Patience, is_stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self, api: LabelStudioClient, run: Run, patience: RetryPolicy, is_stopping: Callable[[], bool]
+    ) -> None:
         self._api, self._run, self._patience, self._is_stopping = api, run, patience, is_stopping
         self._project = run.configuration.project
-        self._waiting: queue.Queue[Outcome | None] = queue.Queue(MOST_WAITING)
+        self._waiting: queue.Queue[Outcome | None] = queue.Queue(MAX_WAITING)
         self._waiting_bytes = 0
         self._counting = threading.Lock()
         self._error: BaseException | None = None
@@ -65,7 +67,7 @@ class PredictionWriter:
             self._raise_error()
             if self._is_stopping():
                 raise StoppedError
-            if self._waiting_bytes > MOST_WAITING_BYTES:
+            if self._waiting_bytes > MAX_WAITING_BYTES:
                 time.sleep(0.05)
                 continue
             try:

@@ -13,22 +13,22 @@ from typing import Any
 import cv2
 import numpy as np
 
+from sam_backend.images.fetch import ImageFetcher, fetch_limits
+from sam_backend.interactive.task_predictor import ImageCredentials
+from sam_backend.label_studio.client import LabelStudioClient
+from sam_backend.label_studio.credentials import LabelStudioCredentials
+from sam_backend.label_studio.projects import project_details
+from sam_backend.label_studio.retry_policy import RetryPolicy
 from sam_backend.preannotation.configuration import RunConfiguration
-from sam_backend.preannotation.object_sources import FoundObject
 from sam_backend.preannotation.label_mapping import MappingReport
+from sam_backend.preannotation.loading import load_preannotator
+from sam_backend.preannotation.object_sources import FoundObject
 from sam_backend.preannotation.outcome import BulkTask, Outcome
 from sam_backend.preannotation.preannotator import Preannotator
-from sam_backend.preannotation.loading import load_preannotator
 from sam_backend.preannotation.provenance import DIRECT
 from sam_backend.runs.run_store import RunStore
 from sam_backend.runs.task_source import TaskSource
-from sam_backend.images.fetch import ImageFetcher, fetch_limits
-from sam_backend.label_studio.credentials import LabelStudioAccess
-from sam_backend.label_studio.client import LabelStudioApi
-from sam_backend.label_studio.retry_policy import Patience
-from sam_backend.label_studio.projects import project_details
 from sam_backend.settings import Settings
-from sam_backend.interactive.task_predictor import Credentials
 from sam_model.interfaces import Segmenter
 from sam_model.masks.coco_rle import RunLengths, run_lengths_from_mask
 from sam_model.masks.overlay import draw_overlay
@@ -40,7 +40,7 @@ GIVE_UP_AFTER_S = 10.0
 
 
 @dataclass(frozen=True)
-class TaskPicture:
+class TaskPreview:
     """A task as the run would annotate it; `jpeg` is None where it failed."""
 
     task_id: int
@@ -50,10 +50,10 @@ class TaskPicture:
 
 
 @dataclass(frozen=True)
-class DryRun:
+class Preview:
     """Some tasks and what they cost; `tasks` counts those that the run would look at."""
 
-    pictures: tuple[TaskPicture, ...]
+    pictures: tuple[TaskPreview, ...]
     report: MappingReport
     tasks: int
     seconds_per_task: float
@@ -80,15 +80,15 @@ class DryRun:
         }
 
 
-def dry_run(
+def preview_run(
     configuration: RunConfiguration,
     number: int,
     *,
     settings: Settings,
-    access: LabelStudioAccess,
+    access: LabelStudioCredentials,
     store: WeightStore,
     segmenter: Segmenter[Any] | None = None,
-) -> DryRun:
+) -> Preview:
     """Annotate `number` tasks, spread over those that the run would take, and write nothing.
 
     Raises:
@@ -96,7 +96,7 @@ def dry_run(
         WeightsError: weights are missing.
         LabelStudioApiError: Label Studio refuses.
     """
-    api = LabelStudioApi(access)
+    api = LabelStudioClient(access)
     project = project_details(api, configuration.project)
     preannotator = load_preannotator(
         configuration,
@@ -106,7 +106,7 @@ def dry_run(
         store,
         ImageFetcher(access, fetch_limits(settings)),
         segmenter=segmenter,
-        credentials=Credentials(project.task_login, project.task_password),
+        credentials=ImageCredentials(project.task_login, project.task_password),
     )
     wanted = configuration.filter
     few = replace(wanted, sample=min(number, wanted.sample or number))
@@ -118,14 +118,14 @@ def dry_run(
     per_task = 1 / max(1, len(pictures))
     tasks = wanted.sample or len(wanted.ids) or project.tasks
     seconds = (time.perf_counter() - began) * per_task
-    return DryRun(tuple(pictures), preannotator.report, tasks, seconds, size * per_task)
+    return Preview(tuple(pictures), preannotator.report, tasks, seconds, size * per_task)
 
 
-def _tasks(api: LabelStudioApi, configuration: RunConfiguration) -> Iterator[BulkTask]:
+def _tasks(api: LabelStudioClient, configuration: RunConfiguration) -> Iterator[BulkTask]:
     """The first tasks of a run that is never kept."""
     with tempfile.TemporaryDirectory() as folder:
         run = RunStore(Path(folder)).create(configuration)
-        yield from TaskSource(api, run, "", Patience(lambda: False, GIVE_UP_AFTER_S, lambda words: None))
+        yield from TaskSource(api, run, "", RetryPolicy(lambda: False, GIVE_UP_AFTER_S, lambda words: None))
 
 
 @dataclass
@@ -141,20 +141,20 @@ class _Pages:
         self.masks.setdefault(page, []).append(run_lengths_from_mask(mask.view(np.bool_)))
 
 
-def _picture_of(preannotator: Preannotator, task: BulkTask) -> tuple[TaskPicture, Outcome]:
+def _picture_of(preannotator: Preannotator, task: BulkTask) -> tuple[TaskPreview, Outcome]:
     fetched = preannotator.fetch(task)
     if isinstance(fetched, Outcome):
-        return TaskPicture(task.id, None, {}, fetched.error), fetched
+        return TaskPreview(task.id, None, {}, fetched.error), fetched
     pages = _Pages()
     outcome = preannotator.annotate(fetched, pages.note)
     if outcome.error is not None:
-        return TaskPicture(task.id, None, {}, outcome.error), outcome
+        return TaskPreview(task.id, None, {}, outcome.error), outcome
     first = fetched.pages[0]
     page = min(pages.images, default=0)
     image = pages.images.get(page)
     if image is None and not isinstance(first, bytes):
         image = _small(first, cv2.INTER_AREA)
-    return TaskPicture(task.id, _jpeg(image, pages.masks.get(page, [])), dict(outcome.labels)), outcome
+    return TaskPreview(task.id, _jpeg(image, pages.masks.get(page, [])), dict(outcome.labels)), outcome
 
 
 def _small(image: Any, interpolation: int) -> Any:

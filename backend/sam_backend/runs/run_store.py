@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from sam_backend.errors import BackendError
 from sam_backend.preannotation.configuration import RunConfiguration
-from sam_backend.runs.ledger import Ledger, LedgerDamagedError, LedgerNewerError, LedgerUnavailableError, Row, now
 from sam_backend.preannotation.provenance import new_run_id
+from sam_backend.runs.ledger import Ledger, LedgerDamagedError, LedgerNewerError, LedgerUnavailableError, Row, now
 from sam_backend.runs.origin import RunOrigin
 from sam_backend.runs.progress import ENDED, RunCounts, RunProgress
 from sam_backend.runs.unreadable_runs import UnreadableRun, is_locked, runs_set_aside, set_aside
-from sam_backend.errors import BackendError
 
 LEAST_FREE_BYTES = 1 << 20  # less than this, and the next write may fail
 

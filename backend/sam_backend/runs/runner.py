@@ -6,25 +6,25 @@ import threading
 import time
 from collections.abc import Callable
 
-from sam_backend.runs.ledger import LedgerDamagedError, LedgerUnavailableError
+from sam_backend.errors import BackendError, BadRequestError
+from sam_backend.images.fetch import ImageFetcher, fetch_limits
+from sam_backend.interactive.task_predictor import ImageCredentials
+from sam_backend.label_studio.client import LabelStudioApiError, LabelStudioClient
+from sam_backend.label_studio.credentials import LabelStudioCredentials
+from sam_backend.label_studio.projects import show_predictions_of
+from sam_backend.label_studio.retry_policy import RetryPolicy, StoppedError
+from sam_backend.preannotation.loading import load_preannotator
 from sam_backend.preannotation.local_executor import LocalExecutor
 from sam_backend.preannotation.outcome import Executor
 from sam_backend.preannotation.preannotator import Preannotator
-from sam_backend.preannotation.loading import load_preannotator
-from sam_backend.runs.prediction_writer import ConfigChangedError, PredictionWriter
+from sam_backend.runs.ledger import LedgerDamagedError, LedgerUnavailableError
 from sam_backend.runs.origin import RunElsewhereError, claim
+from sam_backend.runs.prediction_writer import ConfigChangedError, PredictionWriter
 from sam_backend.runs.progress import RunProgress
 from sam_backend.runs.run_store import Run
 from sam_backend.runs.task_source import TaskSource
 from sam_backend.runs.undo import undo_run
-from sam_backend.errors import BackendError, BadRequestError
-from sam_backend.images.fetch import ImageFetcher, fetch_limits
-from sam_backend.label_studio.credentials import LabelStudioAccess
-from sam_backend.label_studio.client import LabelStudioApi, LabelStudioApiError
-from sam_backend.label_studio.retry_policy import Patience, StoppedError
-from sam_backend.label_studio.projects import show_predictions_of
 from sam_backend.settings import Settings
-from sam_backend.interactive.task_predictor import Credentials
 from sam_model.weights.errors import WeightsError
 from sam_model.weights.store import WeightStore
 
@@ -42,7 +42,7 @@ def work_on(
     run: Run,
     *,
     settings: Settings,
-    access: LabelStudioAccess,
+    access: LabelStudioCredentials,
     store: WeightStore,
     say: Say = logger.info,
     executor_for: ExecutorFor | None = None,
@@ -89,7 +89,7 @@ class _Work:
         self,
         run: Run,
         settings: Settings,
-        access: LabelStudioAccess,
+        access: LabelStudioCredentials,
         store: WeightStore,
         say: Say,
         executor_for: ExecutorFor | None,
@@ -100,8 +100,8 @@ class _Work:
         self.stopping, self.is_held, self.ending = threading.Event(), threading.Event(), threading.Lock()
         self.error: BackendError | None = None
         self.is_abandoned = False
-        self.api = LabelStudioApi(access)
-        self.patience = Patience(self.stopping.is_set, give_up_after_s, say)
+        self.api = LabelStudioClient(access)
+        self.patience = RetryPolicy(self.stopping.is_set, give_up_after_s, say)
 
     def run_thread(self) -> None:
         """Hold the run, work, note how it ended."""
@@ -173,7 +173,7 @@ class _Work:
             self.settings,
             self.store,
             ImageFetcher(self.access, fetch_limits(self.settings)),
-            credentials=Credentials(project.task_login, project.task_password),
+            credentials=ImageCredentials(project.task_login, project.task_password),
         )
         run.ledger.set_run(version=preannotator.version)
         for line in preannotator.report.lines():

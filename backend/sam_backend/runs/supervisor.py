@@ -4,7 +4,7 @@ A worker ends with the service, however that ends: it reads its standard input, 
 interrupted in the ledger, and the next service goes on with it.
 
 A worker that ends before its run does is started again: at once when it got further, else after 1, 2, 4 ... 60 s, in
-which other runs have their turn. After `MOST_ATTEMPTS` in a row without progress the run is failed; a person can
+which other runs have their turn. After `MAX_ATTEMPTS` in a row without progress the run is failed; a person can
 resume it.
 """
 
@@ -20,20 +20,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sam_backend.errors import BackendError
+from sam_backend.label_studio.client import LabelStudioApiError, LabelStudioClient
+from sam_backend.label_studio.credentials import LabelStudioCredentials
+from sam_backend.label_studio.retry_policy import RetryPolicy
 from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.runs.origin import RunElsewhereError, RunOrigin, claim
 from sam_backend.runs.run_store import Run, RunStateError, RunStore
-from sam_backend.errors import BackendError
-from sam_backend.label_studio.credentials import LabelStudioAccess
-from sam_backend.label_studio.client import LabelStudioApi, LabelStudioApiError
-from sam_backend.label_studio.retry_policy import Patience
 
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 2.0  # for what another process left waiting
 END_TIMEOUT_S = 5.0
 CHECK_TIMEOUT_S = 5.0  # of Label Studio, for the project that a run belongs to
-MOST_ATTEMPTS = 10  # in a row without progress: some four minutes
+MAX_ATTEMPTS = 10  # in a row without progress: some four minutes
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # after an attempt without progress; doubles
 WAITING = ("queued", "interrupted", "undoing")
 
@@ -51,7 +51,11 @@ class RunSupervisor:
     """Start one worker process at a time for the runs that the service was asked for, the oldest first."""
 
     def __init__(
-        self, folder: Path, access: LabelStudioAccess, environ: Mapping[str, str], look_every_s: float = LOOK_EVERY_S
+        self,
+        folder: Path,
+        access: LabelStudioCredentials,
+        environ: Mapping[str, str],
+        look_every_s: float = LOOK_EVERY_S,
     ) -> None:
         """`folder` holds the runs; `environ` is what workers get, besides Label Studio's address and token."""
         self._folder, self._runs, self._access, self._environ = folder, RunStore(folder), access, environ
@@ -102,9 +106,9 @@ class RunSupervisor:
             RunElsewhereError: names both.
         """
         if self._access.is_known:
-            api = LabelStudioApi(self._access, timeout_s=CHECK_TIMEOUT_S)
+            api = LabelStudioClient(self._access, timeout_s=CHECK_TIMEOUT_S)
             with suppress(LabelStudioApiError):
-                claim(run, api, self._access.url, Patience(lambda: False, 0.0, logger.debug))
+                claim(run, api, self._access.url, RetryPolicy(lambda: False, 0.0, logger.debug))
 
     def close(self) -> None:
         """End the worker; its run stays to be gone on with."""
@@ -192,7 +196,7 @@ class RunSupervisor:
             progress = earlier.progress if earlier is not None else -1
         failures = earlier.failures + 1 if earlier is not None and earlier.progress == progress else 0
         pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (failures - 1)) if failures else 0.0
-        is_over = failures >= MOST_ATTEMPTS
+        is_over = failures >= MAX_ATTEMPTS
         self._attempts[run.id] = _Attempts(progress, failures, math.inf if is_over else time.monotonic() + pause_s)
         if is_over:
             how = f"signal {-code}" if code < 0 else f"exit code {code}"

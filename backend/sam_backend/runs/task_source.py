@@ -6,12 +6,9 @@ of a sample. A whole project streams behind a growing task id.
 
 from collections.abc import Iterator, Sequence
 
-from sam_backend.runs.ledger import PENDING, SKIPPED
-from sam_backend.preannotation.outcome import BulkTask, LabeledBox
-from sam_backend.runs.run_store import Run
 from sam_backend.errors import BadRequestError
-from sam_backend.label_studio.client import PAGE_SIZE, Json, LabelStudioApi
-from sam_backend.label_studio.retry_policy import Patience
+from sam_backend.label_studio.client import PAGE_SIZE, Json, LabelStudioClient
+from sam_backend.label_studio.retry_policy import RetryPolicy
 from sam_backend.label_studio.task_pages import (
     ListedTask,
     ids_of_page,
@@ -20,7 +17,10 @@ from sam_backend.label_studio.task_pages import (
     tasks_of_ids,
     versions_of_predictions,
 )
+from sam_backend.preannotation.outcome import BulkTask, LabeledBox
 from sam_backend.protocol.regions import PromptRegion, RotatedRectangle, prompt_regions_from_json
+from sam_backend.runs.ledger import PENDING, SKIPPED
+from sam_backend.runs.run_store import Run
 
 GONE = "the task is no longer in the project"
 
@@ -28,7 +28,7 @@ GONE = "the task is no longer in the project"
 class TaskSource:
     """Iterating gives every task of the run that is still to be done, once."""
 
-    def __init__(self, api: LabelStudioApi, run: Run, version: str, patience: Patience) -> None:
+    def __init__(self, api: LabelStudioClient, run: Run, version: str, patience: RetryPolicy) -> None:
         """`version` is the model_version whose predictions make the policy `skip` pass a task over."""
         self._api, self._run, self._version, self._patience = api, run, version, patience
         self._project, self._filter = run.configuration.project, run.configuration.filter

@@ -4,18 +4,18 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from sam_backend.runs.ledger import UNDONE, WRITTEN
-from sam_backend.preannotation.provenance import is_of_run
-from sam_backend.runs.run_store import Run
-from sam_backend.label_studio.client import LabelStudioApi
-from sam_backend.label_studio.retry_policy import Patience, StoppedError
+from sam_backend.label_studio.client import LabelStudioClient
+from sam_backend.label_studio.retry_policy import RetryPolicy, StoppedError
 from sam_backend.label_studio.stored_predictions import delete_prediction, predictions_of_task
+from sam_backend.preannotation.provenance import is_of_run
+from sam_backend.runs.ledger import UNDONE, WRITTEN
+from sam_backend.runs.run_store import Run
 
 AT_ONCE = 4  # requests; Label Studio is threaded, SQLite writes one at a time
 CHUNK = 40  # tasks between two notes in the ledger
 
 
-def undo_run(run: Run, api: LabelStudioApi, patience: Patience, is_stopping: Callable[[], bool]) -> None:
+def undo_run(run: Run, api: LabelStudioClient, patience: RetryPolicy, is_stopping: Callable[[], bool]) -> None:
     """Delete the run's predictions, task after task; goes on where an earlier undo was interrupted.
 
     Raises:

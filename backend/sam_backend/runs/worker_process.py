@@ -12,11 +12,11 @@ from pathlib import Path
 
 import cv2
 
+from sam_backend.errors import BackendError
+from sam_backend.label_studio.credentials import IS_LEARNED, LabelStudioCredentials
+from sam_backend.logs import configure_logs
 from sam_backend.runs.run_store import RunStore
 from sam_backend.runs.runner import work_on
-from sam_backend.errors import BackendError
-from sam_backend.label_studio.credentials import IS_LEARNED, LabelStudioAccess
-from sam_backend.logs import configure_logs
 from sam_backend.settings import Settings
 from sam_model.weights.store import store_from_env
 
@@ -36,7 +36,7 @@ def main(folder: str, run_id: str) -> int:
         work_on(
             RunStore(Path(folder)).get(run_id),
             settings=settings,
-            access=LabelStudioAccess(
+            access=LabelStudioCredentials(
                 settings.label_studio_url, settings.label_studio_api_key, is_learned=IS_LEARNED in os.environ
             ),
             store=store_from_env(os.environ),

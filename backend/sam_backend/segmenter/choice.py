@@ -42,9 +42,9 @@ def choose_model(settings: Settings, store: WeightStore) -> ModelChoice:
         SettingsError: `SAM_MODEL` is neither a model nor a file.
     """
     cleaning = MaskCleaning(
-        min_hole_area=settings.fill_holes_below,
-        min_region_area=settings.drop_specks_below,
-        keep_clicked_region=settings.keep_clicked_part,
+        min_hole_area=settings.min_hole_area,
+        min_region_area=settings.min_region_area,
+        keep_clicked_region=settings.keep_clicked_region,
     )
     if settings.model == "classical":
         return _classical()

@@ -8,9 +8,9 @@ from concurrent.futures import TimeoutError as StillLoadingError
 from typing import Any
 
 from sam_backend.errors import ModelNotReadyError
-from sam_backend.segmenter.choice import ModelChoice
 from sam_backend.redaction import mask_userinfo
 from sam_backend.request_pool import slot_released
+from sam_backend.segmenter.choice import ModelChoice
 from sam_model.interfaces import Segmenter
 from sam_model.weights.download import Progress
 from sam_model.weights.errors import WeightsError

@@ -21,12 +21,12 @@ from sam_backend.preannotation.preannotator import Preannotator
 from sam_backend.protocol.requests import Task
 
 logger = logging.getLogger(__name__)
-MOST_KEPT = 4  # pre-annotators of different projects that stay loaded
+MAX_KEPT = 4  # pre-annotators of different projects that stay loaded
 ASKED_TWICE_S = 5.0  # Label Studio asks twice when a task is opened for the first time
 Answer = orjson.Fragment | list[Any]  # a prediction's JSON as it is, or nothing
 
 
-class DirectAnswers:
+class BatchPredictions:
     """Answers batches within a deadline, one at a time."""
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class DirectAnswers:
                 return known
             future: Future[Preannotator] = Future()
             self._kept[key] = future
-            while len(self._kept) > MOST_KEPT:
+            while len(self._kept) > MAX_KEPT:
                 self._kept.popitem(last=False)
 
         def run() -> None:

@@ -12,28 +12,28 @@ from typing import Any, TypeVar
 
 import orjson
 
-from sam_backend.preannotation.configuration import RunConfiguration, TaskFilter
-from sam_backend.service.project_registry import ConnectedProjects, created_seconds
-from sam_backend.service.batch_predictions import Answer, DirectAnswers
-from sam_backend.runs.preview import DryRun, dry_run
-from sam_backend.service.import_debouncer import ImportedTasks
-from sam_backend.preannotation.label_mapping import MappingReport
-from sam_backend.service.project_list import LabelStudioView
-from sam_backend.preannotation.preannotator import Preannotator
-from sam_backend.preannotation.loading import load_detector_of, load_preannotator, mapping_of
-from sam_backend.preannotation.provenance import DIRECT
-from sam_backend.runs.origin import RunOrigin, installation_of
-from sam_backend.runs.run_store import Run, RunStateError, RunStore, runs_folder
-from sam_backend.runs.supervisor import RunSupervisor
 from sam_backend.errors import BackendError, LabelStudioError
-from sam_backend.label_studio.credentials import WAY_OUT, LabelStudioAccess
-from sam_backend.label_studio.client import LabelStudioApi, LabelStudioApiError
+from sam_backend.interactive.task_predictor import Fetcher, ImageCredentials
+from sam_backend.label_studio.client import LabelStudioApiError, LabelStudioClient
+from sam_backend.label_studio.credentials import WAY_OUT, LabelStudioCredentials
 from sam_backend.label_studio.projects import ProjectDetails, project_details
-from sam_backend.segmenter.loading import ModelLoading
+from sam_backend.preannotation.configuration import RunConfiguration, TaskFilter
+from sam_backend.preannotation.label_mapping import MappingReport
+from sam_backend.preannotation.loading import load_detector_of, load_preannotator, mapping_of
+from sam_backend.preannotation.preannotator import Preannotator
+from sam_backend.preannotation.provenance import DIRECT
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.requests import Task
+from sam_backend.runs.origin import RunOrigin, installation_of
+from sam_backend.runs.preview import Preview, preview_run
+from sam_backend.runs.run_store import Run, RunStateError, RunStore, runs_folder
+from sam_backend.runs.supervisor import RunSupervisor
+from sam_backend.segmenter.loading import ModelLoading
+from sam_backend.service.batch_predictions import Answer, BatchPredictions
+from sam_backend.service.import_debouncer import ImportDebouncer
+from sam_backend.service.project_list import ProjectList
+from sam_backend.service.project_registry import ProjectRegistry, created_seconds
 from sam_backend.settings import Settings
-from sam_backend.interactive.task_predictor import Credentials, Fetcher
 from sam_model.interfaces import Segmenter
 from sam_model.weights.errors import WeightsError
 from sam_model.weights.store import WeightStore
@@ -49,7 +49,7 @@ class UnknownProjectError(BackendError):
     status = 404
 
 
-class NotNowError(BackendError):
+class TemporarilyUnavailableError(BackendError):
     """It takes too long, or something for it is missing."""
 
     status = 503
@@ -59,18 +59,23 @@ class BulkService:
     """Runs, previews and direct answers; threads share it."""
 
     def __init__(
-        self, settings: Settings, access: LabelStudioAccess, model: ModelLoading, fetcher: Fetcher, store: WeightStore
+        self,
+        settings: Settings,
+        access: LabelStudioCredentials,
+        model: ModelLoading,
+        fetcher: Fetcher,
+        store: WeightStore,
     ) -> None:
         self._settings, self._access, self._model = settings, access, model
         self._fetcher, self._store = fetcher, store
         folder = runs_folder(settings.runs_dir)
         self.runs = RunStore(folder)
         self.supervisor = RunSupervisor(folder, access, os.environ)
-        self.projects = ConnectedProjects(settings, model, store)
-        self.api = LabelStudioApi(access)
-        self.view = LabelStudioView(access, self.projects)
-        self._answers = DirectAnswers()
-        self._imported = ImportedTasks(self._start_for_tasks)
+        self.projects = ProjectRegistry(settings, model, store)
+        self.api = LabelStudioClient(access)
+        self.view = ProjectList(access, self.projects)
+        self._answers = BatchPredictions()
+        self._imported = ImportDebouncer(self._start_for_tasks)
         self._looking = threading.Lock()
 
     def start(self, configuration: RunConfiguration) -> Run:
@@ -131,7 +136,7 @@ class BulkService:
 
         return self._one_at_a_time(look, "the label mapping"), project.tasks
 
-    def preview(self, configuration: RunConfiguration, tasks: int) -> DryRun:
+    def preview(self, configuration: RunConfiguration, tasks: int) -> Preview:
         """A few tasks as they would become; writes nothing.
 
         Raises:
@@ -140,9 +145,9 @@ class BulkService:
         configuration = self.projects.resolved(configuration)
         what = f"project {configuration.project}"
 
-        def look() -> DryRun:
+        def look() -> Preview:
             return self.asked(
-                lambda: dry_run(
+                lambda: preview_run(
                     configuration,
                     tasks,
                     settings=self._settings,
@@ -173,11 +178,13 @@ class BulkService:
         try:
             return future.result(timeout=PREVIEW_TIMEOUT_S)
         except NotInTimeError:
-            raise NotNowError(f"{what} takes longer than {PREVIEW_TIMEOUT_S:g} s; try fewer tasks, or later") from None
+            raise TemporarilyUnavailableError(
+                f"{what} takes longer than {PREVIEW_TIMEOUT_S:g} s; try fewer tasks, or later"
+            ) from None
         except WeightsError as error:
-            raise NotNowError(str(error)) from None
+            raise TemporarilyUnavailableError(str(error)) from None
 
-    def answer(self, tasks: Sequence[Task], labeling_config: str, credentials: Credentials) -> list[Answer] | None:
+    def answer(self, tasks: Sequence[Task], labeling_config: str, credentials: ImageCredentials) -> list[Answer] | None:
         """Predictions for tasks without prompts; None where their project is not to be pre-annotated.
 
         Raises:
@@ -187,7 +194,7 @@ class BulkService:
         plan = self.projects.configuration(project, tasks[0].project_created_s) if project is not None else None
         if plan is None or project is None:
             return None
-        limit_s = self._settings.open_deadline_s if len(tasks) == 1 else self._settings.batch_deadline_s
+        limit_s = self._settings.task_open_timeout_s if len(tasks) == 1 else self._settings.batch_predict_timeout_s
         words = f"{plan.to_json()}\0{labeling_config}\0{credentials}"
         try:
             answers, late = self._answers.answer(
@@ -198,13 +205,15 @@ class BulkService:
                 limit_s,
             )
         except WeightsError as error:
-            raise NotNowError(str(error)) from None
+            raise TemporarilyUnavailableError(str(error)) from None
         if late:
             logger.info("%d of %d tasks are not ready within %g s: a run does them", len(late), len(tasks), limit_s)
             self._imported.add(project, late)
         return answers
 
-    def _preannotator(self, plan: RunConfiguration, labeling_config: str, credentials: Credentials) -> Preannotator:
+    def _preannotator(
+        self, plan: RunConfiguration, labeling_config: str, credentials: ImageCredentials
+    ) -> Preannotator:
         return load_preannotator(
             plan,
             labeling_config,

@@ -8,7 +8,7 @@ QUIET_S = 3.0  # without a further import, until the run is started
 LONGEST_S = 60.0  # from the first import on
 
 
-class ImportedTasks:
+class ImportDebouncer:
     """Collects task ids by project, and hands them over when no more come."""
 
     def __init__(

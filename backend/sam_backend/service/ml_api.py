@@ -3,13 +3,13 @@
 import logging
 from typing import Any
 
-from sam_backend.service.service import Service
 from sam_backend.errors import BackendError, BadRequestError
 from sam_backend.images.sources import host_of
 from sam_backend.interactive.prefetch import PrefetchJob
+from sam_backend.interactive.task_predictor import ImageCredentials, image_request
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.requests import PredictRequest, SetupRequest, Task, WebhookEvent
-from sam_backend.interactive.task_predictor import Credentials, image_request
+from sam_backend.service.service import Service
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def predict(parts: Service, asked: PredictRequest) -> list[Any]:
     Raises:
         BackendError: no answer can be given; names the task.
     """
-    credentials = Credentials(asked.login, asked.password)
+    credentials = ImageCredentials(asked.login, asked.password)
     if asked.context is None:
         for task in asked.tasks:
             _prefetch(parts, task, asked.labeling_config, credentials)
@@ -74,7 +74,7 @@ def predict(parts: Service, asked: PredictRequest) -> list[Any]:
     return results
 
 
-def _prefetch(parts: Service, task: Task, labeling_config: str, credentials: Credentials) -> None:
+def _prefetch(parts: Service, task: Task, labeling_config: str, credentials: ImageCredentials) -> None:
     if not parts.settings.prefetch:
         return
     try:

@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sam_backend.service.project_registry import ConnectedProjects, created_seconds
 from sam_backend.errors import LabelingConfigError
-from sam_backend.label_studio.credentials import LabelStudioAccess
-from sam_backend.label_studio.client import PAGE_SIZE, LabelStudioApi, LabelStudioApiError
+from sam_backend.label_studio.client import PAGE_SIZE, LabelStudioApiError, LabelStudioClient
+from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.protocol.labeling_config import LabelingConfig
+from sam_backend.service.project_registry import ProjectRegistry, created_seconds
 
 LOOK_TIMEOUT_S = 3.0
 ASK_AGAIN_S = 60.0  # whether a project that did not know this backend knows it now
@@ -29,13 +29,13 @@ class ProjectLine:
     has_this_backend: bool
 
 
-class LabelStudioView:
+class ProjectList:
     """What is asked is remembered for a few seconds; threads may share it."""
 
-    def __init__(self, access: LabelStudioAccess, projects: ConnectedProjects) -> None:
+    def __init__(self, access: LabelStudioCredentials, projects: ProjectRegistry) -> None:
         self._projects = projects
-        self._api = LabelStudioApi(access)
-        self._quick = LabelStudioApi(access, timeout_s=LOOK_TIMEOUT_S)
+        self._api = LabelStudioClient(access)
+        self._quick = LabelStudioClient(access, timeout_s=LOOK_TIMEOUT_S)
         self._asked: dict[int, float] = {}
         self._lock = threading.Lock()
 

@@ -19,11 +19,11 @@ from datetime import datetime
 import orjson
 
 from sam_backend.bounded_cache import BoundedCache
+from sam_backend.errors import BackendError, BadRequestError
 from sam_backend.preannotation.configuration import WITHOUT_DETECTOR, RunConfiguration
 from sam_backend.preannotation.loading import preannotation_version, version_with
-from sam_backend.errors import BackendError, BadRequestError
-from sam_backend.segmenter.loading import ModelLoading
 from sam_backend.protocol.fields import mapping, shown
+from sam_backend.segmenter.loading import ModelLoading
 from sam_backend.settings import Settings
 from sam_model.registry import DETECTOR_NAMES, MODEL_NAMES
 from sam_model.weights.store import WeightStore
@@ -40,7 +40,7 @@ VERSION_WAIT_S = 1.5  # Label Studio gives POST /setup 3 s
 ProjectKey = tuple[int, int | None]  # number, creation time
 
 
-class ConnectedProjects:
+class ProjectRegistry:
     """Remembers projects since the start; Label Studio introduces one again each time a page of it is opened."""
 
     def __init__(self, settings: Settings, model: ModelLoading, store: WeightStore) -> None:

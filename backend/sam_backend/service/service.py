@@ -4,20 +4,20 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from sam_backend.service.bulk_service import BulkService
+from sam_backend.diagnostics.health_monitor import HealthMonitor
+from sam_backend.diagnostics.readiness import Readiness
+from sam_backend.diagnostics.startup_checks import check_device, check_folder
+from sam_backend.embeddings.disk import EmbeddingFolder
 from sam_backend.embeddings.memory import EmbeddingCache
-from sam_backend.embeddings.disk import EmbeddingFiles
-from sam_backend.diagnostics.health_monitor import FirstRun
 from sam_backend.images.fetch import ImageFetcher, fetch_limits
 from sam_backend.images.versions import ImageVersions
-from sam_backend.label_studio.credentials import LabelStudioAccess
+from sam_backend.interactive.prefetch import Prefetcher
+from sam_backend.interactive.task_predictor import TaskPredictor
+from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.segmenter.choice import choose_model
 from sam_backend.segmenter.loading import ModelLoading
-from sam_backend.interactive.prefetch import Prefetcher
-from sam_backend.diagnostics.readiness import Readiness
+from sam_backend.service.bulk_service import BulkService
 from sam_backend.settings import MIB, Settings
-from sam_backend.diagnostics.startup_checks import check_device, check_folder
-from sam_backend.interactive.task_predictor import TaskPredictor
 from sam_model.images.budget import DECODING_MEMORY
 from sam_model.weights.store import WeightStore
 
@@ -29,13 +29,13 @@ class Service:
     """The parts that the routes use."""
 
     settings: Settings
-    access: LabelStudioAccess
+    access: LabelStudioCredentials
     model: ModelLoading
     cache: EmbeddingCache[Any]
     predictor: TaskPredictor
     prefetcher: Prefetcher
     bulk: BulkService
-    first_run: FirstRun
+    health_monitor: HealthMonitor
     readiness: Readiness
     store: WeightStore
 
@@ -43,7 +43,7 @@ class Service:
         """Begin what goes on beside the requests; in the process that answers them, since threads survive no fork."""
         self.model.start()
         self.bulk.supervisor.start()
-        self.first_run.start()
+        self.health_monitor.start()
 
 
 def assemble(settings: Settings, store: WeightStore) -> Service:
@@ -56,12 +56,12 @@ def assemble(settings: Settings, store: WeightStore) -> Service:
     DECODING_MEMORY.limit = settings.decode_memory_mib * MIB
     check_folder("SAM_RUNS_DIR", settings.runs_dir)
     check_folder("SAM_EMBEDDINGS_DIR", settings.embeddings_dir)
-    access = LabelStudioAccess(settings.label_studio_url, settings.label_studio_api_key)
+    access = LabelStudioCredentials(settings.label_studio_url, settings.label_studio_api_key)
     model = ModelLoading(choose_model(settings, store))
-    cache: EmbeddingCache[Any] = EmbeddingCache(settings.cache_mib * MIB)
+    cache: EmbeddingCache[Any] = EmbeddingCache(settings.embedding_cache_mib * MIB)
     fetcher = ImageFetcher(access, fetch_limits(settings))
     folder = settings.embeddings_dir
-    files = None if folder is None else EmbeddingFiles(folder, settings.embeddings_mib * MIB)
+    files = None if folder is None else EmbeddingFolder(folder, settings.embeddings_mib * MIB)
     predictor = TaskPredictor(
         model=model,
         images=ImageVersions(fetcher, settings.image_check_s),
@@ -75,6 +75,8 @@ def assemble(settings: Settings, store: WeightStore) -> Service:
     else:
         logger.info("masks come from %s", model.version)
     bulk = BulkService(settings, access, model, fetcher, store)
-    first_run = FirstRun(settings, access, model, store, lambda: len(bulk.projects) > 0, lambda: bulk.projects.problem)
-    readiness = Readiness(access, model, first_run)
-    return Service(settings, access, model, cache, predictor, Prefetcher(), bulk, first_run, readiness, store)
+    health_monitor = HealthMonitor(
+        settings, access, model, store, lambda: len(bulk.projects) > 0, lambda: bulk.projects.problem
+    )
+    readiness = Readiness(access, model, health_monitor)
+    return Service(settings, access, model, cache, predictor, Prefetcher(), bulk, health_monitor, readiness, store)

@@ -8,10 +8,10 @@ from importlib.metadata import version
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 
-from sam_backend.service.service import Service
-from sam_backend.runs.ledger import STATES
 from sam_backend.errors import BackendError
 from sam_backend.metrics import registry
+from sam_backend.runs.ledger import STATES
+from sam_backend.service.service import Service
 
 RUN_STATES = (*STATES, "interrupted")
 

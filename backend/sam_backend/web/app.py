@@ -6,16 +6,16 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 
 from sam_backend import metrics
+from sam_backend.errors import BackendError
+from sam_backend.redaction import mask_userinfo
+from sam_backend.request_ids import HEADER, begin_request, current_request_id, end_request
 from sam_backend.service.service import Service
 from sam_backend.web.body_limits import LARGE_BODY_PATHS, SMALL_BODY_BYTES, body_limit
-from sam_backend.errors import BackendError
+from sam_backend.web.ml_api_routes import routes
 from sam_backend.web.operator_routes import operator_routes
 from sam_backend.web.page.pages import pages
-from sam_backend.redaction import mask_userinfo
 from sam_backend.web.request_checks import check_requests
-from sam_backend.request_ids import HEADER, begin_request, current_request_id, end_request
 from sam_backend.web.responses import error_response
-from sam_backend.web.ml_api_routes import routes
 from sam_backend.web.run_routes import run_routes
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def create_app(service: Service, bind_host: str | None = None) -> Flask:
     app.register_blueprint(pages)
     app.register_error_handler(BackendError, _backend_error)
     app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(Exception, _unforeseen_error)
+    app.register_error_handler(Exception, _unexpected_error)
     app.before_request(_begin_request)
     app.after_request(_count_request)
     app.teardown_request(lambda _: end_request())
@@ -64,7 +64,7 @@ def _http_error(error: HTTPException) -> Response:
     return error_response(text, error.code or 500)
 
 
-def _unforeseen_error(error: Exception) -> Response:
+def _unexpected_error(error: Exception) -> Response:
     """The edge: whatever nobody thought of is in the log with its traceback, and the caller learns only that."""
     logger.error("%s %s failed", request.method, request.path, exc_info=error)
     metrics.errors.labels("InternalError").inc()

@@ -18,10 +18,10 @@ from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 from sam_backend import metrics
-from sam_backend.web.body_limits import LARGE_BODY_PATHS, body_limit
 from sam_backend.request_ids import HEADER, begin_request, current_request_id
 from sam_backend.request_pool import PoolFullError, RequestPool
 from sam_backend.settings import MIB, Settings
+from sam_backend.web.body_limits import LARGE_BODY_PATHS, body_limit
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ Send = Callable[[Message], Awaitable[None]]
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-class Connection(Protocol):
+class BackendRegistration(Protocol):
     """The connection that a request came in by."""
 
     def request_is_read(self) -> None:
@@ -104,7 +104,7 @@ class AsgiAdapter:
         self._refusals = 0
         self._next_refusal_log = 0.0
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send, connection: Connection) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send, connection: BackendRegistration) -> None:
         """Answer one request."""
         if scope["type"] != "http":  # a WebSocket: the server refuses it when the application returns
             return
@@ -137,7 +137,7 @@ class AsgiAdapter:
         for deadline in self._deadlines:
             deadline.reschedule(now)
 
-    async def _answer(self, scope: Message, receive: Receive, body: _Body, connection: Connection) -> Answer:
+    async def _answer(self, scope: Message, receive: Receive, body: _Body, connection: BackendRegistration) -> Answer:
         pool, limit, timeout_s = self._rules(scope["path"])
         try:
             async with asyncio.timeout(timeout_s) as deadline:

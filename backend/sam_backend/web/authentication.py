@@ -6,9 +6,9 @@ import hmac
 from flask import Response, request
 
 from sam_backend import metrics
-from sam_backend.web.responses import error_response
-from sam_backend.settings import Settings
 from sam_backend.label_studio.webhook_secret import HEADER, webhook_secret
+from sam_backend.settings import Settings
+from sam_backend.web.responses import error_response
 
 
 def refusal_without_password(settings: Settings) -> Response | None:

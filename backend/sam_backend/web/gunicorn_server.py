@@ -10,10 +10,10 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
+from sam_backend.logs import configured_formatter
+from sam_backend.service.service import Service
 from sam_backend.web.app import create_app
 from sam_backend.web.asgi_adapter import AsgiAdapter
-from sam_backend.service.service import Service
-from sam_backend.logs import configured_formatter
 from sam_backend.web.gunicorn_worker import WebWorker
 
 
@@ -31,7 +31,7 @@ class GunicornLog(Logger):  # type: ignore[misc]  # gunicorn ships no types
             handler.setFormatter(configured_formatter())
 
 
-class SamServer(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
+class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
     """Gunicorn with this app; everything is imported before the port opens, so that the first answer is fast."""
 
     def __init__(self, service: Service, host: str, port: int) -> None:

@@ -7,11 +7,11 @@ import logging
 
 from flask import Blueprint, Response
 
-from sam_backend import label_studio_calls, metrics
-from sam_backend.web.authentication import refusal_without_webhook_secret
-from sam_backend.service.ml_api import START_TRAINING, TASKS_CREATED
+from sam_backend import metrics, ml_api
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.requests import PredictRequest, SetupRequest, WebhookEvent, labeling_config_from_json
+from sam_backend.service.ml_api import START_TRAINING, TASKS_CREATED
+from sam_backend.web.authentication import refusal_without_webhook_secret
 from sam_backend.web.responses import json_response, read_body, service
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def health() -> Response:
 @routes.post("/setup")
 def setup() -> Response:
     """A project introduces itself; the answer tells it our model version."""
-    version = label_studio_calls.setup(service(), SetupRequest.from_json(read_body()))
+    version = ml_api.setup(service(), SetupRequest.from_json(read_body()))
     return json_response({"model_version": version})
 
 
@@ -70,7 +70,7 @@ def webhook() -> Response:
     if may_start_run and (refusal := refusal_without_webhook_secret(settings)) is not None:
         logger.warning("webhook refused: no password and no secret; `label-studio-sam connect` sets both")
         return refusal
-    label_studio_calls.webhook(service(), event)
+    ml_api.webhook(service(), event)
     return json_response({"status": "ok", "action": event.action[:80]}, 201)
 
 
@@ -80,4 +80,4 @@ def predict() -> Response:
     with metrics.stage("total"):
         with metrics.stage("parse"):
             asked = PredictRequest.from_json(read_body())
-        return json_response({"results": label_studio_calls.predict(service(), asked)})
+        return json_response({"results": ml_api.predict(service(), asked)})

@@ -3,8 +3,8 @@
 from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from sam_backend.web.responses import json_response, service
 from sam_backend.service.service_metrics import ServiceMetrics
+from sam_backend.web.responses import json_response, service
 
 operator_routes = Blueprint("operators", __name__)
 

@@ -7,11 +7,11 @@ the private network. Label Studio itself sends no Origin, and names the backend 
 from flask import Flask, Response, request
 from werkzeug.exceptions import UnsupportedMediaType
 
-from sam_backend.service.service import Service
-from sam_backend.web.authentication import refusal_without_password, refusal_without_token
 from sam_backend.errors import CrossSiteRequestError, UnknownHostError
 from sam_backend.network.host_names import is_allowed_host, is_same_host, own_names
 from sam_backend.protocol.fields import shown
+from sam_backend.service.service import Service
+from sam_backend.web.authentication import refusal_without_password, refusal_without_token
 
 FOREIGN_SITES = ("cross-site", "same-site")  # same-site: another port of this machine, such as Label Studio's
 

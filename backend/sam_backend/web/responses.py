@@ -6,9 +6,9 @@ from typing import Any
 import orjson
 from flask import Response, current_app, request
 
-from sam_backend.service.service import Service
 from sam_backend.errors import BadRequestError
 from sam_backend.request_ids import current_request_id
+from sam_backend.service.service import Service
 
 READ_BYTES = 1 << 20
 

@@ -5,17 +5,17 @@ from dataclasses import asdict
 from flask import Blueprint, Response, request
 
 from sam_backend.preannotation.configuration import LARGEST_ID, WITHOUT_DETECTOR, RunConfiguration
-from sam_backend.service.project_registry import check_names
-from sam_backend.runs.run_store import Run, RunStateError, RunStoreError
 from sam_backend.protocol.fields import mapping, whole_number
+from sam_backend.runs.run_store import Run, RunStateError, RunStoreError
+from sam_backend.service.project_registry import check_names
 from sam_backend.web.responses import json_body, json_response, service
 from sam_model.registry import DETECTOR_NAMES, MODEL_NAMES
 
 run_routes = Blueprint("runs", __name__, url_prefix="/api")
 
-MOST_PICTURES = 8
-MOST_FAILURES = 100
-MOST_RUNS = 100  # the page asks every second: a year of runs must not make that slow
+MAX_PICTURES = 8
+MAX_FAILURES = 100
+MAX_RUNS = 100  # the page asks every second: a year of runs must not make that slow
 
 
 @run_routes.get("/runs")
@@ -34,7 +34,7 @@ def runs() -> Response:
         found = [run for run in found if run.configuration.project == number]
     return json_response(
         {
-            "runs": [run.progress().to_json() for run in found[:MOST_RUNS]],
+            "runs": [run.progress().to_json() for run in found[:MAX_RUNS]],
             "unreadable": [one.to_json() for one in unreadable],
             "problem": problem,
         }
@@ -51,7 +51,7 @@ def start_run() -> Response:
 def one_run(run_id: str) -> Response:
     """One run, and the first of its failed tasks."""
     run = service().bulk.runs.get(run_id)
-    failures = [{"task": task, "error": reason} for task, reason in run.failures(MOST_FAILURES)]
+    failures = [{"task": task, "error": reason} for task, reason in run.failures(MAX_FAILURES)]
     return json_response({"run": run.progress().to_json(), "failures": failures})
 
 
@@ -88,7 +88,7 @@ def retry_run(run_id: str) -> Response:
 def preview() -> Response:
     """A few tasks as pictures, with an estimate for all; writes nothing."""
     body = dict(mapping(json_body(), "the body"))
-    tasks = whole_number(body.pop("tasks", 4), "tasks", 1, MOST_PICTURES)
+    tasks = whole_number(body.pop("tasks", 4), "tasks", 1, MAX_PICTURES)
     return json_response(service().bulk.preview(_configuration(body), tasks).to_json())
 
 
@@ -129,7 +129,7 @@ def status() -> Response:
             "detectors": [*WITHOUT_DETECTOR, *DETECTOR_NAMES],
             "models": ["auto", *MODEL_NAMES],
             "weights": weights,
-            "checks": [asdict(check) for check in parts.first_run.checks()],
+            "checks": [asdict(check) for check in parts.health_monitor.checks()],
         }
     )
 

@@ -13,8 +13,8 @@ from threading import Thread
 
 import pytest
 
-from sam_backend.label_studio.credentials import LabelStudioAccess
 from sam_backend.diagnostics.label_studio_checks import Check, check_label_studio
+from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.settings import Settings
 from sam_model.weights.errors import WeightsUnavailableError
 from sam_testing.backend_program import BackendProgram, environment
@@ -26,7 +26,7 @@ VERSION = "disc-1"
 
 
 def looked(url: str | None, token: str | None, *, is_connected: bool = False) -> list[Check]:
-    return check_label_studio(LabelStudioAccess(url, token), VERSION, is_connected)
+    return check_label_studio(LabelStudioCredentials(url, token), VERSION, is_connected)
 
 
 def personal_token(ends: float) -> str:
@@ -112,12 +112,12 @@ def test_a_token_that_is_missing_or_refused(token: str | None, problem: str) -> 
 def test_an_outlived_token_tells_its_day_and_is_not_shown() -> None:
     token = personal_token(time.time() - 400 * 86400)
 
-    words = LabelStudioAccess("http://localhost:8080", token).describe_token()
+    words = LabelStudioCredentials("http://localhost:8080", token).describe_token()
 
     assert words is not None
     assert words.startswith("the personal access token from LABEL_STUDIO_API_KEY (valid until 20")
     assert token not in words
-    assert LabelStudioAccess("http://localhost:8080", personal_token(4e9)).describe_token() == (
+    assert LabelStudioCredentials("http://localhost:8080", personal_token(4e9)).describe_token() == (
         "the personal access token from LABEL_STUDIO_API_KEY"
     )
 
@@ -177,7 +177,7 @@ def test_a_project_that_introduces_itself_is_known_at_once() -> None:
 
 def test_health_setup_and_status_do_not_wait_for_a_label_studio_that_hangs(silent_port: int) -> None:
     service = SamService(Settings(label_studio_url=f"http://127.0.0.1:{silent_port}", label_studio_api_key=TOKEN))
-    service.app.extensions["service"].first_run.start()
+    service.app.extensions["service"].health_monitor.start()
     began = time.monotonic()
     service.client.get("/health")
     service.client.post("/setup", json=setup_request())

@@ -18,8 +18,8 @@ from filelock import FileLock
 from hypothesis import given, strategies
 from PIL import Image
 
-from sam_backend.embeddings.disk import EmbeddingFiles
 from sam_backend.diagnostics.health_monitor import check_embeddings
+from sam_backend.embeddings.disk import EmbeddingFolder
 from sam_model.sam.embedding_bytes import MAGIC, embedding_from_bytes, embedding_to_bytes
 from sam_model.sam.segmenter import SamEmbedding
 from sam_testing.backend_program import BackendProgram
@@ -158,8 +158,8 @@ def test_no_bytes_do_anything_but_raise_a_value_error(header: bytes, body: bytes
 
 
 def test_it_is_found_by_the_image_and_the_model_only(tmp_path: Path) -> None:
-    EmbeddingFiles(tmp_path, 100 * MIB).write(IMAGE, embedding())
-    later = EmbeddingFiles(tmp_path, 100 * MIB)
+    EmbeddingFolder(tmp_path, 100 * MIB).write(IMAGE, embedding())
+    later = EmbeddingFolder(tmp_path, 100 * MIB)
 
     found = later.read(IMAGE, "sam")
 
@@ -170,7 +170,7 @@ def test_it_is_found_by_the_image_and_the_model_only(tmp_path: Path) -> None:
 
 
 def test_a_file_under_another_images_name_is_removed(tmp_path: Path) -> None:
-    files = EmbeddingFiles(tmp_path, 100 * MIB)
+    files = EmbeddingFolder(tmp_path, 100 * MIB)
     files.write(IMAGE, embedding())
     (path,) = kept_in(tmp_path)
     other = digest(b"another")
@@ -181,7 +181,7 @@ def test_a_file_under_another_images_name_is_removed(tmp_path: Path) -> None:
 
 
 def test_the_files_used_longest_ago_make_room(tmp_path: Path) -> None:
-    files = EmbeddingFiles(tmp_path, 21 * MIB)  # five of 4 MiB
+    files = EmbeddingFolder(tmp_path, 21 * MIB)  # five of 4 MiB
     for number in range(5):
         files.write(numbered(number), embedding(number))
         os.utime(max(kept_in(tmp_path), key=lambda path: path.stat().st_mtime_ns), (number, number))
@@ -247,7 +247,7 @@ def test_what_a_killed_process_left_unfinished_is_removed(tmp_path: Path) -> Non
     unfinished = tmp_path / "0123.part"
     unfinished.write_bytes(bytes(MIB))
 
-    EmbeddingFiles(tmp_path, 100 * MIB).write(IMAGE, embedding())
+    EmbeddingFolder(tmp_path, 100 * MIB).write(IMAGE, embedding())
 
     assert not unfinished.exists()
 
@@ -274,7 +274,7 @@ def grow(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [flip_a_bit, become_a_folder, become_a_pipe, grow])
 def test_a_damaged_file_is_no_answer_and_no_error(tmp_path: Path, damage: Callable[[Path], None]) -> None:
-    files = EmbeddingFiles(tmp_path, 300 * MIB)
+    files = EmbeddingFolder(tmp_path, 300 * MIB)
     files.write(IMAGE, embedding())
     (path,) = kept_in(tmp_path)
     damage(path)
@@ -290,7 +290,7 @@ def test_a_folder_that_becomes_a_file_is_told_once_and_again_when_it_is_back(
 ) -> None:
     caplog.set_level("INFO")
     folder = tmp_path / "embeddings"
-    files = EmbeddingFiles(folder, 100 * MIB)
+    files = EmbeddingFolder(folder, 100 * MIB)
     files.write(IMAGE, embedding())
     shutil.rmtree(folder)
     folder.write_bytes(b"a file")
@@ -308,7 +308,7 @@ def test_a_folder_that_becomes_a_file_is_told_once_and_again_when_it_is_back(
 
 
 def test_a_folder_on_a_system_that_is_read_only_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
-    files = EmbeddingFiles(Path("/proc/embeddings"), 100 * MIB)
+    files = EmbeddingFolder(Path("/proc/embeddings"), 100 * MIB)
 
     for _ in range(3):
         files.write(IMAGE, embedding())
@@ -331,7 +331,7 @@ def test_a_lock_that_another_process_holds_for_long_is_not_waited_for(
 def test_what_other_models_saw_is_not_kept(tmp_path: Path) -> None:
     seen = DiscSegmenter().embed(np.zeros((20, 40, 3), np.uint8))
 
-    EmbeddingFiles(tmp_path, 100 * MIB).write(IMAGE, seen)
+    EmbeddingFolder(tmp_path, 100 * MIB).write(IMAGE, seen)
 
     assert list(tmp_path.iterdir()) == []
 

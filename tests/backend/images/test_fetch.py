@@ -23,7 +23,7 @@ from sam_backend.errors import (
     ImageUnavailableError,
 )
 from sam_backend.images.fetch import FetchLimits, ImageFetcher
-from sam_backend.label_studio.credentials import LabelStudioAccess
+from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_testing.web_server import Answer, Asked, WebServer, serving
 
 PICTURE = b"\x89PNG and so on"
@@ -46,7 +46,7 @@ def redirect(location: str, status: int = 302) -> Answer:
 
 def fetcher(server: WebServer | None, token: str | None = TOKEN, prefix: str = "", **limits: Any) -> ImageFetcher:
     """A fetcher whose Label Studio is `server`."""
-    access = LabelStudioAccess(f"{server.url}{prefix}" if server else None, token if server else None)
+    access = LabelStudioCredentials(f"{server.url}{prefix}" if server else None, token if server else None)
     return ImageFetcher(access, FetchLimits(**({"timeout_s": 10.0} | limits)))
 
 
@@ -290,7 +290,7 @@ def test_a_token_that_stays_refused_is_tried_twice_and_no_more() -> None:
 
 def test_the_setup_token_that_is_refused_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     with serving(lambda asked: Answer(b'{"detail": "legacy"}', 401)) as server:
-        access = LabelStudioAccess(None, None)
+        access = LabelStudioCredentials(None, None)
         access.learn_from_setup(server.url, TOKEN)
         images = ImageFetcher(access, FetchLimits())
         messages = []
@@ -360,7 +360,7 @@ def test_a_redirect_to_a_private_address_is_refused() -> None:
 
 
 def test_not_even_label_studio_may_be_a_metadata_service() -> None:
-    access = LabelStudioAccess(None, None)
+    access = LabelStudioCredentials(None, None)
     access.learn_from_setup("http://169.254.169.254", TOKEN)
 
     with pytest.raises(ImageForbiddenError, match="a private address"):
@@ -376,7 +376,7 @@ def test_the_connection_goes_to_the_address_that_was_checked() -> None:
 
     with serving(lambda asked: Answer(PICTURE)) as server:
         limits = FetchLimits(allow_private_addresses=True, timeout_s=5)
-        images = ImageFetcher(LabelStudioAccess(None, None), limits, resolver=resolver)
+        images = ImageFetcher(LabelStudioCredentials(None, None), limits, resolver=resolver)
         images.fetch(f"http://pictures.example:{server.port}/a.png")
 
     assert looked_up == [("pictures.example", server.port)]
@@ -385,7 +385,7 @@ def test_the_connection_goes_to_the_address_that_was_checked() -> None:
 
 def test_of_several_addresses_the_private_ones_are_left_out() -> None:
     with serving(lambda asked: Answer(PICTURE)) as server:
-        access = LabelStudioAccess(f"http://ls.example:{server.port}", TOKEN)
+        access = LabelStudioCredentials(f"http://ls.example:{server.port}", TOKEN)
         images = ImageFetcher(access, FetchLimits(), resolver=lambda host, port: ["169.254.1.1", "127.0.0.1"])
         data = images.fetch("/data/upload/7/a.png")
 
@@ -394,7 +394,7 @@ def test_of_several_addresses_the_private_ones_are_left_out() -> None:
 
 def test_the_next_address_is_tried_when_one_refuses() -> None:
     with serving(lambda asked: Answer(PICTURE)) as server:
-        access = LabelStudioAccess(f"http://ls.example:{server.port}", TOKEN)
+        access = LabelStudioCredentials(f"http://ls.example:{server.port}", TOKEN)
         images = ImageFetcher(access, FetchLimits(), resolver=lambda host, port: ["127.0.0.9", "127.0.0.1"])
         data = images.fetch("/data/upload/7/a.png")  # nothing listens on 127.0.0.9
 
@@ -405,7 +405,7 @@ def test_a_name_without_an_address_is_named() -> None:
     def resolver(host: str, port: int) -> list[str]:
         raise OSError("no such host")
 
-    images = ImageFetcher(LabelStudioAccess(None, None), FetchLimits(), resolver=resolver)
+    images = ImageFetcher(LabelStudioCredentials(None, None), FetchLimits(), resolver=resolver)
     with pytest.raises(ImageError, match=r"'nowhere\.example', which has no address"):
         images.fetch("http://nowhere.example/a.png")
 
@@ -452,9 +452,11 @@ def tls_server(certificate: Path) -> Iterator[WebServer]:
         yield server
 
 
-def over_tls(server: WebServer, host: str, access: LabelStudioAccess | None = None) -> bytes:
+def over_tls(server: WebServer, host: str, access: LabelStudioCredentials | None = None) -> bytes:
     limits = FetchLimits(allow_private_addresses=True, timeout_s=10)
-    images = ImageFetcher(access or LabelStudioAccess(None, None), limits, resolver=lambda host, port: ["127.0.0.1"])
+    images = ImageFetcher(
+        access or LabelStudioCredentials(None, None), limits, resolver=lambda host, port: ["127.0.0.1"]
+    )
     return images.fetch(f"https://{host}:{server.port}/data/upload/7/a.png")
 
 
@@ -470,7 +472,7 @@ def test_a_certificate_is_checked_against_the_name_and_not_the_address(
 
 
 def test_a_certificate_that_nobody_trusts_gets_no_token(tls_server: WebServer) -> None:
-    access = LabelStudioAccess(f"https://pictures.example:{tls_server.port}", TOKEN)
+    access = LabelStudioCredentials(f"https://pictures.example:{tls_server.port}", TOKEN)
 
     with pytest.raises(ImageError, match="no trusted TLS connection"):
         over_tls(tls_server, "pictures.example", access)
@@ -565,7 +567,7 @@ def test_headers_that_drip_are_a_timeout() -> None:
 
         thread = threading.Thread(target=drip)
         thread.start()
-        access = LabelStudioAccess(f"http://127.0.0.1:{listener.getsockname()[1]}", TOKEN)
+        access = LabelStudioCredentials(f"http://127.0.0.1:{listener.getsockname()[1]}", TOKEN)
         with pytest.raises(ImageTimeoutError):
             ImageFetcher(access, FetchLimits(timeout_s=0.3)).fetch("/data/upload/7/a.png")
         stop.set()
@@ -579,7 +581,7 @@ def test_a_name_server_that_is_silent_is_a_timeout() -> None:
         stop.wait(10)
         return []
 
-    images = ImageFetcher(LabelStudioAccess(None, None), FetchLimits(timeout_s=0.1), resolver=resolver)
+    images = ImageFetcher(LabelStudioCredentials(None, None), FetchLimits(timeout_s=0.1), resolver=resolver)
     with pytest.raises(ImageTimeoutError, match=r"slow\.example"):
         images.fetch("http://slow.example/a.png")
     stop.set()

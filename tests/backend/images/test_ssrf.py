@@ -17,7 +17,7 @@ import urllib3.util.connection
 
 from sam_backend.errors import BackendError
 from sam_backend.images.fetch import FetchLimits, ImageFetcher
-from sam_backend.label_studio.credentials import LabelStudioAccess
+from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_testing.web_server import Answer, Asked, serving
 
 PUBLIC = "93.184.216.34"
@@ -98,7 +98,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
 
 
 def fetcher(**limits: Any) -> ImageFetcher:
-    access = LabelStudioAccess(LABEL_STUDIO, "0123456789")
+    access = LabelStudioCredentials(LABEL_STUDIO, "0123456789")
     return ImageFetcher(access, FetchLimits(timeout_s=10, **limits), resolver=resolver)
 
 
@@ -256,7 +256,7 @@ def test_no_redirect_leads_to_a_private_address(network: Network) -> None:
 
 def test_an_address_that_was_public_when_it_was_looked_at_is_the_one_that_is_connected_to(network: Network) -> None:
     answers = itertools.cycle([[PUBLIC], ["127.0.0.1"]])
-    access = LabelStudioAccess(LABEL_STUDIO, "0123456789")
+    access = LabelStudioCredentials(LABEL_STUDIO, "0123456789")
     images = ImageFetcher(access, FetchLimits(timeout_s=10), resolver=lambda host, port: next(answers))
 
     for _ in range(6):

@@ -19,7 +19,7 @@ from sam_backend.errors import (
 )
 from sam_backend.images.fetch import FetchedImage, FetchLimits, ImageFetcher, ImageRequest
 from sam_backend.images.versions import ImageVersions
-from sam_backend.label_studio.credentials import LabelStudioAccess
+from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_testing.web_server import Answer, Asked, WebServer, serving
 
 OLD, NEW = b"the old image", b"the new image"  # of equal length
@@ -57,7 +57,7 @@ class Shelf:
 def versions_of(answer: Callable[[Asked], Answer], clock: Clock) -> Iterator[tuple[ImageVersions, WebServer]]:
     """With a fetcher whose Label Studio is the server."""
     with serving(answer) as server:
-        access = LabelStudioAccess(server.url, "0123456789abcdef0123456789abcdef01234567")
+        access = LabelStudioCredentials(server.url, "0123456789abcdef0123456789abcdef01234567")
         yield ImageVersions(ImageFetcher(access, FetchLimits(timeout_s=10)), 5.0, clock=clock), server
 
 
@@ -84,7 +84,7 @@ def test_an_address_behind_other_credentials_is_another_image() -> None:
         return Answer(images[asked.headers.get("authorization")])
 
     with serving(answer) as server:
-        fetcher = ImageFetcher(LabelStudioAccess(None, None), FetchLimits(allow_private_addresses=True))
+        fetcher = ImageFetcher(LabelStudioCredentials(None, None), FetchLimits(allow_private_addresses=True))
         versions = ImageVersions(fetcher, 5.0)
         found = [
             versions.get(ImageRequest(f"{server.url}/x.png", login=login, password=password)).digest
@@ -95,7 +95,9 @@ def test_an_address_behind_other_credentials_is_another_image() -> None:
 
 
 def test_a_relative_address_is_another_image_in_another_label_studio() -> None:
-    fetchers = [ImageFetcher(LabelStudioAccess(f"https://{host}", None), FetchLimits()) for host in ("a.org", "b.org")]
+    fetchers = [
+        ImageFetcher(LabelStudioCredentials(f"https://{host}", None), FetchLimits()) for host in ("a.org", "b.org")
+    ]
 
     keys = {fetcher.key(UPLOAD) for fetcher in fetchers}
 
@@ -228,7 +230,7 @@ def test_a_server_that_is_gone_or_silent_leaves_the_known_image_in_use(monkeypat
 def test_a_label_studio_that_gives_no_access_token_leaves_the_known_image_in_use(status: int, is_kept: bool) -> None:
     clock, exchange = Clock(), [Answer(b'{"access": "bearer"}')]
     with serving(lambda asked: exchange[-1] if "token" in asked.path else Answer(OLD)) as server:
-        access = LabelStudioAccess(server.url, "a.personal.token", clock=clock)
+        access = LabelStudioCredentials(server.url, "a.personal.token", clock=clock)
         versions = ImageVersions(ImageFetcher(access, FetchLimits()), 5.0, clock=clock)
         versions.get(UPLOAD)
         exchange.append(Answer(b"", status))
@@ -284,11 +286,11 @@ def test_validators_of_one_file_are_not_sent_to_another() -> None:
 
 def test_an_image_that_another_label_studio_sent_is_not_remembered_as_the_first_ones() -> None:
     """A /setup may change Label Studio's address between the name of an image and its fetch."""
-    access = [LabelStudioAccess("http://127.0.0.1:9", None)]
+    access = [LabelStudioCredentials("http://127.0.0.1:9", None)]
 
     class Fetcher(ImageFetcher):
         def fetch_if_changed(self, *asked: object) -> FetchedImage:
-            access.append(LabelStudioAccess("http://127.0.0.1:10", None))
+            access.append(LabelStudioCredentials("http://127.0.0.1:10", None))
             return FetchedImage(NEW)
 
         def key(self, asked: ImageRequest) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sam_backend.interactive.previous_logits import REFINED, EarlierAnswers, earlier_prompts
+from sam_backend.interactive.previous_logits import REFINED, PreviousLogits, earlier_prompts
 from sam_model.registry import load_segmenter
 from sam_model.sam.segmenter import SamEmbedding, SamSegmenter
 from sam_model.types import Point, Prompt, ScoredMask
@@ -37,7 +37,7 @@ class CountingSegmenter(DiscSegmenter):
         return (31 * before + sum(number * (2 + point.x) for number, point in enumerate(prompt.points, 1))) % 1000
 
 
-def answer(answers: EarlierAnswers, segmenter: CountingSegmenter, prompt: Prompt, image: str = "image") -> float | None:
+def answer(answers: PreviousLogits, segmenter: CountingSegmenter, prompt: Prompt, image: str = "image") -> float | None:
     """The mask input that the prompt gets, after which its own answer is remembered."""
     embedding = DiscEmbedding((20, 40))
     found = answers.mask_input(segmenter, embedding, image, prompt)
@@ -47,17 +47,17 @@ def answer(answers: EarlierAnswers, segmenter: CountingSegmenter, prompt: Prompt
 
 def test_the_same_clicks_refine_the_same_whatever_was_asked_before() -> None:
     asked = [clicks(0), clicks(0, 2), clicks(0, 2, 3), clicks(2, 0), clicks(2), clicks(0, 3), clicks(0, 2, 3, 5)]
-    alone = [answer(EarlierAnswers(), CountingSegmenter(), prompt) for prompt in asked]
+    alone = [answer(PreviousLogits(), CountingSegmenter(), prompt) for prompt in asked]
 
     for order in itertools.islice(itertools.permutations(range(len(asked))), 0, 5040, 97):
-        answers = EarlierAnswers(at_most=3)
+        answers = PreviousLogits(at_most=3)
         found = {place: answer(answers, CountingSegmenter(), asked[place]) for place in order}
 
         assert [found[place] for place in range(len(asked))] == alone
 
 
 def test_a_growing_context_costs_no_decoder_call_more() -> None:
-    answers, segmenter = EarlierAnswers(), CountingSegmenter()
+    answers, segmenter = PreviousLogits(), CountingSegmenter()
 
     for count in range(1, len(POINTS) + 1):
         answer(answers, segmenter, Prompt(POINTS[:count]))
@@ -68,7 +68,7 @@ def test_a_growing_context_costs_no_decoder_call_more() -> None:
 def test_clicks_that_are_not_remembered_are_asked_again_in_their_order() -> None:
     segmenter = CountingSegmenter()
 
-    answer(EarlierAnswers(), segmenter, clicks(0, 2, 3))
+    answer(PreviousLogits(), segmenter, clicks(0, 2, 3))
 
     assert segmenter.prompts == [clicks(0), clicks(0, 2)]
     assert segmenter.prompts[0].mask_input is None
@@ -76,7 +76,7 @@ def test_clicks_that_are_not_remembered_are_asked_again_in_their_order() -> None
 
 
 def test_a_click_that_was_dragged_is_asked_again_with_those_after_it() -> None:
-    answers, segmenter = EarlierAnswers(), CountingSegmenter()
+    answers, segmenter = PreviousLogits(), CountingSegmenter()
     for count in (1, 2, 3):
         answer(answers, segmenter, Prompt(clicks(0, 2, 3, 5).points[:count]))
 
@@ -101,7 +101,7 @@ def test_boxes_and_first_clicks_refine_nothing() -> None:
 
 
 def test_other_images_are_not_mixed_up() -> None:
-    answers, segmenter = EarlierAnswers(), CountingSegmenter()
+    answers, segmenter = PreviousLogits(), CountingSegmenter()
     answer(answers, segmenter, clicks(0), "one image")
 
     answer(answers, segmenter, clicks(0, 2), "another")
@@ -113,7 +113,7 @@ def test_a_segmenter_without_mask_inputs_is_asked_nothing_more() -> None:
     segmenter = CountingSegmenter()
     segmenter.uses_mask_input = False
 
-    assert answer(EarlierAnswers(), segmenter, clicks(0, 2, 3)) is None
+    assert answer(PreviousLogits(), segmenter, clicks(0, 2, 3)) is None
     assert segmenter.prompts == []
 
 
@@ -129,12 +129,12 @@ def test_sam_answers_clicks_one_by_one_as_it_answers_them_after_a_restart(
     sam: tuple[SamSegmenter, SamEmbedding],
 ) -> None:
     segmenter, embedding = sam
-    growing = EarlierAnswers()
+    growing = PreviousLogits()
 
     for count in range(1, len(POINTS) + 1):
         prompt = Prompt(POINTS[:count])
         remembered = growing.mask_input(segmenter, embedding, "image", prompt)
-        replayed = EarlierAnswers().mask_input(segmenter, embedding, "image", prompt)
+        replayed = PreviousLogits().mask_input(segmenter, embedding, "image", prompt)
         (found,) = segmenter.segment(embedding, [Prompt(prompt.points, mask_input=remembered)])
         assert found.low_res_logits is not None
         growing.remember("image", prompt, found.low_res_logits)

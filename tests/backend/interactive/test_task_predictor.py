@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from sam_backend.images.fetch import FetchLimits, ImageFetcher
-from sam_backend.label_studio.credentials import LabelStudioAccess
+from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.settings import Settings
 from sam_backend.shapes.brush_rle import decode_mask
 from sam_model.types import Prompt, ScoredMask
@@ -62,7 +62,7 @@ def level_of(answer: dict) -> int:
 
 
 def fetcher_of_anything() -> ImageFetcher:
-    return ImageFetcher(LabelStudioAccess(None, None), FetchLimits(allow_private_addresses=True))
+    return ImageFetcher(LabelStudioCredentials(None, None), FetchLimits(allow_private_addresses=True))
 
 
 def test_3200_clicks_of_32_threads_on_8_images_get_no_foreign_mask() -> None:

@@ -6,21 +6,21 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from sam_backend.label_studio.credentials import LabelStudioAccess
 from sam_backend.label_studio.client import (
-    LabelStudioApi,
     LabelStudioApiError,
+    LabelStudioClient,
     Project,
     Task,
     create_personal_access_token,
 )
+from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_testing.web_server import Answer, Asked, WebServer, serving
 
 
 @contextmanager
-def label_studio(answer: Callable[[Asked], Answer]) -> Iterator[tuple[LabelStudioApi, WebServer]]:
+def label_studio(answer: Callable[[Asked], Answer]) -> Iterator[tuple[LabelStudioClient, WebServer]]:
     with serving(answer) as server:
-        yield LabelStudioApi(LabelStudioAccess(server.url, "0123456789")), server
+        yield LabelStudioClient(LabelStudioCredentials(server.url, "0123456789")), server
 
 
 def as_json(value: object, status: int = 200) -> Answer:
@@ -100,7 +100,7 @@ def test_an_error_names_the_call_and_what_came_back(answer: Answer, message: str
 
 
 def test_a_label_studio_that_is_not_there_is_an_error() -> None:
-    api = LabelStudioApi(LabelStudioAccess("http://127.0.0.1:9", "0123456789"))
+    api = LabelStudioClient(LabelStudioCredentials("http://127.0.0.1:9", "0123456789"))
 
     with pytest.raises(LabelStudioApiError, match="GET /api/projects/: Label Studio cannot be reached"):
         api.projects()

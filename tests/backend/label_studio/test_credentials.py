@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from sam_backend.errors import LabelStudioError, LabelStudioForbiddenError, LabelStudioTimeoutError
-from sam_backend.label_studio import access as access_module
-from sam_backend.label_studio.credentials import Credential, LabelStudioAccess, origin_of
+from sam_backend.label_studio import credentials as access_module
+from sam_backend.label_studio.credentials import Credential, LabelStudioCredentials, origin_of
 from sam_testing.web_server import Answer, Asked, serving
 
 PERSONAL = "eyJhbGciOiJI.eyJ0b2tlbl90eXBlIjoicmVmcmVzaCJ9.c2VjcmV0"
@@ -70,11 +70,11 @@ def test_what_is_no_http_address_has_no_origin(url: str) -> None:
     ],
 )
 def test_own_origin_means_scheme_host_and_port(url: str, is_own: bool) -> None:
-    assert LabelStudioAccess("https://ls.example.com/prefix", None).is_own_origin(url) is is_own
+    assert LabelStudioCredentials("https://ls.example.com/prefix", None).is_own_origin(url) is is_own
 
 
 def test_nothing_is_known_before_settings_or_setup_say_it() -> None:
-    access = LabelStudioAccess(None, None)
+    access = LabelStudioCredentials(None, None)
 
     assert (access.url, access.authorization()) == (None, None)
     assert not access.is_own_origin("http://localhost:8080")
@@ -82,9 +82,9 @@ def test_nothing_is_known_before_settings_or_setup_say_it() -> None:
 
 def test_setup_fills_what_the_settings_left_open() -> None:
     nothing, address, both = (
-        LabelStudioAccess(None, None),
-        LabelStudioAccess("http://mine:1/ls/", None),
-        LabelStudioAccess("http://mine:1", LEGACY),
+        LabelStudioCredentials(None, None),
+        LabelStudioCredentials("http://mine:1/ls/", None),
+        LabelStudioCredentials("http://mine:1", LEGACY),
     )
 
     for access in (nothing, address, both):
@@ -96,7 +96,7 @@ def test_setup_fills_what_the_settings_left_open() -> None:
 
 
 def test_a_learned_token_goes_to_no_other_origin_than_that_of_its_setup(caplog: pytest.LogCaptureFixture) -> None:
-    access = LabelStudioAccess("http://mine:1", None)
+    access = LabelStudioCredentials("http://mine:1", None)
 
     for hostname in ("http://theirs:2", "http://mine:2", "https://mine:1", ""):
         access.learn_from_setup(hostname, "abc")
@@ -109,7 +109,7 @@ def test_a_learned_token_goes_to_no_other_origin_than_that_of_its_setup(caplog: 
 def test_the_first_pair_stays_and_another_origin_is_warned_of_once(
     token: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    access = LabelStudioAccess(None, None)
+    access = LabelStudioCredentials(None, None)
     access.learn_from_setup("http://first:1", "abc")
 
     for _ in range(3):
@@ -122,7 +122,7 @@ def test_the_first_pair_stays_and_another_origin_is_warned_of_once(
 
 
 def test_another_pair_is_believed_once_label_studio_refused_the_first() -> None:
-    access = LabelStudioAccess(None, None)
+    access = LabelStudioCredentials(None, None)
     access.learn_from_setup("http://first:1", "abc")
 
     access.explain_refusal()
@@ -137,7 +137,7 @@ def test_another_pair_is_believed_once_label_studio_refused_the_first() -> None:
 
 
 def test_a_refusal_makes_room_for_a_token_of_the_address_in_the_settings_only() -> None:
-    access = LabelStudioAccess("http://mine:1", None)
+    access = LabelStudioCredentials("http://mine:1", None)
     access.learn_from_setup("http://mine:1", "abc")
 
     access.explain_refusal()
@@ -148,7 +148,7 @@ def test_a_refusal_makes_room_for_a_token_of_the_address_in_the_settings_only() 
 
 
 def test_an_address_without_a_token_gives_way_to_the_first_pair() -> None:
-    access = LabelStudioAccess(None, None)
+    access = LabelStudioCredentials(None, None)
     access.learn_from_setup("http://first:1", "")
     access.learn_from_setup("http://second:1", "")
     assert access.url == "http://first:1"
@@ -159,7 +159,7 @@ def test_an_address_without_a_token_gives_way_to_the_first_pair() -> None:
 
 
 def test_a_credential_that_was_asked_for_keeps_its_token_whatever_is_learned_meanwhile() -> None:
-    access = LabelStudioAccess(None, None)
+    access = LabelStudioCredentials(None, None)
     access.learn_from_setup("http://first:1", "abc")
     first = access.credential
     assert first is not None
@@ -171,13 +171,13 @@ def test_a_credential_that_was_asked_for_keeps_its_token_whatever_is_learned_mea
 
 
 def test_warnings_about_strangers_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
-    access = LabelStudioAccess(None, None)
+    access = LabelStudioCredentials(None, None)
     access.learn_from_setup("http://first:1", "abc")
 
     for port in range(1, 1000):
         access.learn_from_setup(f"http://stranger:{port}", "x")
 
-    assert len(caplog.records) == access_module.MOST_WARNINGS
+    assert len(caplog.records) == access_module.MAX_WARNINGS
 
 
 def test_the_token_is_not_in_the_credentials_text() -> None:
@@ -185,10 +185,10 @@ def test_the_token_is_not_in_the_credentials_text() -> None:
 
 
 def test_a_child_process_gets_the_pair_and_learns_where_it_comes_from() -> None:
-    learned = LabelStudioAccess(None, None)
+    learned = LabelStudioCredentials(None, None)
     learned.learn_from_setup("http://ls:1", "abc")
 
-    assert LabelStudioAccess("http://ls:1", "abc").child_environment() == {
+    assert LabelStudioCredentials("http://ls:1", "abc").child_environment() == {
         "LABEL_STUDIO_URL": "http://ls:1",
         "LABEL_STUDIO_API_KEY": "abc",
     }
@@ -200,7 +200,7 @@ def test_a_child_process_gets_the_pair_and_learns_where_it_comes_from() -> None:
 
 
 def test_an_empty_setup_takes_nothing_away() -> None:
-    access = LabelStudioAccess(None, None)
+    access = LabelStudioCredentials(None, None)
     access.learn_from_setup("http://ls:1", "abc")
 
     access.learn_from_setup("", "")
@@ -211,13 +211,13 @@ def test_an_empty_setup_takes_nothing_away() -> None:
 @pytest.mark.parametrize(("url", "key"), [("ls:8080", None), (None, LEGACY), ("", LEGACY)])
 def test_settings_that_cannot_work_are_refused(url: str | None, key: str | None) -> None:
     with pytest.raises(ValueError, match="LABEL_STUDIO_URL"):
-        LabelStudioAccess(url, key)
+        LabelStudioCredentials(url, key)
 
 
 def test_a_personal_token_is_exchanged_once_and_renewed_before_its_five_minutes_are_over() -> None:
     clock = Clock()
     with serving(exchange) as server:
-        access = LabelStudioAccess(server.url, PERSONAL, clock=clock)
+        access = LabelStudioCredentials(server.url, PERSONAL, clock=clock)
         first = [access.authorization() for _ in range(3)]
         clock.now_s += 239
         still = access.authorization()
@@ -232,7 +232,7 @@ def test_a_personal_token_is_exchanged_once_and_renewed_before_its_five_minutes_
 def test_many_threads_make_one_exchange() -> None:
     answers: list[str | None] = []
     with serving(exchange) as server:
-        access = LabelStudioAccess(server.url, PERSONAL)
+        access = LabelStudioCredentials(server.url, PERSONAL)
         threads = [threading.Thread(target=lambda: answers.append(access.authorization())) for _ in range(16)]
         for thread in threads:
             thread.start()
@@ -245,7 +245,7 @@ def test_many_threads_make_one_exchange() -> None:
 
 def test_a_bearer_token_that_was_refused_is_renewed_once_for_all_who_held_it() -> None:
     with serving(exchange) as server:
-        access = LabelStudioAccess(server.url, PERSONAL)
+        access = LabelStudioCredentials(server.url, PERSONAL)
         refused = access.authorization()
         assert refused is not None
         first, second = access.renewed_authorization(refused), access.renewed_authorization(refused)
@@ -254,7 +254,7 @@ def test_a_bearer_token_that_was_refused_is_renewed_once_for_all_who_held_it() -
 
 
 def test_a_legacy_token_has_no_renewal_until_setup_brings_another() -> None:
-    access = LabelStudioAccess("http://ls", None)
+    access = LabelStudioCredentials("http://ls", None)
     access.learn_from_setup("http://ls", "abc")
 
     assert access.renewed_authorization("Token abc") is None
@@ -266,7 +266,7 @@ def test_a_legacy_token_has_no_renewal_until_setup_brings_another() -> None:
 def test_a_refused_personal_token_is_said_once_with_the_way_out(caplog: pytest.LogCaptureFixture) -> None:
     wrong = "a.b.c"
     with serving(exchange) as server:
-        access = LabelStudioAccess(server.url, wrong)
+        access = LabelStudioCredentials(server.url, wrong)
         for _ in range(3):
             with pytest.raises(LabelStudioForbiddenError, match="LABEL_STUDIO_API_KEY") as refused:
                 access.authorization()
@@ -277,7 +277,7 @@ def test_a_refused_personal_token_is_said_once_with_the_way_out(caplog: pytest.L
 
 
 def test_a_refusal_is_told_again_for_another_token(caplog: pytest.LogCaptureFixture) -> None:
-    access = LabelStudioAccess("http://ls", None)
+    access = LabelStudioCredentials("http://ls", None)
     for token in ("abc", "abc", "def"):
         access.learn_from_setup("http://ls", token)
         access.explain_refusal()
@@ -299,7 +299,7 @@ def test_a_refusal_is_told_again_for_another_token(caplog: pytest.LogCaptureFixt
 )
 def test_an_answer_without_a_token_is_reported(answer: Answer, message: str) -> None:
     with serving(lambda asked: answer) as server:
-        access = LabelStudioAccess(server.url, PERSONAL)
+        access = LabelStudioCredentials(server.url, PERSONAL)
         with pytest.raises(LabelStudioError, match=message):
             access.authorization()
 
@@ -311,7 +311,7 @@ def test_an_unreachable_label_studio_is_named() -> None:
         url = server.url
 
     with pytest.raises(LabelStudioError, match=f"{url} cannot be reached"):
-        LabelStudioAccess(url, PERSONAL).authorization()
+        LabelStudioCredentials(url, PERSONAL).authorization()
 
 
 def test_a_silent_label_studio_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,5 +321,5 @@ def test_a_silent_label_studio_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> 
 
     with serving(wait) as server:
         with pytest.raises(LabelStudioTimeoutError, match=r"within 0\.1 s"):
-            LabelStudioAccess(server.url, PERSONAL).authorization()
+            LabelStudioCredentials(server.url, PERSONAL).authorization()
         silence.set()

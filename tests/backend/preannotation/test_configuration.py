@@ -1,5 +1,6 @@
 import pytest
 
+from sam_backend.errors import BadRequestError
 from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.preannotation.provenance import (
     is_of_run,
@@ -10,7 +11,6 @@ from sam_backend.preannotation.provenance import (
     score_without_regions,
 )
 from sam_backend.runs.task_source import sampled_in
-from sam_backend.errors import BadRequestError
 
 
 def test_what_is_written_is_read_back_and_equal_questions_have_equal_digests() -> None:

@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
+from sam_backend.errors import BadRequestError, LabelingConfigError
 from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.preannotation.label_mapping import THING, LabelMapping
-from sam_backend.errors import BadRequestError, LabelingConfigError
 from sam_backend.protocol.labeling_config import LabelingConfig
 
 CLASSES = ("person", "Car", "truck", "dog")

@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
+from sam_backend.errors import BadRequestError
+from sam_backend.images.fetch import ImageFetcher, fetch_limits
+from sam_backend.interactive.task_predictor import ImageCredentials
+from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.preannotation.configuration import RunConfiguration
+from sam_backend.preannotation.loading import load_preannotator
 from sam_backend.preannotation.local_executor import LocalExecutor
 from sam_backend.preannotation.outcome import BulkTask, Outcome
-from sam_backend.preannotation.loading import load_preannotator
 from sam_backend.preannotation.ray_executor import RayExecutor, WorkerOrder, worker_count
 from sam_backend.runs.run_store import RunStore
 from sam_backend.runs.runner import work_on
-from sam_backend.errors import BadRequestError
-from sam_backend.images.fetch import ImageFetcher, fetch_limits
-from sam_backend.label_studio.credentials import LabelStudioAccess
 from sam_backend.settings import Settings
-from sam_backend.interactive.task_predictor import Credentials
 from sam_model.weights.store import store_from_env
 from sam_testing.fake_label_studio import CONFIG, TOKEN, Store, disc_picture, fake_label_studio
 
@@ -36,7 +36,7 @@ ORDER = WorkerOrder(
     SETTINGS,
     None,
     None,
-    Credentials(),
+    ImageCredentials(),
 )
 
 
@@ -55,7 +55,7 @@ def tasks(number: int) -> list[BulkTask]:
 
 
 def locally(number: int) -> dict[int, Outcome]:
-    fetcher = ImageFetcher(LabelStudioAccess(None, None), fetch_limits(SETTINGS))
+    fetcher = ImageFetcher(LabelStudioCredentials(None, None), fetch_limits(SETTINGS))
     store = store_from_env({"SAM_OFFLINE": "1"})
     preannotator = load_preannotator(ORDER.configuration, CONFIG, RUN, SETTINGS, store, fetcher)
     return {one.task_id: one for one in LocalExecutor(preannotator).run(tasks(number), lambda: False)}
@@ -128,7 +128,7 @@ def test_a_whole_run_on_ray_writes_every_task_once(cluster: Any, tmp_path: Path)
         progress = work_on(
             run,
             settings=SETTINGS,
-            access=LabelStudioAccess(url, TOKEN),
+            access=LabelStudioCredentials(url, TOKEN),
             store=store_from_env({"SAM_OFFLINE": "1"}),
         )
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from tests.backend.test_bulk_unreadable_runs import FIRST_SCHEMA
 
+from sam_backend.commands.main import main
+from sam_backend.label_studio.client import LabelStudioClient
+from sam_backend.label_studio.credentials import LabelStudioCredentials
+from sam_backend.label_studio.retry_policy import RetryPolicy
 from sam_backend.preannotation.configuration import RunConfiguration
-from sam_backend.runs.ledger import PENDING, WRITTEN
 from sam_backend.preannotation.provenance import region_id
+from sam_backend.runs.ledger import PENDING, WRITTEN
 from sam_backend.runs.origin import RunElsewhereError, RunOrigin, claim, installation_of
 from sam_backend.runs.run_store import Run, RunStore
-from sam_backend.commands.main import main
-from sam_backend.label_studio.credentials import LabelStudioAccess
-from sam_backend.label_studio.client import LabelStudioApi
-from sam_backend.label_studio.retry_policy import Patience
 from sam_testing.backend_program import BackendProgram
 from sam_testing.fake_label_studio import TOKEN, Store, fake_label_studio
 
@@ -63,7 +63,12 @@ class Two:
             monkeypatch.setenv(variable, value)
 
     def claim(self, run: Run, url: str) -> None:
-        claim(run, LabelStudioApi(LabelStudioAccess(url, TOKEN)), url, Patience(lambda: False, 0, lambda words: None))
+        claim(
+            run,
+            LabelStudioClient(LabelStudioCredentials(url, TOKEN)),
+            url,
+            RetryPolicy(lambda: False, 0, lambda words: None),
+        )
 
     def cars_run(self, written: int = 0) -> Run:
         run = RunStore(self.folder).create(

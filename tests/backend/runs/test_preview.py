@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.preannotation.configuration import RunConfiguration, TaskFilter
-from sam_backend.runs.preview import DryRun, dry_run
-from sam_backend.label_studio.credentials import LabelStudioAccess
+from sam_backend.runs.preview import Preview, preview_run
 from sam_backend.settings import Settings
 from sam_model.weights.store import store_from_env
 from sam_testing.fake_label_studio import TOKEN, Store, fake_label_studio
@@ -23,14 +23,14 @@ def url(store: Store) -> Iterator[str]:
         yield url
 
 
-def tried(url: str, number: int, **asked: object) -> DryRun:
+def tried(url: str, number: int, **asked: object) -> Preview:
     configuration = RunConfiguration(1, detector="everything", label_map={"object": "face"}, **asked)  # type: ignore[arg-type]
     weights = store_from_env({"SAM_OFFLINE": "1"})
-    return dry_run(
+    return preview_run(
         configuration,
         number,
         settings=Settings(model="classical"),
-        access=LabelStudioAccess(url, TOKEN),
+        access=LabelStudioCredentials(url, TOKEN),
         store=weights,
     )
 

@@ -7,15 +7,15 @@ from typing import Any
 import orjson
 import pytest
 
-from sam_backend.runs import prediction_writer
+from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.preannotation.configuration import RunConfiguration, TaskFilter
-from sam_backend.runs.ledger import PENDING, SENDING
 from sam_backend.preannotation.outcome import BulkTask, Outcome
 from sam_backend.preannotation.preannotator import Preannotator
+from sam_backend.runs import prediction_writer
+from sam_backend.runs.ledger import PENDING, SENDING
 from sam_backend.runs.progress import RunProgress
 from sam_backend.runs.run_store import Run, RunStore
 from sam_backend.runs.runner import work_on
-from sam_backend.label_studio.credentials import LabelStudioAccess
 from sam_backend.settings import Settings
 from sam_model.weights.store import store_from_env
 from sam_testing.fake_label_studio import TOKEN, Store, fake_label_studio
@@ -70,7 +70,7 @@ class House:
         return work_on(
             run,
             settings=CLASSICAL,
-            access=LabelStudioAccess(self.url, token),
+            access=LabelStudioCredentials(self.url, token),
             store=store_from_env({"SAM_OFFLINE": "1"}),
             say=self.said.append,
             executor_for=None if real else self.executor_for,

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from sam_backend.diagnostics.health_monitor import check_runs
+from sam_backend.errors import BackendError
 from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.runs.ledger import (
     SCHEMA_VERSION,
@@ -22,8 +24,6 @@ from sam_backend.runs.ledger import (
 )
 from sam_backend.runs.run_store import Run, RunStore, RunStoreError
 from sam_backend.runs.unreadable_runs import DAMAGED
-from sam_backend.errors import BackendError
-from sam_backend.diagnostics.health_monitor import check_runs
 
 FIRST_SCHEMA = """
 CREATE TABLE run (

@@ -71,7 +71,7 @@ def test_auto_is_mobile_sam_where_its_server_answers(tmp_path: Path) -> None:
 
 def test_a_file_is_named_by_its_stem_its_hash_and_the_settings(tmp_path: Path) -> None:
     checkpoint = write_seeded_checkpoint(tmp_path / "my model.pt")
-    settings = Settings(model=str(checkpoint), dtype="bfloat16", fill_holes_below=30)
+    settings = Settings(model=str(checkpoint), dtype="bfloat16", min_hole_area=30)
 
     choice = choose_model(settings, nothing_here(tmp_path))
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from sam_backend.settings import MIB, Settings
 from sam_backend.web import asgi_adapter
 from sam_backend.web.asgi_adapter import AsgiAdapter, wsgi_environ
 from sam_backend.web.body_limits import SMALL_BODY_BYTES
-from sam_backend.settings import MIB, Settings
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sam_backend.images.fetch import FetchLimits, ImageFetcher
-from sam_backend.label_studio.credentials import LabelStudioAccess
+from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.logs import LogFormatter
 from sam_backend.request_ids import current_request_id
 from sam_backend.settings import Settings
@@ -544,7 +544,7 @@ def test_no_password_of_a_url_is_answered(service: SamService) -> None:
 
 
 def test_an_image_inside_the_task_is_read_whatever_its_length() -> None:
-    fetcher = ImageFetcher(LabelStudioAccess(None, None), FetchLimits())
+    fetcher = ImageFetcher(LabelStudioCredentials(None, None), FetchLimits())
 
     for length in range(12):
         data = bytes(range(length))

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from sam_backend.label_studio.webhook_secret import HEADER, webhook_secret
 from sam_backend.network.host_names import is_allowed_host, is_same_host
 from sam_backend.settings import Settings, SettingsError
-from sam_backend.label_studio.webhook_secret import HEADER, webhook_secret
 from sam_testing.label_studio import predict_request, setup_request
 from sam_testing.service import SamService
 

@@ -322,7 +322,7 @@ def test_the_second_of_two_equal_requests_for_an_opened_task_gets_nothing(house:
     assert second == [[]]
 
 
-@pytest.mark.parametrize("house", [{"SAM_BATCH_DEADLINE_S": "0.1"}], indirect=True)
+@pytest.mark.parametrize("house", [{"SAM_BATCH_PREDICT_TIMEOUT_S": "0.1"}], indirect=True)
 def test_what_is_not_ready_in_time_is_written_by_a_run(house: House) -> None:
     ids = house.store.add_tasks(40)
     version = house.setup(PLAN)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sam_backend.images.fetch import FetchLimits, ImageFetcher
-from sam_backend.label_studio.credentials import LabelStudioAccess
+from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.settings import Settings
 from sam_testing.label_studio import key_point, predict_request, setup_request
 from sam_testing.service import SamService, picture
@@ -22,7 +22,7 @@ def setup(service: SamService, hostname: object, token: object = "abc", **more: 
 
 def test_a_token_from_setup_is_not_sent_to_the_host_of_a_later_setup() -> None:
     with serving(lambda _: Answer(picture())) as first, serving(lambda _: Answer(picture())) as second:
-        access = LabelStudioAccess(None, None)
+        access = LabelStudioCredentials(None, None)
         fetcher = ImageFetcher(access, FetchLimits())
         access.learn_from_setup(first.url, "token-of-the-first")
         access.learn_from_setup(second.url, "")
@@ -36,7 +36,7 @@ def test_a_token_from_setup_is_not_sent_to_the_host_of_a_later_setup() -> None:
 
 def test_a_refused_first_pair_is_replaced_without_its_token_going_to_the_second() -> None:
     with serving(lambda _: Answer(b"", 401)) as first, serving(lambda _: Answer(picture())) as second:
-        access = LabelStudioAccess(None, None)
+        access = LabelStudioCredentials(None, None)
         fetcher = ImageFetcher(access, FetchLimits())
         access.learn_from_setup(first.url, "refused")
         with pytest.raises(Exception, match="refused"):

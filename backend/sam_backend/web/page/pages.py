@@ -8,8 +8,8 @@ content security policy says so.
 from flask import Blueprint, Response, make_response, render_template, request
 
 from sam_backend.preannotation.configuration import SHAPES
-from sam_backend.web.responses import service
 from sam_backend.web.ml_api_routes import health
+from sam_backend.web.responses import service
 
 SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
