@@ -68,6 +68,9 @@ class Settings:
         Raises:
             SettingsError: a value of the wrong kind or out of range.
         """
+        for old, new in RENAMED.items():
+            if old in environ:
+                raise SettingsError(f"{old} was renamed: set {new} in its place")
         given = {
             field: parse(variable, environ[variable].strip())
             for field, (variable, parse) in ENVIRONMENT.items()
@@ -159,9 +162,9 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "model": ("SAM_MODEL", _text),
     "device": ("SAM_DEVICE", _text),
     "dtype": ("SAM_DTYPE", _one_of("float32", "bfloat16", "float16")),
-    "fill_holes_below": ("SAM_MIN_HOLE_AREA", _number(int, 0, 1_000_000_000)),
-    "drop_specks_below": ("SAM_MIN_REGION_AREA", _number(int, 0, 1_000_000_000)),
-    "keep_clicked_part": ("SAM_KEEP_CLICKED_REGION", _yes_or_no),
+    "min_hole_area": ("SAM_MIN_HOLE_AREA", _number(int, 0, 1_000_000_000)),
+    "min_region_area": ("SAM_MIN_REGION_AREA", _number(int, 0, 1_000_000_000)),
+    "keep_clicked_region": ("SAM_KEEP_CLICKED_REGION", _yes_or_no),
     "label_studio_url": ("LABEL_STUDIO_URL", _http_url),
     "label_studio_api_key": ("LABEL_STUDIO_API_KEY", _token),
     "fetch_timeout_s": ("SAM_FETCH_TIMEOUT_S", _number(float, 0.1, 3600)),
@@ -169,7 +172,7 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "max_image_megapixels": ("SAM_MAX_IMAGE_MEGAPIXELS", _number(int, 1, 2000)),
     "decode_memory_mib": ("SAM_DECODE_MEMORY_MIB", _number(int, 64, 1 << 20)),
     "max_body_mib": ("SAM_MAX_BODY_MIB", _number(int, 1, 4096)),
-    "cache_mib": ("SAM_EMBEDDING_CACHE_MIB", _number(int, 1, 1 << 20)),
+    "embedding_cache_mib": ("SAM_EMBEDDING_CACHE_MIB", _number(int, 1, 1 << 20)),
     "embeddings_dir": ("SAM_EMBEDDINGS_DIR", _folder),
     "embeddings_mib": ("SAM_EMBEDDINGS_MIB", _number(int, 1, 1 << 24)),
     "allow_private_addresses": ("SAM_ALLOW_PRIVATE_ADDRESSES", _yes_or_no),
@@ -183,8 +186,8 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "allowed_hosts": ("SAM_ALLOWED_HOSTS", _hosts),
     "detector": ("SAM_DETECTOR", _text),
     "preannotate_on_import": ("SAM_PREANNOTATE_ON_IMPORT", _yes_or_no),
-    "batch_deadline_s": ("SAM_BATCH_PREDICT_TIMEOUT_S", _number(float, 0.1, 95)),
-    "open_deadline_s": ("SAM_TASK_OPEN_TIMEOUT_S", _number(float, 0.1, 95)),
+    "batch_predict_timeout_s": ("SAM_BATCH_PREDICT_TIMEOUT_S", _number(float, 0.1, 95)),
+    "task_open_timeout_s": ("SAM_TASK_OPEN_TIMEOUT_S", _number(float, 0.1, 95)),
     "runs_dir": ("SAM_RUNS_DIR", _folder),
     "threads": ("SAM_THREADS", _number(int, 1, 256)),
     "max_waiting": ("SAM_MAX_WAITING", _number(int, 0, 1024)),
@@ -192,4 +195,14 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "read_timeout_s": ("SAM_READ_TIMEOUT_S", _number(float, 0.1, 600)),
     "log_level": ("SAM_LOG_LEVEL", _one_of("DEBUG", "INFO", "WARNING", "ERROR")),
     "log_format": ("SAM_LOG_FORMAT", _one_of("text", "json")),
+}
+
+# old variable -> its name now
+RENAMED = {
+    "SAM_FILL_HOLES_BELOW": "SAM_MIN_HOLE_AREA",
+    "SAM_DROP_SPECKS_BELOW": "SAM_MIN_REGION_AREA",
+    "SAM_KEEP_CLICKED_PART": "SAM_KEEP_CLICKED_REGION",
+    "SAM_CACHE_MIB": "SAM_EMBEDDING_CACHE_MIB",
+    "SAM_OPEN_DEADLINE_S": "SAM_TASK_OPEN_TIMEOUT_S",
+    "SAM_BATCH_DEADLINE_S": "SAM_BATCH_PREDICT_TIMEOUT_S",
 }

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from sam_backend.settings import ENVIRONMENT, Settings, SettingsError
+from sam_backend.settings import ENVIRONMENT, RENAMED, Settings, SettingsError
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -125,3 +125,11 @@ def test_secrets_are_not_in_the_settings_text() -> None:
     settings = Settings(label_studio_api_key="s3cret", basic_auth_password="s3cret", api_token="s3cret")
 
     assert "s3cret" not in repr(settings)
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_an_old_name_is_refused_with_the_new_one(old: str, new: str) -> None:
+    assert new in {variable for variable, _ in ENVIRONMENT.values()}
+
+    with pytest.raises(SettingsError, match=f"{old} was renamed: set {new}"):
+        Settings.from_env({old: "1"})

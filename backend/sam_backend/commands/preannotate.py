@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         configuration = _configuration(args)
         settings = needed_settings()
-        if args.preview_run is not None:
+        if args.dry_run is not None:
             return _dry_run(args, configuration, settings)
         return _preannotate(configuration, settings, args.json)
     except (BackendError, WeightsError) as error:
@@ -216,11 +216,11 @@ def _dry_run(args: argparse.Namespace, configuration: "RunConfiguration", settin
     from sam_backend.runs.preview import preview_run
     from sam_model.weights.store import store_from_env
 
-    if args.preview_run < 1:
+    if args.dry_run < 1:
         raise SettingsError(f"--dry-run {args.dry_run}: needed: 1 or more")
     found = preview_run(
         configuration,
-        args.preview_run,
+        args.dry_run,
         settings=settings,
         access=LabelStudioCredentials(settings.label_studio_url, settings.label_studio_api_key),
         store=store_from_env(os.environ),

@@ -7,9 +7,10 @@ import logging
 
 from flask import Blueprint, Response
 
-from sam_backend import metrics, ml_api
+from sam_backend import metrics
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.requests import PredictRequest, SetupRequest, WebhookEvent, labeling_config_from_json
+from sam_backend.service import ml_api
 from sam_backend.service.ml_api import START_TRAINING, TASKS_CREATED
 from sam_backend.web.authentication import refusal_without_webhook_secret
 from sam_backend.web.responses import json_response, read_body, service

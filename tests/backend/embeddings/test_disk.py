@@ -322,7 +322,7 @@ def test_a_lock_that_another_process_holds_for_long_is_not_waited_for(
     monkeypatch.setattr("sam_backend.embeddings.disk.LOCK_WAIT_S", 0.05)
 
     with FileLock(tmp_path / "lock"):
-        EmbeddingFiles(tmp_path, 100 * MIB).write(IMAGE, embedding())
+        EmbeddingFolder(tmp_path, 100 * MIB).write(IMAGE, embedding())
 
     assert "its lock is held by another process" in caplog.text
     assert kept_in(tmp_path) == []

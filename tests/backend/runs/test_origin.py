@@ -8,7 +8,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.backend.test_bulk_unreadable_runs import FIRST_SCHEMA
 
 from sam_backend.commands.main import main
 from sam_backend.label_studio.client import LabelStudioClient
@@ -21,6 +20,7 @@ from sam_backend.runs.origin import RunElsewhereError, RunOrigin, claim, install
 from sam_backend.runs.run_store import Run, RunStore
 from sam_testing.backend_program import BackendProgram
 from sam_testing.fake_label_studio import TOKEN, Store, fake_label_studio
+from sam_testing.first_ledger_schema import FIRST_SCHEMA
 
 VERSION = "label-studio-sam classical+classical 00000000"
 CARS, BOATS = "2026-01-02T03:04:05.678901Z", "2026-05-06T07:08:09.123456Z"
