@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from sam_backend.commands.renamed_option import RenamedOption
 from sam_model.weights.errors import BrokenWeightsError, WeightsError
 
 if TYPE_CHECKING:
@@ -58,7 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--iou", type=float, default=0.7, help="overlap above which the surer box stays (default %(default)s)"
     )
-    parser.add_argument("--at-most", type=int, default=300, metavar="N", help="objects a picture (default %(default)s)")
+    parser.add_argument(
+        "--max-detections", type=int, default=300, metavar="N", help="objects per image (default %(default)s)"
+    )
+    parser.add_argument("--at-most", action=RenamedOption, new_name="--max-detections")
     parser.add_argument("--classes", metavar="A,B", help="only these of the detector's classes")
     parser.add_argument(
         "--text",
@@ -158,7 +162,7 @@ def _annotator(args: argparse.Namespace) -> "Annotator":
         classes += texts
         with _download_bar(args.detector) as show:
             detector = load_detector(args.detector, args.device, on_progress=show)
-    choice = DetectionSettings(args.conf, args.iou, args.at_most, tuple(classes) or None, _names(args.map or ""))
+    choice = DetectionSettings(args.conf, args.iou, args.max_detections, tuple(classes) or None, _names(args.map or ""))
     if args.model == "none":
         return Annotator(detector, None, choice)
     with _download_bar(args.model) as show:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sam_backend.commands.renamed_option import RenamedOption
 from sam_backend.commands.run_display import describe, print_summary, watch
 from sam_backend.errors import BackendError
 from sam_backend.settings import Settings, SettingsError
@@ -45,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--label-threshold", action="append", default=[], metavar="LABEL=P", help="least score of a label"
     )
     models.add_argument("--iou", type=float, metavar="P", help="overlap above which the surer box stays (default 0.7)")
-    models.add_argument("--at-most", type=int, metavar="N", help="objects a picture (default 300)")
+    models.add_argument("--max-detections", type=int, metavar="N", help="objects per image (default 300)")
+    models.add_argument("--at-most", action=RenamedOption, new_name="--max-detections")
     models.add_argument(
         "--map", action="append", default=[], metavar="CLASS=LABEL", help="the detector's class as a label"
     )
@@ -273,7 +275,7 @@ def _configuration(args: argparse.Namespace) -> "RunConfiguration":
         "label_thresholds": {label: _threshold(label, value) for label, value in _pairs(args.label_threshold)} or None,
         "label_map": dict(_pairs(args.map)) or None,
         "iou_threshold": args.iou,
-        "at_most": args.at_most,
+        "max_detections": args.max_detections,
         "shape": args.shape,
         "policy": args.policy,
         "filter": {name: value for name, value in wanted.items() if value is not None},

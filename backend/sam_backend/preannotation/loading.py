@@ -57,9 +57,9 @@ def version_with(configuration: RunConfiguration, model: str, model_fingerprint:
     detector, fingerprint = detector_identity(configuration.detector, store)
     asked = configuration.to_json()
     meaning = {
-        name: asked[name]
-        for name in ("score_threshold", "label_thresholds", "label_map", "iou_threshold", "at_most", "shape")
+        name: asked[name] for name in ("score_threshold", "label_thresholds", "label_map", "iou_threshold", "shape")
     }
+    meaning["at_most"] = asked["max_detections"]  # its first name: another would give every model another version
     words = json.dumps([VERSION, fingerprint, model_fingerprint, meaning], sort_keys=True)
     return model_version(detector, model, hashlib.sha256(words.encode()).hexdigest())
 

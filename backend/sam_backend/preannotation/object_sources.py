@@ -45,7 +45,7 @@ class DetectorObjects:
             image,
             {name: target.score_threshold for name, target in targets.items()},
             iou_threshold=configuration.iou_threshold,
-            max_detections=configuration.at_most,
+            max_detections=configuration.max_detections,
         )
         return masks_of_boxes(
             self._segmenter, image, [(targets[one.class_name], one.box, one.score) for one in detected]
@@ -62,7 +62,7 @@ class EverythingObjects:
         """The things, the best first."""
         target = self._mapping.targets[THING]
         found = segment_automatically(self._segmenter, image, target.score_threshold)
-        for thing in found[: self._mapping.configuration.at_most]:
+        for thing in found[: self._mapping.configuration.max_detections]:
             yield FoundObject(target, thing.run_lengths.mask, thing.score)
 
 

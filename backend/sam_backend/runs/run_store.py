@@ -350,7 +350,7 @@ def _configuration(row: Row) -> RunConfiguration:
     if not is_whole:
         raise LedgerDamagedError("the ledger is damaged: the run's configuration is not what it was")
     try:
-        return RunConfiguration.from_json(json.loads(row["configuration"]))
+        return RunConfiguration.from_stored_json(json.loads(row["configuration"]))
     except BackendError as error:
         raise LedgerNewerError(f"another version of label-studio-sam wrote the run: {error}") from error
 

@@ -166,6 +166,17 @@ def test_a_broken_picture_is_named_and_the_exit_code_says_so(
     assert json.loads((out / "errors.jsonl").read_text())["image"] == "a.png"
 
 
+@pytest.mark.parametrize("command", [["annotate", "photos"], ["preannotate", "--project", "1"]])
+def test_the_old_name_of_an_option_is_refused_with_the_new_one(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--at-most", "5"])
+
+    assert ended.value.code == 2
+    assert "--at-most was renamed: use --max-detections in its place" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -176,7 +187,7 @@ def test_a_broken_picture_is_named_and_the_exit_code_says_so(
         (["--conf", "2"], "conf=2.0 is not between 0 and 1"),
         (["--iou", "-1"], "iou=-1.0 is not between 0 and 1"),
         (["--batch", "0"], "--batch 0: needed: 1 or more"),
-        (["--at-most", "0"], "max_detections=0"),
+        (["--max-detections", "0"], "max_detections=0"),
         (["nowhere"], "'nowhere' does not exist"),
     ],
 )
@@ -262,7 +273,7 @@ def test_the_classical_models_annotate_a_photograph(out: Path, capsys: pytest.Ca
 
 def test_a_segmentation_file_annotates_without_a_segmenter(out: Path, tmp_path: Path) -> None:
     file = write_yolo_file(tmp_path / "seg.pt", SIZE_N, has_masks=True)
-    options = ["--detector", str(file), "--model", "none", "--conf", "0.1", "--at-most", "3"]
+    options = ["--detector", str(file), "--model", "none", "--conf", "0.1", "--max-detections", "3"]
 
     code = main(["annotate", str(PHOTOS / "coffee.jpg"), *options])
 

@@ -2,6 +2,7 @@ import pytest
 
 from sam_backend.errors import BadRequestError
 from sam_backend.preannotation.configuration import RunConfiguration
+from sam_backend.preannotation.loading import version_with
 from sam_backend.preannotation.provenance import (
     is_of_run,
     is_ours,
@@ -11,6 +12,7 @@ from sam_backend.preannotation.provenance import (
     score_without_regions,
 )
 from sam_backend.runs.task_source import sampled_in
+from sam_model.weights.store import store_from_env
 
 
 def test_what_is_written_is_read_back_and_equal_questions_have_equal_digests() -> None:
@@ -40,12 +42,25 @@ def test_what_is_written_is_read_back_and_equal_questions_have_equal_digests() -
         ({"project": 3, "filter": {"ids": []}}, "filter.ids is empty"),
         ({"project": 3, "filter": {"ids": [0]}}, r"filter.ids\[0\]"),
         ({"project": 3, "filter": {"state": "done"}}, "filter.state='done'"),
+        ({"project": 3, "at_most": 5}, "the field 'at_most', which was renamed: use 'max_detections'"),
+        ({"project": 3, "max_detections": 0}, "max_detections"),
         ({"project": 3, "show": 1}, "show=1 is neither true nor false"),
     ],
 )
 def test_a_field_that_cannot_be_used_is_named_with_its_value(wrong: dict[str, object], words: str) -> None:
     with pytest.raises(BadRequestError, match=words):
         RunConfiguration.from_json(wrong)
+
+
+def test_a_stored_configuration_of_an_earlier_version_is_read_with_the_new_names() -> None:
+    assert RunConfiguration.from_stored_json({"project": 3, "at_most": 5}) == RunConfiguration(3, max_detections=5)
+
+
+def test_a_renamed_field_leaves_the_model_version_as_it_was() -> None:
+    store = store_from_env({"SAM_OFFLINE": "1"})
+
+    # computed before `at_most` became `max_detections`: the policy `skip` still recognises those predictions
+    assert version_with(RunConfiguration(1), "m", "f", store) == "label-studio-sam classical+m b01bb465"
 
 
 def test_a_prediction_is_known_as_its_runs_and_no_other() -> None:

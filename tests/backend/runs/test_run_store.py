@@ -29,6 +29,15 @@ def test_a_run_is_found_again_with_all_that_it_was_asked(store: RunStore, tmp_pa
     assert [one.id for one in store.runs()] == [run.id]
 
 
+def test_a_run_that_an_earlier_version_stored_is_read_with_the_new_field_names(store: RunStore) -> None:
+    run = store.create(RunConfiguration(3))
+    run.ledger.set_run(configuration='{"project": 3, "at_most": 5}', digest="914f7b50b84bbd8a")
+
+    (found,) = store.runs()
+
+    assert found.configuration == RunConfiguration(3, max_detections=5)
+
+
 def test_what_is_not_there_is_named(store: RunStore) -> None:
     with pytest.raises(UnknownRunError, match="there is no run '9'"):
         store.get("9")

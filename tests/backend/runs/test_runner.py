@@ -148,7 +148,7 @@ def test_replace_own_leaves_other_peoples_predictions_alone(house: House) -> Non
     house.store.add_prediction(1, result=[{"id": "x"}], model_version="somebody else")
     house.work(house.create())
 
-    house.work(house.create(policy="replace-own", at_most=5))
+    house.work(house.create(policy="replace-own", max_detections=5))
 
     assert sorted(version.split()[0] for version in house.store.versions(1)) == ["label-studio-sam", "somebody"]
     assert len(house.store.versions(2)) == 1
