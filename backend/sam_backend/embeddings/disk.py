@@ -9,19 +9,14 @@ import hashlib
 import logging
 import os
 import stat
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sam_model.interfaces import Embedding
+from filelock import FileLock, Timeout
 
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
+from sam_model.interfaces import Embedding
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +24,7 @@ SUFFIX = ".embedding"
 UNFINISHED = ".part"  # a file that is being written, under the lock of the folder
 LOCK = "lock"
 LOCK_WAIT_S = 2.0
+LOCK_POLL_S = 0.01
 ROOM_MADE = 0.9  # of the bytes allowed are left after the oldest were removed
 
 
@@ -140,23 +136,16 @@ def _content(path: Path, at_most: int) -> bytes:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock of `path` against other threads and processes.
+    """Hold the lock file `path` against other threads and processes.
 
     Raises:
-        OSError: it cannot be opened, or is held by another for longer than `LOCK_WAIT_S`.
+        OSError: the file cannot be locked, or another process holds the lock for longer than `LOCK_WAIT_S`.
     """
-    give_up_at = time.monotonic() + LOCK_WAIT_S
-    with path.open("a+b") as file:
-        while True:
-            try:
-                if sys.platform == "win32":
-                    file.seek(0)
-                    msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-                else:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if time.monotonic() >= give_up_at:
-                    raise TimeoutError("its lock is held by another process") from None
-            time.sleep(0.01)
-        yield  # closing the file frees the lock
+    try:
+        lock = FileLock(path, timeout=LOCK_WAIT_S, poll_interval=LOCK_POLL_S).acquire()
+    except Timeout:
+        raise TimeoutError("another process holds the folder's lock") from None
+    except NotImplementedError:
+        raise OSError("its file system has no file locks") from None
+    with lock:
+        yield

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
@@ -199,9 +199,9 @@ WRITER = """
 import sys
 from pathlib import Path
 import torch
-from sam_backend.embeddings.disk import EmbeddingFiles
+from sam_backend.embeddings.disk import EmbeddingFolder
 from sam_model.sam.segmenter import SamEmbedding
-files = EmbeddingFiles(Path(sys.argv[1]), int(sys.argv[2]))
+files = EmbeddingFolder(Path(sys.argv[1]), int(sys.argv[2]))
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(100):
@@ -213,22 +213,23 @@ for number in range(100):
 def test_processes_that_share_the_folder_keep_the_budget_together_at_every_moment(tmp_path: Path) -> None:
     budget = 1_000_000  # fifteen files
     command = [sys.executable, "-c", WRITER, str(tmp_path), str(budget)]
-    writers = [
-        subprocess.Popen([*command, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for number in range(2)
-    ]
     largest = 0
-    for writer in writers:
-        assert writer.stdout is not None
-        writer.stdout.readline()
-    for writer in writers:
-        assert writer.stdin is not None
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
-    while any(writer.poll() is None for writer in writers):
-        largest = max(largest, held_in(tmp_path))
-    for writer in writers:
-        writer.communicate()
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(
+                subprocess.Popen([*command, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            )
+            for number in range(2)
+        ]
+        for writer in writers:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == "ready\n"
+        for writer in writers:
+            assert writer.stdin is not None
+            writer.stdin.write("go\n")
+            writer.stdin.flush()
+        while any(writer.poll() is None for writer in writers):
+            largest = max(largest, held_in(tmp_path))
 
     assert [writer.returncode for writer in writers] == [0, 0]
     assert 0.5 * budget < largest <= budget
@@ -324,7 +325,7 @@ def test_a_lock_that_another_process_holds_for_long_is_not_waited_for(
     with FileLock(tmp_path / "lock"):
         EmbeddingFolder(tmp_path, 100 * MIB).write(IMAGE, embedding())
 
-    assert "its lock is held by another process" in caplog.text
+    assert "another process holds the folder's lock" in caplog.text
     assert kept_in(tmp_path) == []
 
 
