@@ -55,7 +55,7 @@ class FetchLimits:
 
     timeout_s: float = 30.0  # for one image: DNS, redirects and the whole body
     max_bytes: int = 200_000_000  # of one image, after its content encoding is undone
-    allow_private_addresses: bool = False  # hosts other than Label Studio on loopback, LAN or link-local addresses
+    allow_private_addresses: bool = False  # hosts other than Label Studio on loopback or LAN addresses
 
 
 def fetch_limits(settings: Settings) -> FetchLimits:
@@ -254,15 +254,18 @@ class ImageFetcher:
             raise
         except OSError as error:
             raise ImageUnavailableError(f"the image {shown(uri)!r} is on {host!r}, which has no address") from error
-        if self._limits.allow_private_addresses:
-            return addresses
-        if self._access.is_own_origin(url):
-            allowed = [address for address in addresses if not is_link_local(address)]
-        else:
-            allowed = [address for address in addresses if is_public(address)]
+        usable = [address for address in addresses if not is_link_local(address)]
+        if not usable:
+            raise ImageForbiddenError(
+                f"the image {shown(uri)!r} is on {host!r}, a link-local address, where clouds keep their metadata "
+                "services; images are never fetched from there"
+            )
+        if self._limits.allow_private_addresses or self._access.is_own_origin(url):
+            return usable
+        allowed = [address for address in usable if is_public(address)]
         if not allowed:
             raise ImageForbiddenError(
-                f"the image {shown(uri)!r} is on {host!r}, a private address; pictures are fetched from public "
+                f"the image {shown(uri)!r} is on {host!r}, a private address; images are fetched from public "
                 "addresses and from Label Studio itself, unless SAM_ALLOW_PRIVATE_ADDRESSES=true"
             )
         return allowed

@@ -1,6 +1,6 @@
 """IP addresses: which are public, which are link-local, and their many spellings.
 
-Source: IANA special-purpose address registries, through `ipaddress`; RFC 6052 for NAT64, RFC 3056 for 6to4.
+Source: IANA special-purpose address registries, through `ipaddress`; RFC 6052 and 8215 for NAT64, RFC 3056 for 6to4.
 """
 
 import ipaddress
@@ -12,6 +12,11 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_LAST_32_BITS = (
+    _NAT64,
+    ipaddress.IPv6Network("64:ff9b:1::/48"),  # NAT64 of one network, with a prefix of 96 bits
+    ipaddress.IPv6Network("::/96"),  # IPv4-compatible, deprecated
+)
 _IDEOGRAPHIC_DOTS = re.compile("[\u3002\uff0e\uff61]")  # IDNA (RFC 3490) reads them as "."
 
 
@@ -54,7 +59,7 @@ def is_link_local(address: str) -> bool:
 
 def _embedded_ipv4(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     """The IPv4 address that a packet to `ip` ends at, where there is one."""
-    if ip in _NAT64:
+    if any(ip in network for network in _LAST_32_BITS):
         return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
     if ip.teredo is not None:
         return ip.teredo[1]

@@ -58,7 +58,19 @@ def test_addresses_of_one_machine_or_network_are_not_public(address: str) -> Non
     assert not is_public(address)
 
 
-@pytest.mark.parametrize("address", ["169.254.169.254", "fe80::1", "::ffff:169.254.169.254", "64:ff9b::169.254.1.1"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "169.254.169.254",
+        "fe80::1",
+        "fe80::1%eth0",
+        "::ffff:169.254.169.254",
+        "::169.254.169.254",
+        "64:ff9b::169.254.1.1",
+        "64:ff9b:1::169.254.169.254",
+        "2002:a9fe:a9fe::1",
+    ],
+)
 def test_metadata_services_are_link_local(address: str) -> None:
     assert is_link_local(address)
 

@@ -277,3 +277,28 @@ def test_private_addresses_would_be_reached_where_the_settings_allow_them(networ
     assert len(reached) >= 15
     assert redirected == b"secret"
     assert network.arrived == len(reached) + 1
+
+
+def test_link_local_addresses_are_refused_even_where_private_addresses_are_allowed(network: Network) -> None:
+    images = fetcher(allow_private_addresses=True)
+    hosts = [*spellings("169.254.169.254"), "[fe80::1]", "[fe80::1%25lo]", "[fe80::1%lo]", "metadata.example"]
+    asked = [f"http://{host}{PATH}" for host in hosts]
+
+    answers = {uri: fetched(images, uri) for uri in asked}
+    for network.location in asked:
+        network.location = network.location.encode("utf-8").decode("latin-1")  # as bytes on the wire
+        for start in ("/again", "/twice"):
+            answers[f"{start} to {network.location}"] = fetched(images, f"http://public.example{start}")
+
+    assert len(answers) >= 90
+    assert [uri for uri, answer in answers.items() if answer is not None] == []
+    assert (network.arrived, network.meant) == (0, [])
+
+
+def test_a_host_with_a_link_local_and_a_private_address_is_reached_at_the_private_one(network: Network) -> None:
+    access = LabelStudioCredentials(LABEL_STUDIO, "0123456789")
+    limits = FetchLimits(timeout_s=10, allow_private_addresses=True)
+    images = ImageFetcher(access, limits, resolver=lambda host, port: ["169.254.169.254", "10.0.0.1"])
+
+    assert fetched(images, "http://both.example/x") == b"secret"
+    assert network.meant == ["10.0.0.1"]
