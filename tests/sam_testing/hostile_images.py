@@ -207,6 +207,8 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "png profile bomb": lambda: black_png(8, 2, png_chunk(b"iCCP", b"a\0\0" + zeros(1 << 28)), 64),
     "png of many texts": lambda: black_png(8, 2, _chunks(b"tEXt", b"a\0b", 2_000_000), 64),
     "png of empty idats": lambda: black_png(8, 2, _chunks(b"IDAT", b"", 2_000_000), 64),
+    "png of a chunk longer than the file": lambda: black_png(8, 2, b"\x1e\0\0\0IDAT", 64),
+    "png of a last chunk longer than the file": lambda: black_png(8, 2, side=64)[:-12] + b"\x7f\0\0\0IEND",
     "png of many frames": lambda: black_png(
         8,
         2,

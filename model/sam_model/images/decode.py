@@ -63,7 +63,8 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]
 
 def _decode(header: ImageHeader, image: ImageFile, data: bytes) -> Pixels:
     orientation = orientation_of(image)
-    pixels = None if header.is_animated else _with_opencv(image, data)
+    # OpenCV 4.12 allocates the length that a PNG chunk states, up to 4 GiB, before it reads the chunk
+    pixels = None if header.is_animated or header.is_truncated else _with_opencv(image, data)
     if pixels is not None:
         return upright(_from_array(pixels, conversion_to_srgb(image.mode, image.info)), orientation)
     frame = image.tile[0].extents if image.format == "GIF" else None

@@ -73,6 +73,7 @@ class ImageHeader:
     memory: int  # bytes that decoding takes at its peak, at most, without the file itself
     bits: int = 8  # of the deepest channel, known for TIFF
     is_animated: bool = False  # known for WebP and PNG
+    is_truncated: bool = False  # known for PNG: a chunk is longer than the rest of the file
 
 
 def read_header(data: bytes, max_pixels: int) -> ImageHeader:
@@ -185,7 +186,7 @@ def _png_header(data: bytes) -> ImageHeader:
     at, chunks, is_animated = 8, 0, False
     while at + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
-        if kind == b"IEND":
+        if kind == b"IEND" and at + 12 + length <= len(data):
             break
         if kind == b"IHDR" and chunks:
             raise BrokenImageError("the image has a broken header: a PNG with two IHDR chunks")
@@ -194,7 +195,8 @@ def _png_header(data: bytes) -> ImageHeader:
         if chunks > MAX_PNG_CHUNKS:
             raise ImageTooLargeError(f"the image is a PNG of more than {MAX_PNG_CHUNKS} chunks")
         at += 12 + length
-    return ImageHeader("PNG", width, height, 8 * width * height, is_animated=is_animated)
+    is_truncated = at > len(data)
+    return ImageHeader("PNG", width, height, 8 * width * height, is_animated=is_animated, is_truncated=is_truncated)
 
 
 def _gif_header(data: bytes) -> ImageHeader:

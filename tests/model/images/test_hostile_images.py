@@ -47,6 +47,8 @@ OUTCOMES = {
     "png profile bomb": BROKEN,
     "png of many texts": TOO_LARGE,
     "png of empty idats": TOO_LARGE,
+    "png of a chunk longer than the file": BROKEN,
+    "png of a last chunk longer than the file": [64, 64, 3],
     "png of many frames": [10_000, 10_000, 3],
     "png with an absurd table in its profile": [2000, 2000, 3],
     "gif of one long comment": TOO_LARGE,
