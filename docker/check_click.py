@@ -15,8 +15,10 @@ from pathlib import Path
 from playwright.sync_api import expect, sync_playwright
 
 from sam_backend.demo.label_studio_process import label_studio_url
+from sam_backend.demo.user_actions import create_project, import_files, tasks_of_project
 from sam_backend.label_studio.client import LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
+from sam_testing.annotations import annotations_of_task
 from sam_testing.composed_label_studio import compose_environment, composed_label_studio
 from sam_testing.editor import CHROMIUM_ARGUMENTS, WAIT_MS, Editor, find_chromium
 
@@ -38,8 +40,8 @@ def click(port: int, token: str, backend: str, program: str) -> None:
     url = label_studio_url(port)
     with composed_label_studio(port, token, backend) as login:
         api = LabelStudioClient(LabelStudioCredentials(url, token))
-        project = api.create_project("Astronauts", CONFIG).id
-        api.import_files(project, [PHOTO])
+        project = create_project(api, "Astronauts", CONFIG).id
+        import_files(api, project, [PHOTO])
         for arguments in (["connect", "--project", str(project), "--url", backend, "--fix-config"], ["doctor"]):
             subprocess.run([program, *arguments], check=True)  # noqa: S603  # docker/check's own
         actions = api.call("GET", f"/api/dm/actions?project={project}")
@@ -63,14 +65,14 @@ def click(port: int, token: str, backend: str, program: str) -> None:
                 editor.page.goto(f"{url}/projects/{project}/settings/{part}")
                 editor.page.get_by_text(sign, exact=True).first.click()
                 picture(editor, name)
-            editor.open_task(project, api.tasks(project)[0].id)
+            editor.open_task(project, tasks_of_project(api, project)[0].id)
             editor.take_point("Person")
             editor.click(45, 25)
             expect(editor.suggestions).to_have_text("1 suggestions")
             picture(editor, "deploy_4_click.jpg")
             editor.accept()
             editor.submit()
-        (annotation,) = api.annotations(api.tasks(project)[0].id)
+        (annotation,) = annotations_of_task(api, tasks_of_project(api, project)[0].id)
         kinds = sorted({str(region["type"]) for region in annotation.result})
         if not any(kind.startswith("brush") for kind in kinds):
             raise SystemExit(f"no mask was stored, only {kinds}")

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
+from sam_backend.demo.user_actions import create_project, import_files
 from sam_backend.label_studio.client import LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.preannotation.configuration import RunConfiguration
@@ -51,9 +52,9 @@ def main() -> None:
     loops, runs = [], []
     with real_label_studio() as (url, token), TemporaryDirectory() as folder:
         api = LabelStudioClient(LabelStudioCredentials(url, token))
-        project = api.create_project("Benchmark", CONFIG).id
+        project = create_project(api, "Benchmark", CONFIG).id
         for first in range(0, tasks, len(PHOTOS)):
-            api.import_files(project, PHOTOS[: tasks - first])
+            import_files(api, project, PHOTOS[: tasks - first])
         for _ in range(TURNS):
             loops.append(bare_loop([np.ascontiguousarray(image) for image in images]))
             run = RunStore(Path(folder)).create(RunConfiguration(project, policy="add"))

@@ -18,7 +18,9 @@ from sam_backend.demo.label_studio_process import (
     start_label_studio,
 )
 from sam_backend.demo.login import Login, load_or_make_login
-from sam_backend.label_studio.client import LabelStudioClient, create_personal_access_token
+from sam_backend.demo.user_actions import create_personal_access_token, create_project, import_files, tasks_of_project
+from sam_backend.label_studio.backend_registration import connect
+from sam_backend.label_studio.client import LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_testing.editor import CHROMIUM_ARGUMENTS, WAIT_MS, Editor, find_chromium
 from sam_testing.possible import not_possible
@@ -38,10 +40,10 @@ class Services:
 
     def new_task(self, title: str, labeling_config: str, photo: Path) -> tuple[int, int]:
         """A new project with one photograph and the backend connected: (project, task)."""
-        project = self.api.create_project(title, labeling_config)
-        self.api.import_files(project.id, [photo])
-        self.api.connect_backend(project.id, self.backend_url, "label-studio-sam")
-        return project.id, self.api.tasks(project.id)[0].id
+        project = create_project(self.api, title, labeling_config)
+        import_files(self.api, project.id, [photo])
+        connect(self.api, project.id, self.backend_url, "label-studio-sam")
+        return project.id, tasks_of_project(self.api, project.id)[0].id
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sam_backend.commands.main import main
+from sam_backend.demo.user_actions import create_project, import_files, tasks_of_project
 from sam_backend.shapes.brush_rle import decode_mask
 from sam_model.masks.coco_rle import run_lengths_from_coco
 
@@ -21,9 +22,9 @@ def test_label_studio_imports_the_tasks_with_their_masks(services: Any, tmp_path
     assert main(["annotate", str(PHOTOS), *options, "--out", str(tmp_path)]) == 0
     coco = json.loads((tmp_path / "coco.json").read_text())
 
-    project = services.api.create_project("annotate", (tmp_path / "label-config.xml").read_text())
-    services.api.import_files(project.id, [tmp_path / "label-studio.json"])
-    tasks = services.api.tasks(project.id)
+    project = create_project(services.api, "annotate", (tmp_path / "label-config.xml").read_text())
+    import_files(services.api, project.id, [tmp_path / "label-studio.json"])
+    tasks = tasks_of_project(services.api, project.id)
     stored = services.api.call("GET", "/api/predictions/", query={"project": project.id})
 
     photos = sorted(path.name for path in PHOTOS.glob("*.jpg"))

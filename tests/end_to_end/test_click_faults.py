@@ -20,7 +20,9 @@ import sam_testing.backend_program as backend_program
 from sam_backend.demo.child_process import ChildProcess, free_port
 from sam_backend.demo.label_studio_process import label_studio_url, start_label_studio
 from sam_backend.demo.login import load_or_make_login
-from sam_backend.label_studio.client import LabelStudioClient, create_personal_access_token
+from sam_backend.demo.user_actions import create_personal_access_token, create_project, import_files, tasks_of_project
+from sam_backend.label_studio.backend_registration import connect
+from sam_backend.label_studio.client import LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_testing.backend_program import BackendProgram
 from sam_testing.label_studio import BRUSH_CONFIG, key_point, predict_request
@@ -125,13 +127,13 @@ class Place:
     def new_task(self, image: str | None = None) -> tuple[int, dict[str, Any]]:
         """A new project with one task (an upload unless there is an image): the model's number, the task."""
         api = self.label_studio.api
-        project = api.create_project("Faults", BRUSH_CONFIG).id
+        project = create_project(api, "Faults", BRUSH_CONFIG).id
         if image is None:
-            api.import_files(project, [FLOWER])
+            import_files(api, project, [FLOWER])
         else:
             api.call("POST", f"/api/projects/{project}/import", [{"data": {"image": image}}])
-        model = api.connect_backend(project, f"http://127.0.0.1:{self.backend.port}", "label-studio-sam").id
-        (task,) = api.tasks(project)
+        model = connect(api, project, f"http://127.0.0.1:{self.backend.port}", "label-studio-sam").id
+        (task,) = tasks_of_project(api, project)
         return model, {"id": task.id, "data": dict(task.data)}
 
     def click(self, model: int, task: dict[str, Any]) -> dict[str, Any]:

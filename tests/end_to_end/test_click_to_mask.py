@@ -18,6 +18,7 @@ from sam_backend.shapes.brush_rle import decode_mask
 from sam_model.registry import load_segmenter
 from sam_model.types import Image as RgbImage
 from sam_model.types import Mask, Point, Prompt
+from sam_testing.annotations import annotations_of_task
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(240)]
 
@@ -85,7 +86,7 @@ def test_clicks_and_a_rectangle_with_a_palette_of_labels_become_masks(services: 
     assert opened["predictions"] == []  # opening a task stores nothing
     assert [prompt["is_positive"] for prompt in second if prompt["type"] == "keypoint"] == [True, False]
     assert first[0] == second[0]
-    [annotation] = services.api.annotations(task)
+    [annotation] = annotations_of_task(services.api, task)
     assert {region["type"] for region in annotation.result} == {"brush", "labels"}  # no prompts are left
     masks = stored_masks(annotation.result)
     image = rgb(FLOWER)
@@ -117,7 +118,7 @@ def test_clicks_and_a_rectangle_with_labels_of_their_own_become_masks(services: 
     editor.submit()
 
     assert [prompt["is_positive"] for prompt in second] == [True, False]
-    [annotation] = services.api.annotations(task)
+    [annotation] = annotations_of_task(services.api, task)
     assert [region["type"] for region in annotation.result] == ["brushlabels", "brushlabels"]
     masks = stored_masks(annotation.result)
     image = rgb(FLOWER)
@@ -142,7 +143,7 @@ def test_auto_accept_makes_every_click_an_object_of_its_own(services: Any, edito
     editor.submit()
 
     assert [len({prompt["id"] for prompt in prompts}) for prompts in clicks] == [1, 1]
-    [annotation] = services.api.annotations(task)
+    [annotation] = annotations_of_task(services.api, task)
     brushes = [region for region in annotation.result if region["type"] == "brush"]
     assert len({region["id"] for region in brushes}) == 2
     for region, prompts in zip(brushes, clicks, strict=True):
@@ -170,7 +171,7 @@ def test_a_photograph_on_its_side_gets_its_mask_where_the_browser_shows_the_obje
     editor.submit()
 
     assert (prompts[0]["original_width"], prompts[0]["original_height"]) == (640, 427)
-    [annotation] = services.api.annotations(task)
+    [annotation] = annotations_of_task(services.api, task)
     image = np.asarray(Image.open(turned).convert("RGB").transpose(Image.Transpose.ROTATE_270))
     expected = mask_of_segmenter(image, prompt_from(prompts))
     assert intersection_over_union(stored_masks(annotation.result)["Plant"], expected) >= 0.99

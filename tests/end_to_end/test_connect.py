@@ -14,7 +14,15 @@ from sam_backend.demo import label_studio_process
 from sam_backend.demo.child_process import free_port
 from sam_backend.demo.label_studio_process import label_studio_url, start_label_studio
 from sam_backend.demo.login import load_or_make_login
-from sam_backend.label_studio.client import LabelStudioClient, create_personal_access_token
+from sam_backend.demo.user_actions import (
+    create_personal_access_token,
+    create_project,
+    import_files,
+    interactive_prediction,
+    tasks_of_project,
+)
+from sam_backend.label_studio.backend_registration import registrations
+from sam_backend.label_studio.client import LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.label_studio.webhook_secret import HEADER, webhook_secret
 from sam_testing.backend_program import BackendProgram
@@ -35,7 +43,7 @@ def connect(url: str, token: str, *arguments: str, **more: str) -> subprocess.Co
 
 
 def test_a_project_is_connected_once_and_its_config_completed(services: Services) -> None:
-    project = services.api.create_project("To be connected", RECTANGLES).id
+    project = create_project(services.api, "To be connected", RECTANGLES).id
     asked = ["--project", str(project), "--url", services.backend_url]
 
     first = connect(services.url, services.token, *asked)
@@ -66,14 +74,14 @@ def test_a_backend_behind_a_password_is_connected_with_it_and_answers(services: 
     try:
         without = connect(services.url, services.token, *asked)
         with_it = connect(services.url, services.token, *asked, **secret)
-        (entry,) = [one for one in services.api.backends(project) if one.url == url]
+        (entry,) = [one for one in registrations(services.api, project) if one.url == url]
         point = {"from_name": "point", "to_name": "image", "type": "keypoint", "id": "a", "is_positive": True}
         point |= {"original_width": 640, "original_height": 427, "image_rotation": 0}
         context = {"result": [point | {"value": {"x": 40, "y": 35, "width": 1}}]}
-        answer = services.api.ask_backend(entry.id, task, context)
+        answer = interactive_prediction(services.api, entry.id, task, context)
         event = {"action": "TASKS_CREATED", "project": {"id": project}, "tasks": [{"id": task}]}
         stranger, _ = backend.ask("/webhook", event)
-        services.api.import_files(project, [photo])
+        import_files(services.api, project, [photo])
         backend.wait_until(lambda: len(backend.ask("/api/runs", Authorization=basic)[1]["runs"]) > 0)
         runs = backend.ask("/api/runs", Authorization=basic)[1]["runs"]
         hooks = services.api.call("GET", "/api/webhooks/", query={"project": project})
@@ -86,14 +94,14 @@ def test_a_backend_behind_a_password_is_connected_with_it_and_answers(services: 
     assert "not-for-strangers" not in with_it.stdout + with_it.stderr
     assert [region["type"] for region in answer["result"]] == ["brush"]
     assert stranger == 401
-    assert [run["configuration"]["filter"]["ids"] for run in runs] == [[services.api.tasks(project)[1].id]]
+    assert [run["configuration"]["filter"]["ids"] for run in runs] == [[tasks_of_project(services.api, project)[1].id]]
     (hook,) = [hook for hook in hooks if hook["url"].startswith(url)]
     assert hook["send_for_all_actions"] is True
     assert hook["headers"] == {HEADER: webhook_secret("annotator", "not-for-strangers")}
 
 
 def test_what_is_wrong_is_said_with_the_way_out(services: Services) -> None:
-    project = str(services.api.create_project("Not to be connected", RECTANGLES).id)
+    project = str(create_project(services.api, "Not to be connected", RECTANGLES).id)
 
     nobody = connect(services.url, services.token, "--project", project, "--url", f"http://127.0.0.1:{free_port(0)}")
     no_project = connect(services.url, services.token, "--project", "99999", "--url", services.backend_url)
@@ -123,7 +131,7 @@ def test_a_label_studio_that_refuses_private_addresses_is_explained(
     with strict:
         strict.wait_for(f"{url}/health", 180, lambda waited_s: None)
         token = create_personal_access_token(url, login.email, login.password)
-        project = LabelStudioClient(LabelStudioCredentials(url, token)).create_project("Strict", RECTANGLES).id
+        project = create_project(LabelStudioClient(LabelStudioCredentials(url, token)), "Strict", RECTANGLES).id
 
         refused = connect(url, token, "--project", str(project), "--url", services.backend_url)
 

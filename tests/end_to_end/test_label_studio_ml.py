@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from tests.end_to_end.conftest import Services
 
-from sam_backend.label_studio.backend_registration import connect
+from sam_backend.demo.user_actions import interactive_prediction
+from sam_backend.label_studio.backend_registration import connect, registrations
 from sam_testing.backend_program import environment
 from sam_testing.ml_backend_server import label_studio_ml_server
 
@@ -23,13 +24,13 @@ def test_a_click_gives_the_mask_that_our_own_server_gives(services: Services, tm
     server = label_studio_ml_server(tmp_path, environment(SAM_RUNS_DIR=str(tmp_path / "runs"), **access))
     try:
         theirs = connect(services.api, project, f"http://127.0.0.1:{server.port}", "label-studio-ml")
-        answer = services.api.ask_backend(theirs.id, task, context)
+        answer = interactive_prediction(services.api, theirs.id, task, context)
     finally:
         server.stop()
-    (ours,) = [one for one in services.api.backends(project) if one.url == services.backend_url]
+    (ours,) = [one for one in registrations(services.api, project) if one.url == services.backend_url]
 
     assert theirs.is_interactive
     assert theirs.model_version.startswith("classical")
-    expected = services.api.ask_backend(ours.id, task, context)
+    expected = interactive_prediction(services.api, ours.id, task, context)
     assert [region["value"] for region in answer["result"]] == [region["value"] for region in expected["result"]]
     assert [region["type"] for region in answer["result"]] == ["brush"]

@@ -12,6 +12,10 @@ from typing import Any
 import pytest
 from tests.end_to_end.conftest import Services
 
+from sam_backend.demo.user_actions import create_project, import_files, tasks_of_project
+from sam_backend.label_studio.backend_registration import registrations
+from sam_testing.annotations import annotations_of_task
+
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(280)]
 
 PHOTOS = [Path(f"examples/photos/{name}.jpg") for name in ("astronaut", "coins", "flower")]
@@ -33,12 +37,12 @@ def run_command(services: Services, folder: Path, *arguments: str) -> subprocess
 
 def new_project(services: Services, title: str, extra_params: dict[str, Any] | None = None) -> tuple[int, list[int]]:
     """A project with three photographs, connected with the backend where there are extra parameters."""
-    project = services.api.create_project(title, PALETTE).id
-    services.api.import_files(project, PHOTOS)
+    project = create_project(services.api, title, PALETTE).id
+    import_files(services.api, project, PHOTOS)
     if extra_params is not None:
         body = {"project": project, "url": services.backend_url, "title": "sam", "extra_params": extra_params}
         services.api.call("POST", "/api/ml/", body)
-    return project, [task.id for task in services.api.tasks(project)]
+    return project, [task.id for task in tasks_of_project(services.api, project)]
 
 
 def predictions(services: Services, task: int) -> list[dict[str, Any]]:
@@ -80,12 +84,12 @@ def test_the_command_line_predicts_skips_and_undoes_and_leaves_everything_else(
     assert undone.returncode == 0, undone.stderr
     assert "3 predictions removed" in undone.stdout
     assert [len(predictions(services, task)) for task in tasks] == [1, 0, 0]
-    assert len(services.api.annotations(tasks[1])) == 1
+    assert len(annotations_of_task(services.api, tasks[1])) == 1
 
 
 def test_start_training_starts_the_run_that_the_extra_parameters_describe(services: Services) -> None:
     project, tasks = new_project(services, "Start training", FACES)
-    (backend,) = services.api.backends(project)
+    (backend,) = registrations(services.api, project)
 
     services.api.call("POST", f"/api/ml/{backend.id}/train", {})
 
@@ -95,7 +99,7 @@ def test_start_training_starts_the_run_that_the_extra_parameters_describe(servic
 
 def test_retrieve_predictions_gives_each_task_one_and_no_second_one(services: Services) -> None:
     project, tasks = new_project(services, "Retrieve", FACES)
-    (backend,) = services.api.backends(project)
+    (backend,) = registrations(services.api, project)
     ask = f"/api/dm/actions/?id=retrieve_tasks_predictions&project={project}"
 
     for _ in range(2):
@@ -111,7 +115,7 @@ def test_retrieve_predictions_gives_each_task_one_and_no_second_one(services: Se
 def test_an_import_starts_nothing_unless_it_is_wanted(services: Services) -> None:
     project, _ = new_project(services, "Import", FACES)
 
-    services.api.import_files(project, PHOTOS[:1])
+    import_files(services.api, project, PHOTOS[:1])
     time.sleep(6)  # longer than imports are collected
 
-    assert all(predictions(services, task.id) == [] for task in services.api.tasks(project))
+    assert all(predictions(services, task.id) == [] for task in tasks_of_project(services.api, project))

@@ -16,9 +16,11 @@ from tests.end_to_end.test_page import picture
 
 from sam_backend.demo.child_process import ChildProcess, free_port
 from sam_backend.demo.label_studio_process import label_studio_url
+from sam_backend.demo.user_actions import create_project, import_files, tasks_of_project
 from sam_backend.label_studio.backend_registration import connect
 from sam_backend.label_studio.client import LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
+from sam_testing.annotations import annotations_of_task
 from sam_testing.backend_program import BackendProgram
 from sam_testing.composed_label_studio import composed_label_studio
 from sam_testing.editor import WAIT_MS, Editor
@@ -82,19 +84,19 @@ def test_a_click_and_the_page_behind_tls_and_path_prefixes(browser: Browser, ngi
             browser.new_context(ignore_https_errors=True, viewport={"width": 1400, "height": 800}) as context,
         ):
             api = LabelStudioClient(LabelStudioCredentials(inside, token))
-            project = api.create_project("Behind a proxy", PALETTE).id
-            api.import_files(project, [FLOWER])
+            project = create_project(api, "Behind a proxy", PALETTE).id
+            import_files(api, project, [FLOWER])
             connect(api, project, url, "label-studio-sam")
             context.set_default_timeout(WAIT_MS)
             editor = Editor(context.new_page(), f"{outside}/label-studio", login)
             editor.log_in()
-            editor.open_task(project, api.tasks(project)[0].id)
+            editor.open_task(project, tasks_of_project(api, project)[0].id)
             editor.take_point("Plant")
             editor.click(40, 35)
             expect(editor.suggestions).to_have_text("1 suggestions")
             editor.accept()
             editor.submit()
-            (annotation,) = api.annotations(api.tasks(project)[0].id)
+            (annotation,) = annotations_of_task(api, tasks_of_project(api, project)[0].id)
 
             page = context.new_page()
             page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)

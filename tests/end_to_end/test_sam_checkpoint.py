@@ -15,6 +15,7 @@ from sam_backend.demo.child_process import free_port
 from sam_backend.shapes.brush_rle import decode_mask
 from sam_model.registry import load_segmenter
 from sam_model.types import Point, Prompt
+from sam_testing.annotations import annotations_of_task
 from sam_testing.seeded_checkpoints import write_seeded_checkpoint
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(180)]
@@ -49,7 +50,7 @@ def test_a_click_reaches_a_sam_checkpoint_and_its_mask_is_stored(
     editor.accept()
     editor.submit()
 
-    [annotation] = sam_services.api.annotations(task)
+    [annotation] = annotations_of_task(sam_services.api, task)
     stored = next(region for region in annotation.result if region["type"] == "brush")
     mask = decode_mask(stored["value"]["rle"], 400, 600)
     expected = mask_of_checkpoint(checkpoint, sent[0]["value"])

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sam_backend.demo.user_actions import tasks_of_project
 from sam_backend.label_studio.client import LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.label_studio.stored_predictions import predictions_of_task
@@ -58,7 +59,8 @@ def kill_and_resume(
     took_s = time.monotonic() - began
     api = LabelStudioClient(LabelStudioCredentials(url, token))
     found = Counter(
-        sum(is_of_run(one, run.id) for one in predictions_of_task(api, task.id)) for task in api.tasks(project)
+        sum(is_of_run(one, run.id) for one in predictions_of_task(api, task.id))
+        for task in tasks_of_project(api, project)
     )
     progress = run.progress()
     return KilledRun(progress.state, progress.counts.written, found, done_at_kills, took_s)

@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 from sam_backend.demo.child_process import free_port
 from sam_backend.demo.label_studio_process import find_label_studio, label_studio_url, start_label_studio
 from sam_backend.demo.login import load_or_make_login
-from sam_backend.label_studio.client import LabelStudioClient, create_personal_access_token
+from sam_backend.demo.user_actions import create_personal_access_token, create_project
+from sam_backend.label_studio.client import LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_testing.fake_label_studio import CONFIG
 
@@ -31,7 +32,7 @@ def real_label_studio() -> Iterator[tuple[str, str]]:
 def project_with_images(url: str, token: str, images: list[str], tasks: int) -> int:
     """A project of `tasks` tasks that take turns with the images, which are addresses or data URLs."""
     api = LabelStudioClient(LabelStudioCredentials(url, token))
-    project = api.create_project("Benchmark", CONFIG)
+    project = create_project(api, "Benchmark", CONFIG)
     for first in range(0, tasks, 100):
         some = [{"data": {"image": images[i % len(images)]}} for i in range(first, min(first + 100, tasks))]
         api.call("POST", f"/api/projects/{project.id}/import", some)

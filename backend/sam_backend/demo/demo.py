@@ -31,14 +31,18 @@ from sam_backend.demo.simulated_click import (
     draw_click,
     mask_from_prediction,
 )
-from sam_backend.errors import BackendError
-from sam_backend.label_studio.client import (
-    LabelStudioApiError,
-    LabelStudioClient,
-    Project,
+from sam_backend.demo.user_actions import (
     create_personal_access_token,
+    create_project,
+    import_files,
+    interactive_prediction,
+    tasks_of_project,
 )
+from sam_backend.errors import BackendError
+from sam_backend.label_studio.backend_registration import RegistrationError, connect, registrations
+from sam_backend.label_studio.client import LabelStudioApiError, LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
+from sam_backend.label_studio.projects import ProjectDetails, projects
 
 CLICK_PROJECT = (
     "Click to mask",
@@ -56,6 +60,7 @@ FAILURES = (
     PhotosMissingError,
     ProgramFailedError,
     LabelStudioApiError,
+    RegistrationError,
     BackendError,
     WrongMaskError,
     RunFailedError,
@@ -141,40 +146,39 @@ def _label_studio(programs: ExitStack, directory: Path, port: int, say: Say) -> 
     return url, login, label_studio
 
 
-def _project(api: LabelStudioClient, title: str, description: str, files: list[Path], say: Say) -> Project:
+def _project(api: LabelStudioClient, title: str, description: str, files: list[Path], say: Say) -> ProjectDetails:
     """A project of the demo; made, with the photographs, where there is none yet."""
-    project = next((each for each in api.projects() if each.title == title), None)
+    project = next((each for each in projects(api) if each.title == title), None)
     if project is None:
-        project = api.create_project(title, LABELING_CONFIG.read_text(), description)
-        api.import_files(project.id, files)
+        project = create_project(api, title, LABELING_CONFIG.read_text(), description)
+        import_files(api, project.id, files)
         say(f"project: {title!r} with {len(files)} photographs")
     else:
         say(f"project: {title!r}, from last time")
     return project
 
 
-def _connect(api: LabelStudioClient, project: Project, url: str, say: Say) -> int:
-    """The id under which the project knows the backend, which may have been at another port last time."""
-    known = next((each for each in api.backends(project.id) if each.title == BACKEND_TITLE), None)
-    if known is None:
-        known = api.connect_backend(project.id, url, BACKEND_TITLE)
-    elif known.url != url:
-        known = api.move_backend(project.id, known.id, url)
-    if not known.is_connected:
-        raise LabelStudioApiError(f"Label Studio does not reach the backend at {url}: {known.error_message}")
+def _connect(api: LabelStudioClient, project: ProjectDetails, url: str, say: Say) -> int:
+    """Register the backend and return its id; a registration at another port, of an earlier demo, is removed."""
+    for registration in registrations(api, project.id):
+        if registration.title == BACKEND_TITLE and registration.url != url:
+            api.call("DELETE", f"/api/ml/{registration.id}")
+    known = connect(api, project.id, url, BACKEND_TITLE)
     say("backend: connected, interactive")
     return known.id
 
 
-def _check_one_click(api: LabelStudioClient, project: Project, backend: int, drawing: Path, say: Say) -> None:
+def _check_one_click(api: LabelStudioClient, project: ProjectDetails, backend: int, drawing: Path, say: Say) -> None:
     """Click as the editor would, judge the mask, draw it into the file `drawing`."""
-    task = next((each for each in api.tasks(project.id) if str(each.data["image"]).endswith(CLICK.photo)), None)
+    task = next(
+        (each for each in tasks_of_project(api, project.id) if str(each.data["image"]).endswith(CLICK.photo)), None
+    )
     if task is None:
         raise LabelStudioApiError(f"the project {project.title!r} has lost its photograph {CLICK.photo}")
     image = np.asarray(Image.open(PHOTOS / CLICK.photo).convert("RGB"))
     size = (image.shape[0], image.shape[1])
     start = time.monotonic()
-    prediction = api.ask_backend(backend, task.id, context_of(CLICK, size))
+    prediction = interactive_prediction(api, backend, task.id, context_of(CLICK, size))
     took_s = time.monotonic() - start
     mask = mask_from_prediction(prediction, size)
     draw_click(image, mask, CLICK).save(drawing)

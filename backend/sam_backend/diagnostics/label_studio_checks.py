@@ -1,11 +1,17 @@
 """What stands between this backend and Label Studio, looked at one step after the other, each with its way out."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sam_backend.label_studio.backend_registration import NOT_REACHED, RegistrationError, check_version
-from sam_backend.label_studio.client import Json, LabelStudioApiError, LabelStudioClient
+from sam_backend.label_studio.backend_registration import (
+    NOT_REACHED,
+    BackendRegistration,
+    RegistrationError,
+    check_version,
+    registrations,
+)
+from sam_backend.label_studio.client import LabelStudioApiError, LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
+from sam_backend.label_studio.projects import newest_projects
 from sam_backend.redaction import mask_userinfo
 
 TIMEOUT_S = 5.0
@@ -103,15 +109,13 @@ def _check_project(access: LabelStudioCredentials, model_version: str, is_connec
         entries = _entries(LabelStudioClient(access, TIMEOUT_S))
     except LabelStudioApiError as error:
         return Check(name, False, problem=f"Label Studio's models could not be listed: {error}", next_step=FIX_ADDRESS)
-    ours = [
-        entry for entry in entries if entry.get("state") == "CO" and model_version in str(entry.get("model_version"))
-    ]
+    ours = [entry for entry in entries if entry[1].is_connected and model_version in entry[1].model_version]
     if ours:
-        where = ", ".join(_named(entry, access) for entry in ours[:3])
+        where = ", ".join(_named(*entry, access) for entry in ours[:3])
         return Check(name, True, found=f"connected: {where}")
-    unreached = next((entry for entry in entries if entry.get("state") != "CO"), None)
+    unreached = next((entry for entry in entries if not entry[1].is_connected), None)
     if unreached is not None:
-        problem = f"Label Studio does not reach the model of {_named(unreached, access)}"
+        problem = f"Label Studio does not reach the model of {_named(*unreached, access)}"
         return Check(name, False, problem=problem, next_step=f"if that is this backend: {NOT_REACHED}")
     return Check(name, False, problem="no project of Label Studio is connected with this backend", next_step=CONNECT)
 
@@ -122,16 +126,15 @@ def _is_quoted(access: LabelStudioCredentials) -> bool:
     return known is not None and known.is_url_from_settings
 
 
-def _named(entry: Json, access: LabelStudioCredentials) -> str:
-    where = f"project {int(entry['project'])}"
-    return f"{where} at {mask_userinfo(str(entry['url']))}" if _is_quoted(access) else where
+def _named(project: int, entry: BackendRegistration, access: LabelStudioCredentials) -> str:
+    where = f"project {project}"
+    return f"{where} at {mask_userinfo(entry.url)}" if _is_quoted(access) else where
 
 
-def _entries(api: LabelStudioClient) -> Sequence[Json]:
-    """The models of the newest projects; Label Studio looks at each before it answers."""
-    projects = api.call("GET", "/api/projects/", query={"page_size": PROJECTS_ASKED, "ordering": "-created_at"})
+def _entries(api: LabelStudioClient) -> list[tuple[int, BackendRegistration]]:
+    """The newest projects' numbers and registered models; Label Studio checks each model before it answers."""
     return [
-        {**entry, "project": project["id"]}
-        for project in projects["results"]
-        for entry in api.call("GET", "/api/ml/", query={"project": project["id"]})
+        (project.id, entry)
+        for project in newest_projects(api, PROJECTS_ASKED)
+        for entry in registrations(api, project.id)
     ]

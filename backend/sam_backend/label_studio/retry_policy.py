@@ -39,7 +39,7 @@ class RetryPolicy:
             try:
                 return once()
             except LabelStudioApiError as error:
-                may_repeat = error.is_passing and (is_repeatable is None or is_repeatable(error))
+                may_repeat = error.is_transient and (is_repeatable is None or is_repeatable(error))
                 if not may_repeat or time.monotonic() - began > self._give_up_after_s:
                     raise
                 failures += 1

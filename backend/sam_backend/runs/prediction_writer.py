@@ -161,7 +161,7 @@ class PredictionWriter:
             if error.status == 400:
                 self._run.ledger.fail({outcomes[0].task_id: _refusal(error)})
                 return
-            if not error.is_passing:
+            if not error.is_transient:
                 raise
             logger.warning("predictions of %d tasks: %s; looking what was stored", len(outcomes), error)
             self._send_missing(outcomes)

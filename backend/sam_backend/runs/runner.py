@@ -150,7 +150,7 @@ class _Work:
             return f"{error}. {self.access.explain_refusal()}"
         if error.status == 404:
             return f"project {project} is not there, or this token's user may not see it ({error})"
-        if error.is_passing:
+        if error.is_transient:
             return f"Label Studio did not answer for too long; the run can be resumed ({error})"
         return str(error)
 

@@ -5,11 +5,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from sam_backend.errors import LabelingConfigError
-from sam_backend.label_studio.client import PAGE_SIZE, LabelStudioApiError, LabelStudioClient
+from sam_backend.label_studio.backend_registration import registrations
+from sam_backend.label_studio.client import LabelStudioApiError, LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
+from sam_backend.label_studio.projects import projects
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.service.project_registry import ProjectRegistry, created_seconds
 
@@ -45,22 +46,17 @@ class ProjectList:
         Raises:
             LabelStudioApiError: Label Studio refuses or does not answer.
         """
-        items: list[dict[str, Any]] = []
-        for page in range(1, 1000):
-            answer = self._api.call("GET", "/api/projects/", query={"page": page, "page_size": PAGE_SIZE})
-            items += answer["results"]
-            if len(items) >= answer["count"] or not answer["results"]:
-                break
-        self._find_connected([(int(item["id"]), created_seconds(item.get("created_at"))) for item in items])
+        found = projects(self._api)
+        self._find_connected([(project.id, created_seconds(project.created_at)) for project in found])
         return [
             ProjectLine(
-                id=int(item["id"]),
-                title=str(item["title"]),
-                tasks=int(item.get("task_number") or 0),
-                labels=_labels_of(str(item.get("label_config") or "")),
-                has_this_backend=self._projects.knows(int(item["id"]), created_seconds(item.get("created_at"))),
+                id=project.id,
+                title=project.title,
+                tasks=project.tasks,
+                labels=_labels_of(project.labeling_config),
+                has_this_backend=self._projects.knows(project.id, created_seconds(project.created_at)),
             )
-            for item in items
+            for project in found
         ]
 
     def _find_connected(self, projects: list[tuple[int, int | None]]) -> None:
@@ -73,7 +69,7 @@ class ProjectList:
 
         def ask(project: int) -> None:
             with suppress(LabelStudioApiError):
-                self._quick.backends(project)
+                registrations(self._quick, project)
 
         with ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="find-connected") as pool:
             list(pool.map(ask, unknown))

@@ -79,7 +79,7 @@ def test_the_address_of_something_else() -> None:
         (check,) = looked(f"http://127.0.0.1:{shop.server_port}", TOKEN)
         thread.join()
 
-    assert "answered 302: go to https://shop.example/login" in check.problem
+    assert "answered 302: redirect to https://shop.example/login" in check.problem
     assert "secret" not in check.problem
 
 

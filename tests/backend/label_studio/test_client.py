@@ -1,18 +1,10 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from sam_backend.label_studio.client import (
-    LabelStudioApiError,
-    LabelStudioClient,
-    Project,
-    Task,
-    create_personal_access_token,
-)
+from sam_backend.label_studio.client import LabelStudioApiError, LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_testing.web_server import Answer, Asked, WebServer, serving
 
@@ -27,65 +19,6 @@ def as_json(value: object, status: int = 200) -> Answer:
     return Answer(json.dumps(value).encode(), status)
 
 
-def test_projects_of_all_pages_are_read_with_the_token() -> None:
-    def answer(asked: Asked) -> Answer:
-        page = int(parse_qs(urlsplit(asked.path).query)["page"][0])
-        return as_json(
-            {
-                "count": 3,
-                "results": [[{"id": 1, "title": "a"}, {"id": 2, "title": "b"}], [{"id": 3, "title": "c"}]][page - 1],
-            }
-        )
-
-    with label_studio(answer) as (api, server):
-        projects = api.projects()
-
-    assert projects == [Project(1, "a"), Project(2, "b"), Project(3, "c")]
-    assert server.authorizations == ["Token 0123456789"] * 2
-
-
-def test_tasks_of_all_pages_are_read_in_the_order_of_their_ids() -> None:
-    def answer(asked: Asked) -> Answer:
-        query = parse_qs(urlsplit(asked.path).query)
-        assert query["project"] == ["7"]
-        tasks = [{"id": 9, "data": {"image": "/b.jpg"}}, {"id": 4, "data": {"image": "/a.jpg"}}]
-        return as_json({"total": 2, "tasks": [tasks[int(query["page"][0]) - 1]]})
-
-    with label_studio(answer) as (api, _):
-        assert api.tasks(7) == [Task(4, {"image": "/a.jpg"}), Task(9, {"image": "/b.jpg"})]
-
-
-def test_files_are_uploaded_in_fields_of_their_own(tmp_path: Path) -> None:
-    files = [tmp_path / "a.jpg", tmp_path / "b.jpg"]
-    for file in files:
-        file.write_bytes(file.name.encode() * 3)
-
-    with label_studio(lambda asked: as_json({"task_count": 2}, 201)) as (api, server):
-        api.import_files(7, files)
-
-    [asked] = server.asked
-    assert asked.path == "/api/projects/7/import"
-    assert b'name="file0"; filename="a.jpg"' in asked.body
-    assert b'name="file1"; filename="b.jpg"' in asked.body
-    assert b"b.jpgb.jpgb.jpg" in asked.body
-
-
-def test_an_answer_that_hides_an_error_behind_200_is_an_error() -> None:
-    with (
-        label_studio(lambda asked: as_json({"errors": ["500 Server Error"]})) as (api, _),
-        pytest.raises(LabelStudioApiError, match="500 Server Error"),
-    ):
-        api.ask_backend(1, 2, None)
-
-
-def test_the_prediction_of_the_backend_is_handed_on() -> None:
-    with label_studio(lambda asked: as_json({"data": {"result": []}})) as (api, server):
-        assert api.ask_backend(1, 2, {"result": []}) == {"result": []}
-
-    assert server.paths == ["/api/ml/1/interactive-annotating"]
-    assert json.loads(server.asked[0].body) == {"task": 2, "context": {"result": []}}
-
-
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
@@ -96,41 +29,11 @@ def test_the_prediction_of_the_backend_is_handed_on() -> None:
 )
 def test_an_error_names_the_call_and_what_came_back(answer: Answer, message: str) -> None:
     with label_studio(lambda asked: answer) as (api, _), pytest.raises(LabelStudioApiError, match=message):
-        api.annotations(3)
+        api.call("GET", "/api/tasks/3/annotations/")
 
 
 def test_a_label_studio_that_is_not_there_is_an_error() -> None:
     api = LabelStudioClient(LabelStudioCredentials("http://127.0.0.1:9", "0123456789"))
 
     with pytest.raises(LabelStudioApiError, match="GET /api/projects/: Label Studio cannot be reached"):
-        api.projects()
-
-
-def test_a_login_gives_a_personal_access_token() -> None:
-    def answer(asked: Asked) -> Answer:
-        if asked.path == "/api/token/":
-            assert asked.headers["cookie"] == "csrftoken=two; sessionid=mine"
-            assert asked.headers["x-csrftoken"] == "two"
-            return as_json({"token": "a.b.c"}, 201)
-        if asked.method == "GET":
-            return Answer(headers={"Set-Cookie": "csrftoken=one; Path=/"})
-        assert asked.headers["cookie"] == "csrftoken=one"
-        assert parse_qs(asked.body.decode()) == {
-            "email": ["me@example.com"],
-            "password": ["a&b c"],
-            "csrfmiddlewaretoken": ["one"],
-        }
-        return Answer(
-            status=302, headers={"Set-Cookie": "csrftoken=two; Path=/", "Set-cookie": "sessionid=mine; HttpOnly"}
-        )
-
-    with serving(answer) as server:
-        assert create_personal_access_token(server.url, "me@example.com", "a&b c") == "a.b.c"
-
-
-def test_a_wrong_password_is_an_error() -> None:
-    with (
-        serving(lambda asked: Answer(b"<html>", headers={"Set-Cookie": "csrftoken=one"})) as server,
-        pytest.raises(LabelStudioApiError, match=r"refused the login of me@example\.com"),
-    ):
-        create_personal_access_token(server.url, "me@example.com", "wrong")
+        api.call("GET", "/api/projects/")
