@@ -1,6 +1,6 @@
 """Segment everything: ours beside the generator of segment-anything 1.0 (in MobileSAM's fork), same seeded weights.
 
-Measured: a 1920 x 1080 picture with MobileSAM, from pixels to run lengths, a grid small enough to end in minutes. Per
+Measured: a 1920 x 1080 image with MobileSAM, from pixels to run lengths, a grid small enough to end in minutes. Per
 click the two do the same decoding; they differ in what they make full-size (all masks, or those of a good predicted
 IoU), how many at once, and how they write run lengths. Blobs that depend on the prompt are added to the logits, and
 the thresholds are set so that some masks fall to each filter. Rounds alternate between the two, so that other work on
@@ -39,7 +39,7 @@ SIDES: dict[str, dict[str, Any]] = {
 }
 
 
-def picture() -> Image:
+def made_image() -> Image:
     """Blocks of colour, 1920 x 1080."""
     blocks = np.random.default_rng(0).integers(0, 256, (27, 48, 3), dtype=np.uint8)
     return blocks.repeat(40, axis=0).repeat(40, axis=1)
@@ -64,7 +64,7 @@ def memory_mib(field: str) -> float:
 
 def measure_peak(side: str, points: int) -> None:
     """Print how far one run goes above the loaded model, MiB."""
-    pair, image = pair_called("mobile_sam"), picture()
+    pair, image = pair_called("mobile_sam"), made_image()
     before = memory_mib("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
     with blobs(pair.reference.mask_decoder, pair.segmenter.model.mask_decoder):
@@ -82,7 +82,7 @@ def main() -> None:
     if args.peak_of:
         measure_peak(args.peak_of, args.points)
         return
-    pair, image = pair_called("mobile_sam"), picture()
+    pair, image = pair_called("mobile_sam"), made_image()
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
     cpu_seconds: dict[str, list[float]] = {side: [] for side in SIDES}
     masks = {}

@@ -30,8 +30,8 @@ def photographs() -> list[str]:
     """The examples as data URLs, small enough that many fit into a task's data."""
     found = []
     for path in sorted(Path("examples/photos").glob("*.jpg")):
-        picture = cv2.imread(str(path))
-        small = cv2.resize(picture, None, fx=0.75, fy=0.75, interpolation=cv2.INTER_AREA)
+        image = cv2.imread(str(path))
+        small = cv2.resize(image, None, fx=0.75, fy=0.75, interpolation=cv2.INTER_AREA)
         text = base64.b64encode(cv2.imencode(".jpg", small)[1].tobytes()).decode()
         found.append(f"data:image/jpeg;base64,{text}")
     return found

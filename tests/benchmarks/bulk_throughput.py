@@ -1,7 +1,7 @@
-"""A run over a project in the real Label Studio against the bare loop on the same pictures in memory, side by side.
+"""A run over a project in the real Label Studio against the bare loop on the same images in memory, side by side.
 
-The bare loop is detect, embed and segment, one picture after the other on one thread, with nothing around it. The run
-fetches the same pictures from Label Studio (SQLite), shapes and writes predictions, on this machine's cores beside
+The bare loop is detect, embed and segment, one image after the other on one thread, with nothing around it. The run
+fetches the same images from Label Studio (SQLite), shapes and writes predictions, on this machine's cores beside
 Label Studio itself. Both take their turns several times; the ratio is of the medians. Bar: 0.85.
 
     .venv/bin/python tests/benchmarks/bulk_throughput.py [TASKS]
@@ -69,8 +69,8 @@ def main() -> None:
             assert progress.counts.written == tasks, progress
     loop_s, run_s = statistics.median(loops), statistics.median(runs)
     print(f"{tasks} photographs, medians of {TURNS} turns (load {os.getloadavg()[0]:.1f})")
-    print(f"bare loop  {loop_s:6.1f} s  {tasks / loop_s:6.1f} pictures/s")
-    print(f"run        {run_s:6.1f} s  {tasks / run_s:6.1f} pictures/s  {loop_s / run_s:.2f} x the bare loop")
+    print(f"bare loop  {loop_s:6.1f} s  {tasks / loop_s:6.1f} images/s")
+    print(f"run        {run_s:6.1f} s  {tasks / run_s:6.1f} images/s  {loop_s / run_s:.2f} x the bare loop")
     print(json.dumps({"tasks": tasks, "ratio": round(loop_s / run_s, 3), "meets_bar": loop_s / run_s >= 0.85}))
 
 

@@ -1,7 +1,7 @@
 """Interactive clicks while a bulk run works: p95 beside the idle p95, in one run, alternating.
 
-A real service (gunicorn, classical models, embedding in the cache) answers clicks on one 640 x 480 picture; beside it a
-run over pictures of the same size is resumed and paused in turns, so that both meet the same machine. The bar of
+A real service (gunicorn, classical models, embedding in the cache) answers clicks on one 640 x 480 image; beside it a
+run over images of the same size is resumed and paused in turns, so that both meet the same machine. The bar of
 the project: p95 during the run < 1.5 x the idle p95. Warm-up: 20 clicks. Label Studio is the fake one of the tests.
 """
 
@@ -23,7 +23,7 @@ ROUNDS, CLICKS, WIDTH, HEIGHT = 5, 40, 640, 480
 BAR = 1.5
 
 
-def picture(seed: int) -> str:
+def image_url(seed: int) -> str:
     """Blots of colour on noise."""
     random = np.random.default_rng(seed)
     image = random.integers(0, 60, (HEIGHT, WIDTH, 3), dtype=np.uint8)
@@ -47,8 +47,8 @@ def main() -> None:
     """Alternate between idle and busy, print both."""
     store = Store()
     for seed in range(40):
-        store.add_tasks(10, picture(seed))
-    data = {"image": picture(1000)}
+        store.add_tasks(10, image_url(seed))
+    data = {"image": image_url(1000)}
     times: dict[str, list[float]] = {"idle": [], "run": []}
     with fake_label_studio(store) as url, tempfile.TemporaryDirectory() as folder:
         settings = {"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": TOKEN, "SAM_RUNS_DIR": f"{folder}/runs"}

@@ -18,7 +18,7 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageCms
 
-from sam_testing.picture_files import ADOBE_RGB, exif, jpeg_with_exif, matrix_profile, saved
+from sam_testing.image_files import ADOBE_RGB, exif, jpeg_with_exif, matrix_profile, saved
 
 
 def files() -> dict[str, bytes]:

@@ -1,6 +1,6 @@
 """Our SAM beside segment-anything 1.0 and MobileSAM's fork of it, in one process, on the same seeded weights.
 
-Measured: a look at a 1920 x 1080 picture (resizing, encoder), and prompts from embedding to full-size boolean masks, as
+Measured: a look at a 1920 x 1080 image (resizing, encoder), and prompts from embedding to full-size boolean masks, as
 each is called by its users: the reference's `SamPredictor` (all candidates at full size, then the best is picked), our
 `SamSegmenter`. A click waits for both on an image's first prompt, and for the latter on all others. Rounds alternate
 between the two, so that other work on the machine meets both; processor time is given beside, since it meets other
@@ -28,7 +28,7 @@ from sam_testing.reference_pairs import Pair, pair_called
 Work = Callable[[], object]
 
 
-def picture() -> Image:
+def made_image() -> Image:
     """Blocks of colour, 1920 x 1080."""
     blocks = np.random.default_rng(0).integers(0, 256, (27, 48, 3), dtype=np.uint8)
     return blocks.repeat(40, axis=0).repeat(40, axis=1)
@@ -93,7 +93,7 @@ def main() -> None:
     print("| model | what | reference | ours | faster | by processor time |\n|---|---|---|---|---|---|")
     results = {}
     for name in arguments.models:
-        for what, (theirs, ours) in cases(pair_called(name), picture()).items():
+        for what, (theirs, ours) in cases(pair_called(name), made_image()).items():
             found = alternate(theirs, ours, arguments.looks if what == "look" else arguments.rounds)
             results[f"{name} {what}"] = found
             shown = [

@@ -8,7 +8,7 @@ reached. Times are CPU times of one thread of OpenCV.
     python tests/benchmarks/segmenter_quality.py [--data FOLDER] [--model classical] [--clicks 10] [--limit N]
 
 FOLDER holds index.json, `{"items": [{"id", "image", "mask"}, ...]}`, with masks of 255 object, 128 unsure, 0 rest.
-Without one, a dozen pictures are drawn; they tell whether something broke, not how good it is on photographs.
+Without one, a dozen images are drawn; they tell whether something broke, not how good it is on photographs.
 """
 
 import argparse
@@ -31,7 +31,7 @@ HARM = 0.05  # IoU
 
 @dataclass
 class Sample:
-    """A picture, the object meant in it, and the pixels that count."""
+    """An image, the object meant in it, and the pixels that count."""
 
     name: str
     image: Image

@@ -114,7 +114,7 @@ def editor(browser: Browser, services: Services) -> Iterator[Editor]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show the ends of both logs with a failed test, and keep a picture of the page."""
+    """Show the ends of both logs with a failed test, and keep a screenshot of the page."""
     report = yield
     logs = item.config.stash.get(LOGS, [])
     if report.failed and item.get_closest_marker("end_to_end"):
@@ -123,7 +123,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
             report.sections.append((log.name, "\n".join(lines[-60:])))
         editor = getattr(item, "funcargs", {}).get("editor", SimpleNamespace(page=None))
         if logs and editor.page is not None and not editor.page.is_closed():
-            picture = logs[0].with_name(f"{item.name}.png")
-            editor.page.screenshot(path=picture)
-            report.sections.append(("page", str(picture)))
+            screenshot = logs[0].with_name(f"{item.name}.png")
+            editor.page.screenshot(path=screenshot)
+            report.sections.append(("page", str(screenshot)))
     return report

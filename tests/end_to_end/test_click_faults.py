@@ -27,7 +27,7 @@ from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_testing.backend_program import BackendProgram
 from sam_testing.label_studio import BRUSH_CONFIG, key_point, predict_request
 from sam_testing.seeded_checkpoints import write_seeded_checkpoint
-from sam_testing.service import picture
+from sam_testing.service import png_image
 from sam_testing.web_server import Answer, Asked, WebServer, serving
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(290)]
@@ -67,7 +67,7 @@ class Faults:
     target: str = ""
     fault: str = ""
     path: str = "/"
-    image: bytes = field(default_factory=picture)
+    image: bytes = field(default_factory=png_image)
 
     def answer(self, asked: Asked) -> Answer:
         if self.fault and asked.path.startswith(self.path):
@@ -330,10 +330,10 @@ def test_an_embeddings_folder_that_turns_read_only_costs_no_click(
         try:
             statuses = [masks(program, f"{server.url}/1.png")]
             in_its_mounts(program, "mount", "-o", "remount,ro", str(folder))
-            images.image = picture(41, 21)  # other bytes: another embedding
+            images.image = png_image(41, 21)  # other bytes: another embedding
             statuses.append(masks(program, f"{server.url}/2.png"))
             in_its_mounts(program, "mount", "-o", "remount,rw", str(folder))
-            images.image = picture(42, 21)
+            images.image = png_image(42, 21)
             statuses.append(masks(program, f"{server.url}/3.png"))
         finally:
             program.stop()

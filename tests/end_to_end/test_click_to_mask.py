@@ -72,7 +72,7 @@ def test_clicks_and_a_rectangle_with_a_palette_of_labels_become_masks(services: 
     editor.take_point("Plant")
     first = editor.click(40, 35)
     expect(editor.suggestions).to_have_text("1 suggestions")
-    save_picture_where_asked(editor)
+    save_screenshot_if_asked(editor)
     second = editor.click(60, 95, is_positive=False)  # on the other flower
     expect(editor.suggestions).to_have_text("1 suggestions")
     editor.accept()
@@ -177,11 +177,11 @@ def test_a_photograph_on_its_side_gets_its_mask_where_the_browser_shows_the_obje
     assert intersection_over_union(stored_masks(annotation.result)["Plant"], expected) >= 0.99
 
 
-def save_picture_where_asked(editor: Any) -> None:
+def save_screenshot_if_asked(editor: Any) -> None:
     """`make screenshot` names a file in SCREENSHOT: the page as it is, in 52 shades a channel to stay small."""
     file = os.environ.get("SCREENSHOT")
     if file:
-        editor.page.mouse.move(700, 700)  # away from the picture
+        editor.page.mouse.move(700, 700)  # away from the image
         editor.page.wait_for_timeout(500)
         page = np.asarray(Image.open(BytesIO(editor.page.screenshot())).convert("RGB"))
         Image.fromarray((np.round(page / 5) * 5).astype(np.uint8)).save(file, optimize=True)

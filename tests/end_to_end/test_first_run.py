@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 from tests.end_to_end.conftest import Services
-from tests.end_to_end.test_page import picture
+from tests.end_to_end.test_page import save_screenshot
 
 from sam_testing.backend_program import BackendProgram, environment
 
@@ -39,7 +39,7 @@ def test_the_page_of_a_backend_without_weights_and_with_a_refused_token_says_bot
         expect(problems.nth(0)).to_contain_text("label-studio-sam weights download mobile_sam")
         expect(problems.nth(1)).to_contain_text("Label Studio refuses the legacy token from LABEL_STUDIO_API_KEY")
         expect(problems.nth(1)).to_contain_text("Account & Settings")
-        picture(page, "first_run.png")
+        save_screenshot(page, "first_run.png")
         assert "f" * 40 not in page.content()
     finally:
         page.close()

@@ -18,7 +18,7 @@ PALETTE = Path("examples/labeling_configs/labels_palette.xml").read_text()
 RUN_MS = 120_000  # a run has to start a process, load, look and write
 
 
-def picture(page: Page, name: str) -> None:
+def save_screenshot(page: Page, name: str) -> None:
     """Take the README's screenshot anew where that is asked for."""
     folder = os.environ.get("SCREENSHOTS")
     if folder:
@@ -50,13 +50,13 @@ def test_a_run_on_the_page_gives_masks_in_the_editor_and_undo_takes_them_away(
     run = page.locator(".run", has_text="Flowers")
     expect(run.locator(".badge")).to_have_text("finished", timeout=RUN_MS)
     expect(run.locator(".numbers")).to_contain_text("1 of 1 tasks")
-    picture(page, "page.png")
+    save_screenshot(page, "page.png")
 
     opened = editor.open_task(project, task)
     (prediction,) = opened["predictions"]
     editor.page.wait_for_function("window.Htx?.annotationStore?.selected?.regions?.length > 0")
     assert regions_shown(editor) == sum(region["type"] == "brush" for region in prediction["result"])
-    picture(editor.page, "predicted.png")
+    save_screenshot(editor.page, "predicted.png")
 
     page.bring_to_front()
     run.get_by_role("button", name="Undo").click()
@@ -78,7 +78,7 @@ def test_the_data_managers_menu_starts_a_run(editor: Editor, services: Services)
     page.locator("input[name=label_map]").fill("face=Person")
     if os.environ.get("SCREENSHOTS"):
         page.wait_for_timeout(1000)  # the dialog fades in
-    picture(page, "action.png")
+    save_screenshot(page, "action.png")
     with page.expect_response(lambda response: "id=preannotate_with_sam" in response.url) as answered:
         page.locator(".lsf-modal-ls__footer button", has_text="OK").click()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
-from tests.end_to_end.test_page import picture
+from tests.end_to_end.test_page import save_screenshot
 
 from sam_backend.demo.child_process import ChildProcess, free_port
 from sam_backend.demo.label_studio_process import label_studio_url
@@ -102,7 +102,7 @@ def test_a_click_and_the_page_behind_tls_and_path_prefixes(browser: Browser, ngi
             page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
             page.goto(f"{outside}/sam/")
             expect(page.get_by_label("Project")).to_contain_text("Behind a proxy")
-            picture(page, "behind_proxy.png")
+            save_screenshot(page, "behind_proxy.png")
     finally:
         backend.stop()
 

@@ -28,9 +28,9 @@ from sam_testing.label_studio import (
     with_palette,
 )
 from sam_testing.ml_backend_server import Server, label_studio_ml_server
-from sam_testing.service import picture
+from sam_testing.service import png_image
 
-IMAGE = {"image": "data:image/png;base64," + base64.b64encode(picture()).decode()}
+IMAGE = {"image": "data:image/png;base64," + base64.b64encode(png_image()).decode()}
 
 Json = Any
 

@@ -1,6 +1,6 @@
 """Segment everything finds the reference generator's masks, in its order: segment-anything 1.0 on the same weights.
 
-Seeded weights give noise that covers the picture, of which suppression leaves next to nothing. So both decoders get a
+Seeded weights give noise that covers the image, of which suppression leaves next to nothing. So both decoders get a
 blob added to each mask, at a place and of a size that depend on the prompt: now every filter drops some and keeps some.
 Predicted IoUs differ by float32's rounding; two masks whose scores are nearer than that may change places.
 """
@@ -22,7 +22,7 @@ from sam_model.sam.crops import crops_of, point_grids
 from sam_model.sam.segmenter import SamSegmenter
 from sam_model.types import Image
 from sam_testing.prompt_blobs import blobs
-from sam_testing.reference_pairs import Pair, picture_called
+from sam_testing.reference_pairs import Pair, image_named
 from sam_testing.seeded_checkpoints import TINY_VIT_SAM, seeded_sam, seeded_state
 
 pytestmark = pytest.mark.parity
@@ -76,11 +76,13 @@ def tiny() -> tuple[Any, SamSegmenter]:
     return reference.eval(), SamSegmenter(seeded_sam(size, seed=3), size.name)
 
 
-@pytest.mark.parametrize("picture", ["landscape", "portrait"])
+@pytest.mark.parametrize("image_name", ["landscape", "portrait"])
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
-def test_the_masks_are_the_reference_s(tiny: tuple[Any, SamSegmenter], picture: str, settings: dict[str, Any]) -> None:
+def test_the_masks_are_the_reference_s(
+    tiny: tuple[Any, SamSegmenter], image_name: str, settings: dict[str, Any]
+) -> None:
     reference, segmenter = tiny
-    image = picture_called(picture)
+    image = image_named(image_name)
 
     theirs, ours = generate(reference, segmenter, image, LOOSE | settings)
 
@@ -91,7 +93,7 @@ def test_the_filters_of_these_tests_keep_some_and_drop_some(tiny: tuple[Any, Sam
     with blobs(tiny[1].model.mask_decoder):
         counts = {
             name: len(
-                segment_everything(tiny[1], picture_called("landscape"), automatic_mask_settings(**LOOSE | settings))
+                segment_everything(tiny[1], image_named("landscape"), automatic_mask_settings(**LOOSE | settings))
             )
             for name, settings in SETTINGS.items()
         }
@@ -105,7 +107,7 @@ def test_mobile_sam_finds_the_reference_s_masks(pairs: Callable[[str], Pair]) ->
     pair = pairs("mobile_sam")
     settings = LOOSE | {"points_per_side": 4}
 
-    theirs, ours = generate(pair.reference, pair.segmenter, picture_called("landscape"), settings)
+    theirs, ours = generate(pair.reference, pair.segmenter, image_named("landscape"), settings)
 
     assert_same(theirs, ours)
     assert len(ours) >= 5
@@ -136,7 +138,7 @@ def test_crops_and_points_are_the_reference_s(size: tuple[int, int]) -> None:
     for ratio in (0.0, 512 / 1500, 0.7):
         boxes, layers = generate_crop_boxes(size, 3, ratio)
         crops = list(crops_of(size, 3, ratio))
-        # of a low picture the reference makes crops without pixels, too, and fails on them
+        # of a low image the reference makes crops without pixels, too, and fails on them
         with_pixels = [
             (box, layer) for box, layer in zip(boxes, layers, strict=True) if box[0] < box[2] and box[1] < box[3]
         ]

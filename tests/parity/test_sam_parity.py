@@ -17,7 +17,7 @@ from sam_model.sam.image_encoder import ImageEncoderViT
 from sam_model.sam.segmenter import SamSegmenter, resize_for_encoder
 from sam_model.sam.sizes import SamSize, VitSize
 from sam_model.types import Image, Point, Prompt
-from sam_testing.reference_pairs import PICTURE_SIZES, Look, Pair, picture_called, reference_package
+from sam_testing.reference_pairs import IMAGE_SIZES, Look, Pair, image_named, reference_package
 from sam_testing.seeded_checkpoints import TINY_MOBILE_SAM, TINY_VIT_SAM, seeded_sam, values_for
 
 pytestmark = pytest.mark.parity
@@ -28,7 +28,7 @@ WRONG_PIXELS = 1e-4  # of a mask
 
 @dataclass(frozen=True)
 class Question:
-    """Prompts of one shape, in parts of the image's sides, so that they fit every picture."""
+    """Prompts of one shape, in parts of the image's sides, so that they fit every image."""
 
     points: Any = None  # (P, N, 2)
     labels: Any = None  # (P, N)
@@ -48,9 +48,9 @@ QUESTIONS = {
 
 @pytest.mark.parametrize("multimask", [True, False], ids=["three masks", "one mask"])
 @pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
-@pytest.mark.parametrize("picture", PICTURE_SIZES)
-def test_prompts_get_the_reference_s_answer(pair: Pair, picture: str, question: Question, multimask: bool) -> None:
-    look = pair.look(picture)
+@pytest.mark.parametrize("image_name", IMAGE_SIZES)
+def test_prompts_get_the_reference_s_answer(pair: Pair, image_name: str, question: Question, multimask: bool) -> None:
+    look = pair.look(image_name)
 
     theirs_full, theirs_iou, theirs_low = reference_answer(look, question, multimask)
     ours = our_answer(pair, look, question, multimask)
@@ -62,17 +62,17 @@ def test_prompts_get_the_reference_s_answer(pair: Pair, picture: str, question: 
     assert ((ours_full > 0) != (theirs_full > 0)).float().mean() <= WRONG_PIXELS
 
 
-@pytest.mark.parametrize("picture", PICTURE_SIZES)
-def test_embeddings_are_the_reference_s(pair: Pair, picture: str) -> None:
-    look = pair.look(picture)
+@pytest.mark.parametrize("image_name", IMAGE_SIZES)
+def test_embeddings_are_the_reference_s(pair: Pair, image_name: str) -> None:
+    look = pair.look(image_name)
 
     assert look.embedding.input_size == look.predictor.input_size
     assert difference(look.embedding.features, look.predictor.features) <= TOLERANCE
 
 
-@pytest.mark.parametrize("picture", PICTURE_SIZES)
-def test_the_best_of_three_masks_is_the_one_with_the_highest_predicted_iou(pair: Pair, picture: str) -> None:
-    look = pair.look(picture)
+@pytest.mark.parametrize("image_name", IMAGE_SIZES)
+def test_the_best_of_three_masks_is_the_one_with_the_highest_predicted_iou(pair: Pair, image_name: str) -> None:
+    look = pair.look(image_name)
     height, width = look.image.shape[:2]
     x, y = 0.4 * width, 0.3 * height
 
@@ -87,7 +87,7 @@ def test_the_best_of_three_masks_is_the_one_with_the_highest_predicted_iou(pair:
 
 
 def test_the_random_weights_prove_something(pair: Pair) -> None:
-    """Logits of order 1 that depend on place, picture and prompt; masks that are neither empty nor full."""
+    """Logits of order 1 that depend on place, image and prompt; masks that are neither empty nor full."""
     landscape, square = pair.look("landscape"), pair.look("square")
 
     point = our_answer(pair, landscape, QUESTIONS["a point"], multimask=True).logits[0]
@@ -108,9 +108,9 @@ def test_a_wrong_layer_shows(size: SamSize) -> None:
     """
     torch.set_num_threads(1)
     segmenter = SamSegmenter(seeded_sam(size), size.name)
-    picture = picture_called("landscape")
+    image = image_named("landscape")
     disc = mask_input()[..., ::8, ::8]  # (1, 1, 32, 32), for an image of 128 x 128
-    right = everything_answered(segmenter, picture, disc)
+    right = everything_answered(segmenter, image, disc)
     unnoticed = []
     noise = torch.Generator().manual_seed(0)
 
@@ -124,7 +124,7 @@ def test_a_wrong_layer_shows(size: SamSize) -> None:
         if not has_no_part:
             before = parameter.clone()
             parameter += 0.02 * before.abs().mean() * torch.randn(before.shape, generator=noise)
-            wrong = everything_answered(segmenter, picture, disc)
+            wrong = everything_answered(segmenter, image, disc)
             parameter.copy_(before)
             if max(difference(w, r) for w, r in zip(wrong, right, strict=True)) <= TOLERANCE:
                 unnoticed.append(name)
@@ -170,15 +170,15 @@ def test_a_few_blocks_of_the_larger_encoders_equal_the_reference_s(size: VitSize
     state = {name: values_for(name, tensor, seed=0) for name, tensor in theirs.state_dict().items()}
     theirs.load_state_dict(state)
     ours.load_state_dict(state)
-    pixels = torch.from_numpy(resize_for_encoder(picture_called("square"), 1024)).permute(2, 0, 1)[None] / 64 - 2
+    pixels = torch.from_numpy(resize_for_encoder(image_named("square"), 1024)).permute(2, 0, 1)[None] / 64 - 2
 
     with torch.inference_mode():
         assert difference(ours(pixels), theirs(pixels)) <= TOLERANCE
 
 
-def everything_answered(segmenter: SamSegmenter, picture: Image, disc: Tensor) -> list[Tensor]:
+def everything_answered(segmenter: SamSegmenter, image: Image, disc: Tensor) -> list[Tensor]:
     """The embedding, and logits and predicted IoU for prompts of all kinds."""
-    embedding = segmenter.embed(picture)
+    embedding = segmenter.embed(image)
     points, labels = torch.tensor([[[200.0, 110.0], [300.0, 200.0]]]), torch.tensor([[1, 0]])
     boxes = torch.tensor([[100.0, 40.0, 350.0, 300.0]])
     answers = [
@@ -218,7 +218,7 @@ def tensors(pair: Pair, look: Look, question: Question) -> dict[str, Tensor]:
 
 
 def in_pixels(look: Look, question: Question) -> tuple[NDArray[Any] | None, NDArray[Any] | None, NDArray[Any] | None]:
-    """Points, labels and boxes of a question on a picture."""
+    """Points, labels and boxes of a question on an image."""
     height, width = look.image.shape[:2]
     points = None if question.points is None else np.array(question.points) * (width, height)
     boxes = None if question.boxes is None else np.array(question.boxes) * (width, height, width, height)

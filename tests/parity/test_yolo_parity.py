@@ -18,7 +18,7 @@ from sam_model.yolo.checkpoint import load_yolo
 from sam_model.yolo.detector import YoloDetector
 from sam_model.yolo.fast_sam import FastSamSegmenter
 from sam_model.yolo.letterbox import letterbox
-from sam_testing.ultralytics_files import ultralytics_picture, write_ultralytics_file
+from sam_testing.ultralytics_files import ultralytics_image, write_ultralytics_file
 
 ultralytics = pytest.importorskip("ultralytics")
 
@@ -64,23 +64,23 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Open:
     return open_
 
 
-def picture_called(name: str) -> NDArray[np.uint8]:
-    """A picture of Ultralytics, or bus.jpg at an odd size "width x height"."""
+def image_named(name: str) -> NDArray[np.uint8]:
+    """An image of Ultralytics, or bus.jpg at an odd size "width x height"."""
     if name.endswith(".jpg"):
-        return ultralytics_picture(name)
+        return ultralytics_image(name)
     width, height = (int(side) for side in name.split("x"))
-    return np.asarray(cv2.resize(ultralytics_picture("bus.jpg"), (width, height)), dtype=np.uint8)
+    return np.asarray(cv2.resize(ultralytics_image("bus.jpg"), (width, height)), dtype=np.uint8)
 
 
-PICTURES = ["bus.jpg", "zidane.jpg", "333x501", "1001x77", "31x45"]
+IMAGE_NAMES = ["bus.jpg", "zidane.jpg", "333x501", "1001x77", "31x45"]
 
 
 @pytest.mark.parametrize("name", [*FILES, "yolov8m", "yolov8x"])
 def test_the_heads_answer_the_same(opened: Open, name: str) -> None:
     pair = opened(name)
     ours = load_yolo(pair.path)  # norms and convolutions apart, as in theirs before it predicts
-    picture = picture_called("333x501")
-    framed = letterbox((501, 333), 320 if name in FILES else SMALL).apply(picture)
+    image = image_named("333x501")
+    framed = letterbox((501, 333), 320 if name in FILES else SMALL).apply(image)
     pixels = torch.from_numpy(framed).permute(2, 0, 1)[None].float() / 255
 
     with torch.inference_mode():
@@ -102,11 +102,11 @@ def test_the_heads_answer_the_same(opened: Open, name: str) -> None:
 
 
 @pytest.mark.parametrize("is_class_agnostic", [False, True], ids=["class by class", "whatever class"])
-@pytest.mark.parametrize("picture", PICTURES)
+@pytest.mark.parametrize("image_name", IMAGE_NAMES)
 @pytest.mark.parametrize("name", FILES)
-def test_the_same_objects_are_found(opened: Open, name: str, picture: str, is_class_agnostic: bool) -> None:
+def test_the_same_objects_are_found(opened: Open, name: str, image_name: str, is_class_agnostic: bool) -> None:
     ours, theirs = opened(name).ours, opened(name).theirs
-    image = picture_called(picture)
+    image = image_named(image_name)
 
     result = theirs.predict(
         np.ascontiguousarray(image[..., ::-1]), conf=0.3, iou=0.5, imgsz=640, max_det=MAX_DETECTIONS, retina_masks=True,
@@ -132,9 +132,9 @@ def test_the_same_objects_are_found(opened: Open, name: str, picture: str, is_cl
             assert_same_mask(one.mask, result.masks.data[place].numpy() > 0.5)
 
 
-@pytest.mark.parametrize("picture", ["bus.jpg", "zidane.jpg"])
-def test_fastsam_s_prompts_pick_the_same_masks(opened: Open, picture: str) -> None:
-    path, image = opened("fastsam_s").path, picture_called(picture)
+@pytest.mark.parametrize("image_name", ["bus.jpg", "zidane.jpg"])
+def test_fastsam_s_prompts_pick_the_same_masks(opened: Open, image_name: str) -> None:
+    path, image = opened("fastsam_s").path, image_named(image_name)
     height, width = image.shape[:2]
     reference, bgr = ultralytics.FastSAM(path), np.ascontiguousarray(image[..., ::-1])
     settings = {"conf": 0.4, "iou": 0.5, "imgsz": 640, "max_det": MAX_DETECTIONS, "retina_masks": True, "device": "cpu"}
@@ -160,7 +160,7 @@ def test_files_exported_to_onnx_find_what_ultralytics_finds_with_them(tmp_path: 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of PyTorch's exporter
         exported = Path(ultralytics.YOLO(path).export(format="onnx", simplify=False))
-    image = picture_called("zidane.jpg")
+    image = image_named("zidane.jpg")
 
     detector = OnnxDetector(exported)
     found = detector.detect(image, score_threshold=0.3, iou_threshold=0.5, max_detections=MAX_DETECTIONS)

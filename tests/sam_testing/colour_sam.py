@@ -1,7 +1,7 @@
 """A SAM for tests of all that is built on its logits: the object under a click is what has the colour there.
 
 It costs nothing, and its masks are known beforehand. Each click gets three candidates: the object itself, which is
-good; a restless pattern that is called good and falls to the stability filter; the whole picture, which is called bad.
+good; a restless pattern that is called good and falls to the stability filter; the whole image, which is called bad.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from sam_model.sam.segmenter import LowResMasks, SamEmbedding, encoder_size
 from sam_model.types import Image, Prompt, ScoredMask
 
 SIDE = 64  # of the low-resolution logits
-INPUT_SIDE = 4 * SIDE  # a picture of this long side is not scaled
+INPUT_SIDE = 4 * SIDE  # an image of this long side is not scaled
 GOOD, RESTLESS, BAD = 0.95, 0.9, 0.5  # predicted IoUs
 
 
@@ -28,7 +28,7 @@ class ColourSam:
 
     def __init__(self) -> None:
         self.model = SimpleNamespace(mask_threshold=0.0, image_size=INPUT_SIDE, size=SimpleNamespace(low_res=SIDE))
-        self.embedded: list[tuple[int, int]] = []  # sizes of the pictures seen
+        self.embedded: list[tuple[int, int]] = []  # sizes of the images seen
         self.largest_batch = 0
 
     def embed(self, image: Image) -> SamEmbedding:

@@ -100,11 +100,11 @@ class Editor:
 
     @property
     def suggestions(self) -> Locator:
-        """The text below the picture that counts the suggestions."""
+        """The text below the image that counts the suggestions."""
         return self.page.locator(".lsf-auto-accept__info")
 
     def accept(self) -> None:
-        """Accept all suggestions: the tick below the picture."""
+        """Accept all suggestions: the tick below the image."""
         self.page.get_by_test_id("bottombar-accept-suggestions-button").click()
         self.suggestions.wait_for(state="detached")
 
@@ -117,7 +117,7 @@ class Editor:
         assert stored.value.status == 201, stored.value.text()
 
     def _on_screen(self, x: float, y: float) -> tuple[float, float]:
-        # the picture may be larger than the canvas over it, so only its own box tells where a pixel is
+        # the image may be larger than the canvas over it, so only its own box tells where a pixel is
         box = self.page.locator(".lsf-image img").bounding_box()
         assert box is not None
         return box["x"] + x / 100 * box["width"], box["y"] + y / 100 * box["height"]

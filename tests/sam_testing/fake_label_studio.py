@@ -31,11 +31,11 @@ CONFIG = (
 )
 
 
-def disc_picture() -> str:
+def disc_image() -> str:
     """A white disc on black, 48 x 64, as a data URL."""
-    picture = np.zeros((48, 64, 3), np.uint8)
-    cv2.circle(picture, (32, 24), 12, (255, 255, 255), -1)
-    return "data:image/png;base64," + base64.b64encode(cv2.imencode(".png", picture)[1].tobytes()).decode()
+    image = np.zeros((48, 64, 3), np.uint8)
+    cv2.circle(image, (32, 24), 12, (255, 255, 255), -1)
+    return "data:image/png;base64," + base64.b64encode(cv2.imencode(".png", image)[1].tobytes()).decode()
 
 
 PERSONAL_TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJqdGkiOiIxIn0.c2lnbmF0dXJl"
@@ -69,7 +69,7 @@ class Store:
     next_id: int = 1
 
     def add_tasks(self, number: int, image: str | None = None) -> list[int]:
-        image = disc_picture() if image is None else image
+        image = disc_image() if image is None else image
         first = len(self.tasks) + 1
         self.tasks.update({task: {"image": image} for task in range(first, first + number)})
         return list(range(first, first + number))

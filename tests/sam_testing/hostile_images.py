@@ -10,7 +10,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from sam_testing.picture_files import (
+from sam_testing.image_files import (
     ADOBE_RGB,
     D65,
     SRGB,

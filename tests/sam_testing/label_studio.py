@@ -1,4 +1,4 @@
-"""Requests as Label Studio 1.23.2 sends them, with the fields that it sends; the pictures are 40 x 20 pixels."""
+"""Requests as Label Studio 1.23.2 sends them, with the fields that it sends; the images are 40 x 20 pixels."""
 
 from typing import Any
 
@@ -91,8 +91,8 @@ def predict_request(
         "annotations": [],
         "predictions": [],
         "drafts": [],
-        "file_upload": "picture.png",
-        "data": {"image": "/data/upload/1/picture.png"} if data is None else data,
+        "file_upload": "image.png",
+        "data": {"image": "/data/upload/1/image.png"} if data is None else data,
         "meta": {},
         "created_at": "2026-11-22T11:28:59.428635Z",
         "inner_id": 1,

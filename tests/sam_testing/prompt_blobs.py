@@ -1,4 +1,4 @@
-"""Masks of all sizes from seeded weights, which by themselves give noise that covers the picture."""
+"""Masks of all sizes from seeded weights, which by themselves give noise that covers the image."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

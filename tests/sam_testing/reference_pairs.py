@@ -1,4 +1,4 @@
-"""Pairs of a reference model and ours with the same seeded weights, and the pictures that both look at.
+"""Pairs of a reference model and ours with the same seeded weights, and the images that both look at.
 
 The reference packages are imported within the functions: only the parity suite's environment has them.
 """
@@ -16,7 +16,7 @@ from sam_model.sam.sizes import SIZES
 from sam_model.types import Image
 from sam_testing.seeded_checkpoints import seeded_sam, seeded_state
 
-PICTURE_SIZES = {
+IMAGE_SIZES = {
     "landscape": (375, 500),
     "portrait": (640, 427),
     "square": (512, 512),
@@ -36,19 +36,19 @@ class Pair:
     predictor_type: Any  # the reference's SamPredictor
     looks: dict[str, "Look"] = field(default_factory=dict)
 
-    def look(self, picture: str) -> "Look":
-        """Both look at a picture, once."""
-        if picture not in self.looks:
-            image = picture_called(picture)
+    def look(self, image_name: str) -> "Look":
+        """Both look at an image, once."""
+        if image_name not in self.looks:
+            image = image_named(image_name)
             predictor = self.predictor_type(self.reference)
             predictor.set_image(image)
-            self.looks[picture] = Look(image, predictor, self.segmenter.embed(image))
-        return self.looks[picture]
+            self.looks[image_name] = Look(image, predictor, self.segmenter.embed(image))
+        return self.looks[image_name]
 
 
 @dataclass(frozen=True)
 class Look:
-    """What both remember of one picture."""
+    """What both remember of one image."""
 
     image: Image
     predictor: Any  # the reference's SamPredictor, with its image set
@@ -69,18 +69,18 @@ def reference_package(name: str) -> Any:
 
 
 @cache
-def picture_called(name: str) -> Image:
-    """A picture with shades, shapes and noise, RGB uint8 (H, W, 3)."""
-    height, width = PICTURE_SIZES[name]
+def image_named(name: str) -> Image:
+    """An image with shades, shapes and noise, RGB uint8 (H, W, 3)."""
+    height, width = IMAGE_SIZES[name]
     noise = np.random.default_rng(len(name))
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     y, x = y / height, x / width
-    picture = np.stack([x, y, 1 - x], axis=-1)
+    image = np.stack([x, y, 1 - x], axis=-1)
     for _ in range(6):
         centre_x, centre_y, radius = *noise.uniform(0, 1, 2), noise.uniform(0.05, 0.3)
-        picture[(x - centre_x) ** 2 + (y - centre_y) ** 2 < radius**2] = noise.uniform(0, 1, 3)
-    picture += noise.normal(0, 0.03, picture.shape)
-    return (picture.clip(0, 1) * 255).astype(np.uint8)
+        image[(x - centre_x) ** 2 + (y - centre_y) ** 2 < radius**2] = noise.uniform(0, 1, 3)
+    image += noise.normal(0, 0.03, image.shape)
+    return (image.clip(0, 1) * 255).astype(np.uint8)
 
 
 @cache

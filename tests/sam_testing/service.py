@@ -1,4 +1,4 @@
-"""The app around a segmenter of the test's choice and pictures that are made, not fetched."""
+"""The app around a segmenter of the test's choice and images that are made, not fetched."""
 
 import io
 import shutil
@@ -34,7 +34,7 @@ from sam_model.weights.store import store_from_env
 from sam_testing.disc_segmenter import DiscSegmenter
 
 
-def picture(width: int = 40, height: int = 20) -> bytes:
+def png_image(width: int = 40, height: int = 20) -> bytes:
     """A PNG with a gradient."""
     pixels = np.linspace(0, 255, width * height * 3).reshape(height, width, 3).astype(np.uint8)
     file = io.BytesIO()
@@ -42,11 +42,11 @@ def picture(width: int = 40, height: int = 20) -> bytes:
     return file.getvalue()
 
 
-class PictureShelf:
-    """Pictures by address; remembers what was asked for."""
+class FakeFetcher:
+    """Images by address; remembers what was asked for."""
 
-    def __init__(self, pictures: dict[str, bytes]) -> None:
-        self.pictures = pictures
+    def __init__(self, images: dict[str, bytes]) -> None:
+        self.images = images
         self.asked: list[str] = []
 
     def key(self, asked: ImageRequest) -> str:
@@ -57,9 +57,9 @@ class PictureShelf:
 
     def fetch(self, uri: str, *_: Any) -> bytes:
         self.asked.append(uri)
-        if uri not in self.pictures:
+        if uri not in self.images:
             raise ImageNotFoundError(f"no image at {uri!r}")
-        return self.pictures[uri]
+        return self.images[uri]
 
 
 class SamService:
@@ -79,16 +79,16 @@ class SamService:
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
             self.settings = replace(self.settings, runs_dir=Path(folder))
         self.segmenter = segmenter or DiscSegmenter()
-        self.shelf = PictureShelf({"/data/upload/1/picture.png": picture()})
+        self.fake_fetcher = FakeFetcher({"/data/upload/1/image.png": png_image()})
         self.access = LabelStudioCredentials(self.settings.label_studio_url, self.settings.label_studio_api_key)
         self.model = ModelLoading(ModelChoice("disc", "disc-1", load or (lambda _: self.segmenter)))
         cache: EmbeddingCache[Any] = EmbeddingCache(cache_bytes)
-        images = ImageVersions(fetcher or self.shelf, self.settings.image_check_s)
+        images = ImageVersions(fetcher or self.fake_fetcher, self.settings.image_check_s)
         self.predictor = TaskPredictor(
             self.model, images, cache, max_pixels=1_000_000, model_wait_s=self.settings.model_wait_s
         )
         store = store_from_env({"SAM_OFFLINE": "1"})
-        self.bulk = BulkService(self.settings, self.access, self.model, self.shelf, store)
+        self.bulk = BulkService(self.settings, self.access, self.model, self.fake_fetcher, store)
         projects = self.bulk.projects
         health_monitor = HealthMonitor(
             self.settings, self.access, self.model, store, lambda: len(projects) > 0, lambda: projects.problem

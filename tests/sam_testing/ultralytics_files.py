@@ -19,17 +19,17 @@ os.environ["YOLO_VERBOSE"] = "false"
 CLASS_BIAS = -2.5  # of the class logits, whose deviation is 1
 
 
-def ultralytics_picture(name: str) -> NDArray[np.uint8]:
-    """One of the pictures that come with the package, RGB."""
+def ultralytics_image(name: str) -> NDArray[np.uint8]:
+    """One of the images that come with the package, RGB."""
     import ultralytics
 
-    picture = cv2.imread(str(Path(ultralytics.__file__).parent / "assets" / name))
-    assert picture is not None
-    return np.ascontiguousarray(picture[..., ::-1])
+    image = cv2.imread(str(Path(ultralytics.__file__).parent / "assets" / name))
+    assert image is not None
+    return np.ascontiguousarray(image[..., ::-1])
 
 
 def write_ultralytics_file(path: Path, description: str, classes: int | None = None, side: int = 640) -> Path:
-    """Write the model of a description such as `yolov8n-seg.yaml`, with statistics of pictures of `side` pixels."""
+    """Write the model of a description such as `yolov8n-seg.yaml`, with statistics of images of `side` pixels."""
     from ultralytics import YOLO
     from ultralytics.nn.tasks import DetectionModel, SegmentationModel
 
@@ -48,9 +48,9 @@ def write_ultralytics_file(path: Path, description: str, classes: int | None = N
 
 @torch.no_grad()
 def calibrate(network: Any, side: int) -> None:
-    """Give norms the statistics of two pictures, and the heads answers that tell places apart."""
-    pictures = [cv2.resize(ultralytics_picture(name), (side, side)) for name in ("bus.jpg", "zidane.jpg")]
-    pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
+    """Give norms the statistics of two images, and the heads answers that tell places apart."""
+    images = [cv2.resize(ultralytics_image(name), (side, side)) for name in ("bus.jpg", "zidane.jpg")]
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
     norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0

@@ -10,7 +10,7 @@ from sam_backend.commands.main import main
 from sam_model import registry
 from sam_model.types import Detection, Image
 from sam_model.weights.errors import BrokenWeightsError, WeightsUnavailableError
-from sam_testing.blot_pictures import CHERRY, LEAF, save_blots
+from sam_testing.blot_images import CHERRY, LEAF, save_blots
 from sam_testing.colour_detector import ColourDetector
 from sam_testing.disc_segmenter import DiscSegmenter
 from sam_testing.seeded_checkpoints import TINY_VIT_SAM, write_seeded_checkpoint

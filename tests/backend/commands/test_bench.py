@@ -6,7 +6,7 @@ import pytest
 
 from sam_backend.commands.main import main
 from sam_model.benchmark import model_speed
-from sam_testing.blot_pictures import save_blots
+from sam_testing.blot_images import save_blots
 
 
 @pytest.fixture(autouse=True)

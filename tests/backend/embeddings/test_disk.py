@@ -26,7 +26,7 @@ from sam_testing.backend_program import BackendProgram
 from sam_testing.disc_segmenter import DiscSegmenter
 from sam_testing.label_studio import key_point, predict_request
 from sam_testing.seeded_checkpoints import write_seeded_checkpoint
-from sam_testing.service import picture
+from sam_testing.service import png_image
 from sam_testing.web_server import Answer, serving
 
 MIB = 1 << 20
@@ -351,7 +351,7 @@ def test_the_status_says_that_the_folder_cannot_be_written(tmp_path: Path) -> No
 
 def test_after_a_restart_the_same_picture_is_not_embedded_again_and_another_at_its_address_is(tmp_path: Path) -> None:
     weights = write_seeded_checkpoint(tmp_path / "seeded.pt")
-    shown = [picture(40, 20)]
+    shown = [png_image(40, 20)]
     with serving(lambda asked: Answer(shown[0])) as pictures:
         settings = {"SAM_MODEL": str(weights), "SAM_ALLOW_PRIVATE_ADDRESSES": "true"}
         program = BackendProgram(
@@ -371,7 +371,7 @@ def test_after_a_restart_the_same_picture_is_not_embedded_again_and_another_at_i
             program.start()
             third = program.ask("/predict", click)
             program.stop()
-            shown[0] = turned(picture(40, 20))
+            shown[0] = turned(png_image(40, 20))
             program.start()
             program.ask("/predict", click)
         finally:

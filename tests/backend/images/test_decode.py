@@ -3,7 +3,7 @@ import pytest
 from sam_backend import errors
 from sam_backend.images.decode import decode_image
 from sam_model.images.budget import MemoryBudget
-from sam_testing.picture_files import colours, saved
+from sam_testing.image_files import colours, saved
 
 IMAGE = saved(colours(), "PNG")
 

@@ -10,7 +10,7 @@ from sam_backend.images.fetch import FetchLimits, ImageFetcher
 from sam_backend.interactive.prefetch import PER_ORIGIN_AT_MOST, WAITING_AT_MOST, Prefetcher, PrefetchJob
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_testing.label_studio import predict_request
-from sam_testing.service import SamService, picture
+from sam_testing.service import SamService, png_image
 from sam_testing.web_server import Answer, serving
 
 
@@ -144,7 +144,7 @@ def test_nine_tasks_on_dripping_servers_do_not_hold_up_the_tenth(servers: int) -
 
     with ExitStack() as stack:
         drips = [stack.enter_context(dripping()) for _ in range(servers)]
-        honest = stack.enter_context(serving(lambda asked: Answer(picture())))
+        honest = stack.enter_context(serving(lambda asked: Answer(png_image())))
         limits = FetchLimits(timeout_s=60, allow_private_addresses=True)
         service = SamService(fetcher=ImageFetcher(LabelStudioCredentials(None, None), limits))
         for number in range(9):

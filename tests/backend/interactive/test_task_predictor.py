@@ -168,7 +168,7 @@ def test_more_prompts_than_the_limit_are_refused_with_both_numbers(prompt: objec
 
 def test_the_limit_counts_the_prompts_of_all_tasks() -> None:
     service = SamService(replace(Settings(), max_prompts=3))
-    tasks = [{"id": number, "data": {"image": "/data/upload/1/picture.png"}} for number in (1, 2)]
+    tasks = [{"id": number, "data": {"image": "/data/upload/1/image.png"}} for number in (1, 2)]
 
     answers = []
     for count in (1, 2):

@@ -23,7 +23,7 @@ from sam_backend.runs.run_store import RunStore
 from sam_backend.runs.runner import work_on
 from sam_backend.settings import Settings
 from sam_model.weights.store import store_from_env
-from sam_testing.fake_label_studio import CONFIG, TOKEN, Store, disc_picture, fake_label_studio
+from sam_testing.fake_label_studio import CONFIG, TOKEN, Store, disc_image, fake_label_studio
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray's own warnings
 
@@ -50,7 +50,7 @@ def cluster() -> Iterator[Any]:
 
 
 def tasks(number: int) -> list[BulkTask]:
-    picture = disc_picture()
+    picture = disc_image()
     return [BulkTask(i, {"image": picture if i != 3 else "data:image/png;base64,AAAA"}) for i in range(1, number + 1)]
 
 

@@ -27,7 +27,7 @@ XML = r"<View><Image name=\"image\" value=\"$image\"/><BrushLabels name=\"b\" to
 CONFIG = f'"label_config": "{XML}"'.encode()
 POINT = b'{"type": "keypoint", "from_name": "k", "to_name": "image", "value": {"x": 1, "y": 1}}'
 CLICK = b'"params": {"context": {"result": [' + POINT + b"]}}"
-TASK = b'{"id": 1, "data": {"image": "/data/upload/1/picture.png"}'
+TASK = b'{"id": 1, "data": {"image": "/data/upload/1/image.png"}'
 
 BODIES = {
     "arrays instead of an object": (b"[", b"[],", b"]"),
@@ -60,7 +60,7 @@ BODIES = {
         b"]}], " + CONFIG + b"}",
     ),
     "other data of arrays": (
-        b'{"tasks": [{"data": {"image": "/data/upload/1/picture.png", "more": [',
+        b'{"tasks": [{"data": {"image": "/data/upload/1/image.png", "more": [',
         b"[],",
         b"]}}], " + CONFIG + b", " + CLICK + b"}",
     ),

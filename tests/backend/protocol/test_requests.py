@@ -21,7 +21,7 @@ def test_a_click_is_parsed_with_its_task_and_project() -> None:
     request = PredictRequest.from_json(body_of(predict_request([key_point(10, 20)])))
 
     (task,) = request.tasks
-    assert (task.id, task.project_id, task.data) == (1, 1, {"image": "/data/upload/1/picture.png"})
+    assert (task.id, task.project_id, task.data) == (1, 1, {"image": "/data/upload/1/image.png"})
     assert request.context is not None
     assert len(request.context) == 1
 

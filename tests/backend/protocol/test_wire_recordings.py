@@ -15,7 +15,7 @@ import pytest
 from label_studio_sdk.label_interface import LabelInterface
 
 from sam_backend.shapes.brush_rle import decode_mask
-from sam_testing.service import SamService, picture
+from sam_testing.service import SamService, png_image
 
 FOLDER = os.environ.get("LABEL_STUDIO_RECORDINGS")
 FILES = sorted(Path(FOLDER).glob("*.json")) if FOLDER else []
@@ -39,10 +39,10 @@ def service_with_pictures_for(request: dict[str, Any]) -> SamService:
     service = SamService()
     addresses = [value for task in request.get("tasks", []) for value in task.get("data", {}).values()]
     pages = [page for value in addresses for page in (value if isinstance(value, list) else [value])]
-    service.shelf.pictures = {page: picture(640, 480) for page in pages}
+    service.fake_fetcher.images = {page: png_image(640, 480) for page in pages}
     for prompt in ((request["params"]["context"] or {}).get("result", [])) if "params" in request else []:
         page = pages[prompt.get("item_index") or 0]
-        service.shelf.pictures[page] = picture(prompt["original_width"], prompt["original_height"])
+        service.fake_fetcher.images[page] = png_image(prompt["original_width"], prompt["original_height"])
     return service
 
 

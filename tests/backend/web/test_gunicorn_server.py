@@ -19,7 +19,7 @@ import pytest
 from sam_testing.backend_program import BackendProgram
 from sam_testing.label_studio import key_point, predict_request, setup_request
 from sam_testing.seeded_checkpoints import write_seeded_checkpoint
-from sam_testing.service import picture
+from sam_testing.service import png_image
 
 COMMAND = [sys.executable, "-m", "sam_backend.commands.main", "serve"]
 
@@ -72,7 +72,7 @@ def server() -> Iterator[Server]:
 
 
 def inline_picture() -> dict[str, str]:
-    return {"image": "data:image/png;base64," + base64.b64encode(picture(60, 40)).decode()}
+    return {"image": "data:image/png;base64," + base64.b64encode(png_image(60, 40)).decode()}
 
 
 def test_a_click_is_answered_without_any_setup_and_again_after_a_restart(server: Server) -> None:

@@ -26,7 +26,7 @@ from sam_testing.label_studio import (
     setup_request,
     with_palette,
 )
-from sam_testing.service import SamService, picture
+from sam_testing.service import SamService, png_image
 
 
 @pytest.fixture
@@ -102,8 +102,8 @@ def test_two_rectangles_are_two_masks_in_one_answer(service: SamService) -> None
 
 
 def test_every_page_of_the_context_is_answered_with_its_own_picture(service: SamService) -> None:
-    service.shelf.pictures["/b.png"] = picture(width=30, height=60)
-    data = {"images": ["/data/upload/1/picture.png", "/b.png"]}
+    service.fake_fetcher.images["/b.png"] = png_image(width=30, height=60)
+    data = {"images": ["/data/upload/1/image.png", "/b.png"]}
     second_page = {"original_width": 30, "original_height": 60, "item_index": 1}
     context = [key_point(50, 50, "a", item_index=0), key_point(50, 50, "b", **second_page)]
 
@@ -176,7 +176,7 @@ def test_a_second_click_fetches_and_embeds_nothing(service: SamService) -> None:
     service.predict(predict_request([key_point(50, 50)]))
     service.predict(predict_request([key_point(50, 50), key_point(60, 50, "p2")]))
 
-    assert service.shelf.asked == ["/data/upload/1/picture.png"]
+    assert service.fake_fetcher.asked == ["/data/upload/1/image.png"]
     assert len(service.segmenter.images) == 1
 
 
@@ -220,7 +220,7 @@ def test_prefetching_can_be_switched_off() -> None:
     service.client.post("/predict", json=predict_request(None))
     service.predict(predict_request([key_point(50, 50)]))
 
-    assert service.shelf.asked == ["/data/upload/1/picture.png"]
+    assert service.fake_fetcher.asked == ["/data/upload/1/image.png"]
 
 
 def test_health_and_setup_answer_while_the_model_is_busy(service: SamService) -> None:
@@ -399,7 +399,7 @@ def test_a_body_that_is_no_json_is_refused(service: SamService, body: bytes) -> 
 
 
 def test_a_broken_picture_is_refused_by_name(service: SamService) -> None:
-    service.shelf.pictures["/data/upload/1/picture.png"] = picture()[:60]
+    service.fake_fetcher.images["/data/upload/1/image.png"] = png_image()[:60]
 
     response = service.client.post("/predict", json=predict_request([key_point(50, 50)]))
 
@@ -408,7 +408,7 @@ def test_a_broken_picture_is_refused_by_name(service: SamService) -> None:
 
 
 def test_a_picture_over_the_limit_is_refused_by_name(service: SamService) -> None:
-    service.shelf.pictures["/data/upload/1/picture.png"] = picture(width=2000, height=1000)
+    service.fake_fetcher.images["/data/upload/1/image.png"] = png_image(width=2000, height=1000)
 
     response = service.client.post("/predict", json=predict_request([key_point(50, 50)]))
 

@@ -21,7 +21,7 @@ import requests
 from sam_testing.backend_program import BackendProgram
 from sam_testing.clickers import Clickers
 from sam_testing.label_studio import key_point, predict_request, setup_request
-from sam_testing.service import picture
+from sam_testing.service import png_image
 from sam_testing.slow_clients import BODY_BEGUN, HEADERS_BEGUN, silent_image_server, slow_clients
 
 LABEL_STUDIO_WAITS_S = 1.0
@@ -61,7 +61,7 @@ def ending(tmp_path: Path) -> Iterator[BackendProgram]:
 
 
 def data_url(width: int, height: int) -> str:
-    return "data:image/png;base64," + base64.b64encode(picture(width, height)).decode()
+    return "data:image/png;base64," + base64.b64encode(png_image(width, height)).decode()
 
 
 def click(**data: str) -> dict[str, Any]:

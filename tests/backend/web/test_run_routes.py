@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sam_testing.backend_program import BackendProgram
-from sam_testing.fake_label_studio import CONFIG, TOKEN, Store, disc_picture, fake_label_studio
+from sam_testing.fake_label_studio import CONFIG, TOKEN, Store, disc_image, fake_label_studio
 from sam_testing.label_studio import predict_request
 from sam_testing.service import SamService
 
@@ -50,7 +50,7 @@ class House:
         return version
 
     def predict(self, *ids: int, predictions: Any = ()) -> list[Any]:
-        tasks = [{"id": one, "data": {"image": disc_picture()}, "predictions": list(predictions)} for one in ids]
+        tasks = [{"id": one, "data": {"image": disc_image()}, "predictions": list(predictions)} for one in ids]
         asked = predict_request(None, CONFIG, tasks=tasks) | {"project": self.store.uid}
         results: list[Any] = self.backend.ask("/predict", asked)[1]["results"]
         return results

@@ -10,7 +10,7 @@ from sam_backend.images.fetch import FetchLimits, ImageFetcher
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.settings import Settings
 from sam_testing.label_studio import key_point, predict_request, setup_request
-from sam_testing.service import SamService, picture
+from sam_testing.service import SamService, png_image
 from sam_testing.web_server import Answer, Asked, serving
 
 SECRET = "AKIA-the-machine's-role"
@@ -21,7 +21,7 @@ def setup(service: SamService, hostname: object, token: object = "abc", **more: 
 
 
 def test_a_token_from_setup_is_not_sent_to_the_host_of_a_later_setup() -> None:
-    with serving(lambda _: Answer(picture())) as first, serving(lambda _: Answer(picture())) as second:
+    with serving(lambda _: Answer(png_image())) as first, serving(lambda _: Answer(png_image())) as second:
         access = LabelStudioCredentials(None, None)
         fetcher = ImageFetcher(access, FetchLimits())
         access.learn_from_setup(first.url, "token-of-the-first")
@@ -35,7 +35,7 @@ def test_a_token_from_setup_is_not_sent_to_the_host_of_a_later_setup() -> None:
 
 
 def test_a_refused_first_pair_is_replaced_without_its_token_going_to_the_second() -> None:
-    with serving(lambda _: Answer(b"", 401)) as first, serving(lambda _: Answer(picture())) as second:
+    with serving(lambda _: Answer(b"", 401)) as first, serving(lambda _: Answer(png_image())) as second:
         access = LabelStudioCredentials(None, None)
         fetcher = ImageFetcher(access, FetchLimits())
         access.learn_from_setup(first.url, "refused")

@@ -23,7 +23,7 @@ from sam_model.annotation.yolo_labels import yolo_labels
 from sam_model.detectors.fixed_text import FixedTextDetector
 from sam_model.interfaces import Detector
 from sam_model.types import Detection, Image
-from sam_testing.blot_pictures import CHERRY, LEAF, save_blots
+from sam_testing.blot_images import CHERRY, LEAF, save_blots
 from sam_testing.colour_detector import ColourDetector
 from sam_testing.disc_segmenter import DiscSegmenter
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from sam_model.annotation.image_list import list_images
-from sam_testing.blot_pictures import save_blots
+from sam_testing.blot_images import save_blots
 
 
 @pytest.fixture

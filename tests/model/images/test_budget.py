@@ -5,7 +5,7 @@ import pytest
 from sam_model.images.budget import MemoryBudget
 from sam_model.images.decode import decode_image
 from sam_model.images.errors import DecoderBusyError, ImageTooLargeError
-from sam_testing.picture_files import colours, saved
+from sam_testing.image_files import colours, saved
 
 
 def test_what_needs_more_than_the_whole_budget_is_refused_without_waiting() -> None:

@@ -14,10 +14,10 @@ from PIL import Image, ImageCms
 
 from sam_model.images.decode import decode_image
 from sam_model.images.errors import BrokenImageError, ImageTooLargeError
-from sam_testing.picture_files import (
+from sam_testing.image_files import (
     ADOBE_RGB,
     DISPLAY_P3,
-    PICTURES_A_BROWSER_SHOWS,
+    IMAGES_A_BROWSER_SHOWS,
     SRGB,
     colours,
     exif,
@@ -92,9 +92,9 @@ def test_all_eight_orientations_are_turned_upright(orientation: int, kind: str) 
     assert picture.shape == (BLOCK * expected.shape[0], BLOCK * expected.shape[1], 3)
 
 
-@pytest.mark.parametrize("name", PICTURES_A_BROWSER_SHOWS)
+@pytest.mark.parametrize("name", IMAGES_A_BROWSER_SHOWS)
 def test_every_kind_of_picture_is_rgb_of_its_own_memory(name: str) -> None:
-    picture = decode_image(PICTURES_A_BROWSER_SHOWS[name][1]())
+    picture = decode_image(IMAGES_A_BROWSER_SHOWS[name][1]())
 
     assert (picture.dtype, picture.shape[2]) == (np.uint8, 3)
     assert sorted(picture.shape[:2]) == [20, 30]
@@ -324,9 +324,9 @@ def test_what_is_no_picture_is_refused(data: bytes) -> None:
         decode_image(data)
 
 
-@pytest.mark.parametrize("name", PICTURES_A_BROWSER_SHOWS)
+@pytest.mark.parametrize("name", IMAGES_A_BROWSER_SHOWS)
 def test_flipped_bytes_are_decoded_or_refused_and_nothing_else(name: str) -> None:
-    data = PICTURES_A_BROWSER_SHOWS[name][1]()
+    data = IMAGES_A_BROWSER_SHOWS[name][1]()
     random = np.random.default_rng(len(name))
 
     for _ in range(40):
@@ -351,7 +351,7 @@ def test_warnings_about_a_tiffs_tags_stay_inside() -> None:
 
 
 def test_threads_do_not_disturb_each_other() -> None:
-    files = [PICTURES_A_BROWSER_SHOWS[name][1]() for name in ("jpeg", "png rgba", "png display p3", "gif")]
+    files = [IMAGES_A_BROWSER_SHOWS[name][1]() for name in ("jpeg", "png rgba", "png display p3", "gif")]
     expected = [decode_image(data) for data in files]
     wrong: list[int] = []
 

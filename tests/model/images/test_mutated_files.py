@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sam_model.images.decode import decode_image
 from sam_model.images.errors import ImageDecodeError
-from sam_testing.picture_files import PICTURES_A_BROWSER_SHOWS, colours, saved
+from sam_testing.image_files import IMAGES_A_BROWSER_SHOWS, colours, saved
 
 MAX_PIXELS = 1_000_000
 
@@ -22,7 +22,7 @@ def tiff(dtype: type, **options: object) -> bytes:
     return file.getvalue()
 
 
-FILES = {name: write() for name, (_, write) in PICTURES_A_BROWSER_SHOWS.items() if "orientation" not in name} | {
+FILES = {name: write() for name, (_, write) in IMAGES_A_BROWSER_SHOWS.items() if "orientation" not in name} | {
     "tiff": tiff(np.uint8),
     "tiff big": tiff(np.uint8, bigtiff=True),
     "tiff big endian": tiff(np.uint16, byteorder=">"),

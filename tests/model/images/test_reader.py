@@ -7,7 +7,7 @@ import pytest
 
 from sam_backend.images.decode import decode_image
 from sam_model.images.reader import read_image
-from sam_testing.picture_files import PICTURES_A_BROWSER_SHOWS
+from sam_testing.image_files import IMAGES_A_BROWSER_SHOWS
 
 RED = (200, 10, 30)
 
@@ -84,10 +84,10 @@ def test_a_folder_and_a_broken_file_are_named(tmp_path: Path) -> None:
         read_image(broken)
 
 
-@pytest.mark.parametrize("name", PICTURES_A_BROWSER_SHOWS)
+@pytest.mark.parametrize("name", IMAGES_A_BROWSER_SHOWS)
 def test_a_file_has_the_pixels_that_the_server_sees(tmp_path: Path, name: str) -> None:
     path = tmp_path / "image"
-    path.write_bytes(PICTURES_A_BROWSER_SHOWS[name][1]())
+    path.write_bytes(IMAGES_A_BROWSER_SHOWS[name][1]())
 
     np.testing.assert_array_equal(read_image(path), decode_image(path.read_bytes(), 100_000_000))
 
@@ -95,7 +95,7 @@ def test_a_file_has_the_pixels_that_the_server_sees(tmp_path: Path, name: str) -
 @pytest.mark.parametrize("name", ["png display p3", "png rgba", "png 16 bit grey", "jpeg cmyk orientation 6"])
 def test_a_pillow_image_has_the_pixels_of_its_file(tmp_path: Path, name: str) -> None:
     path = tmp_path / "image"
-    path.write_bytes(PICTURES_A_BROWSER_SHOWS[name][1]())
+    path.write_bytes(IMAGES_A_BROWSER_SHOWS[name][1]())
 
     with PIL.Image.open(path) as image:
         np.testing.assert_array_equal(read_image(image), read_image(path))

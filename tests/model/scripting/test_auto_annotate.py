@@ -4,7 +4,7 @@ import pytest
 
 import sam_model
 from sam_model.scripting import auto_annotate as module
-from sam_testing.blot_pictures import CHERRY, LEAF, save_blots
+from sam_testing.blot_images import CHERRY, LEAF, save_blots
 from sam_testing.colour_detector import ColourDetector
 from sam_testing.disc_segmenter import DiscSegmenter
 

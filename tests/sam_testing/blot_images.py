@@ -1,4 +1,4 @@
-"""Pictures with blots that `ColourDetector` finds."""
+"""Images with blots that `ColourDetector` finds."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ LEAF: Blot = ("leaf", (40, 20, 50, 40))  # 200 pixels
 
 
 def blots(*of: Blot, width: int = 60, height: int = 50) -> Image:
-    """A grey picture (H, W, 3) with blots."""
+    """A grey image (H, W, 3) with blots."""
     image = np.full((height, width, 3), 128, np.uint8)
     for name, (x_min, y_min, x_max, y_max) in of:
         image[y_min:y_max, x_min:x_max] = COLOURS[name]

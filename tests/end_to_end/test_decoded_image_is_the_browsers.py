@@ -1,4 +1,4 @@
-"""Every kind of picture, drawn by Chromium and decoded here: the same pixels, the right way up."""
+"""Every kind of image, drawn by Chromium and decoded here: the same pixels, the right way up."""
 
 import base64
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page
 
 from sam_model.images.decode import decode_image
-from sam_testing.picture_files import PICTURES_A_BROWSER_SHOWS
+from sam_testing.image_files import IMAGES_A_BROWSER_SHOWS
 
 pytestmark = pytest.mark.end_to_end
 
@@ -42,9 +42,9 @@ def drawn(page: Page, data: bytes) -> NDArray[np.uint8]:
     return np.array(answer["pixels"], np.uint8).reshape(answer["height"], answer["width"], 4)[..., :3]
 
 
-@pytest.mark.parametrize("name", PICTURES_A_BROWSER_SHOWS)
-def test_the_decoded_picture_is_the_one_that_chromium_draws(page: Page, name: str) -> None:
-    tolerance, write = PICTURES_A_BROWSER_SHOWS[name]
+@pytest.mark.parametrize("name", IMAGES_A_BROWSER_SHOWS)
+def test_the_decoded_image_is_the_one_that_chromium_draws(page: Page, name: str) -> None:
+    tolerance, write = IMAGES_A_BROWSER_SHOWS[name]
     data = write()
 
     decoded, browsers = decode_image(data), drawn(page, data)

@@ -1,4 +1,4 @@
-"""Pictures as files, some written by Pillow and some byte by byte, where Pillow does not write what is needed."""
+"""Images as files, some written by Pillow and some byte by byte, where Pillow does not write what is needed."""
 
 import io
 import struct
@@ -133,9 +133,9 @@ def _gamma_tag(gamma: float) -> bytes:
 def colours(height: int = 20, width: int = 30) -> Pixels:
     """Soft colours (H, W, 3) of a wide range, that survive a JPEG, with corners that tell all orientations apart."""
     rows, columns = np.mgrid[0:height, 0:width] / np.array([height - 1, width - 1]).reshape(2, 1, 1)
-    picture = np.stack([rows, columns, (rows + columns) / 2], axis=2) * 200 + 20
-    picture[: height // 4, : width // 2] += 35
-    return picture.astype(np.uint8)
+    pixels = np.stack([rows, columns, (rows + columns) / 2], axis=2) * 200 + 20
+    pixels[: height // 4, : width // 2] += 35
+    return pixels.astype(np.uint8)
 
 
 def _flat_and_clear() -> Pixels:
@@ -169,7 +169,7 @@ BEST: dict[str, Any] = {"quality": 100, "subsampling": 0}
 INKS = Image.fromarray(np.dstack([colours(), GREY // 2]), "CMYK")
 
 # name -> (how far a channel may be off, what writes the file). JPEG: the browser's own inverse DCT and upsampling.
-PICTURES_A_BROWSER_SHOWS: dict[str, tuple[int, Callable[[], bytes]]] = {
+IMAGES_A_BROWSER_SHOWS: dict[str, tuple[int, Callable[[], bytes]]] = {
     "png rgb": (0, lambda: saved(colours(), "PNG")),
     "png grey": (0, lambda: saved(GREY, "PNG")),
     "png 1 bit": (0, lambda: saved(Image.fromarray(GREY).convert("1"), "PNG")),
