@@ -135,7 +135,7 @@ def shared_service() -> Service:
     """
     service = assemble(Settings.from_env(), store_from_env(os.environ))
     service.start()
-    atexit.register(service.bulk.close)
+    atexit.register(service.close)
     return service
 
 

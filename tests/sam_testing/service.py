@@ -14,19 +14,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 from PIL import Image
 
-from sam_backend.diagnostics.health_monitor import HealthMonitor
-from sam_backend.diagnostics.readiness import Readiness
 from sam_backend.embeddings.memory import EmbeddingCache
 from sam_backend.errors import ImageNotFoundError
 from sam_backend.images.fetch import FetchedImage, ImageFetcher, ImageRequest
-from sam_backend.images.versions import ImageVersions
-from sam_backend.interactive.prefetch import Prefetcher
-from sam_backend.interactive.task_predictor import TaskPredictor
-from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.segmenter.choice import ModelChoice
 from sam_backend.segmenter.loading import ModelLoading
-from sam_backend.service.bulk_service import BulkService
-from sam_backend.service.service import Service
+from sam_backend.service.service import assemble
 from sam_backend.settings import MIB, Settings
 from sam_backend.web.app import create_app
 from sam_model.weights.download import OnProgress
@@ -63,7 +56,7 @@ class FakeFetcher:
 
 
 class SamService:
-    """All parts, in reach of the test."""
+    """A service whose parts a test can reach, and its Flask application."""
 
     def __init__(
         self,
@@ -73,40 +66,22 @@ class SamService:
         fetcher: ImageFetcher | None = None,
         cache_bytes: int = MIB,
     ) -> None:
-        self.settings = settings or Settings()
+        self.settings = replace(settings or Settings(), max_image_megapixels=1)
         if self.settings.runs_dir is None:  # never the user's own
             folder = tempfile.mkdtemp()
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
             self.settings = replace(self.settings, runs_dir=Path(folder))
         self.segmenter = segmenter or DiscSegmenter()
         self.fake_fetcher = FakeFetcher({"/data/upload/1/image.png": png_image()})
-        self.access = LabelStudioCredentials(self.settings.label_studio_url, self.settings.label_studio_api_key)
-        self.model = ModelLoading(ModelChoice("disc", "disc-1", load or (lambda _: self.segmenter)))
-        cache: EmbeddingCache[Any] = EmbeddingCache(cache_bytes)
-        images = ImageVersions(fetcher or self.fake_fetcher, self.settings.image_check_s)
-        self.predictor = TaskPredictor(
-            self.model, images, cache, max_pixels=1_000_000, model_wait_s=self.settings.model_wait_s
+        self.parts = assemble(
+            self.settings,
+            store_from_env({"SAM_OFFLINE": "1"}),
+            model=ModelLoading(ModelChoice("disc", "disc-1", load or (lambda _: self.segmenter))),
+            fetcher=fetcher or self.fake_fetcher,  # type: ignore[arg-type]  # it has the methods that are called
+            cache=EmbeddingCache(cache_bytes),
         )
-        store = store_from_env({"SAM_OFFLINE": "1"})
-        self.bulk = BulkService(self.settings, self.access, self.model, self.fake_fetcher, store)
-        projects = self.bulk.projects
-        health_monitor = HealthMonitor(
-            self.settings, self.access, self.model, store, lambda: len(projects) > 0, lambda: projects.problem
-        )
-        self.app: Flask = create_app(
-            Service(
-                settings=self.settings,
-                access=self.access,
-                model=self.model,
-                cache=cache,
-                predictor=self.predictor,
-                prefetcher=Prefetcher(),
-                bulk=self.bulk,
-                health_monitor=health_monitor,
-                readiness=Readiness(self.access, self.model, health_monitor),
-                store=store,
-            )
-        )
+        self.model, self.predictor = self.parts.model, self.parts.predictor
+        self.app: Flask = create_app(self.parts)
         self.client: FlaskClient = self.app.test_client()
 
     def predict(self, request: object) -> dict[str, Any]:

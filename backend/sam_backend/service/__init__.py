@@ -1,1 +1,1 @@
-"""The running service, put together from its settings."""
+"""The running service: its parts, built from the settings."""

@@ -1,108 +1,163 @@
-"""Predictions for "Retrieve predictions": what can be made before Label Studio gives up; the rest is for a run.
+"""Predictions for tasks without prompts: "Retrieve Predictions", and a task that is opened.
 
-Label Studio waits 100 s for the whole batch and stores nothing before all is there. An item for each task must come
-back; `[]` for a task stores nothing for it.
+Label Studio waits 100 s for the whole batch and stores nothing before all items are there. The answer holds one item
+per task; for `[]` Label Studio stores nothing. A run processes the tasks that are not ready before the deadline.
+
+Source: label-studio 1.23.2, ml/models.py.
 """
 
 import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotInTimeError
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
 import orjson
 
+from sam_backend.errors import ModelNotReadyError
+from sam_backend.interactive.task_predictor import Fetcher, ImageCredentials
+from sam_backend.preannotation.configuration import RunConfiguration
+from sam_backend.preannotation.loading import load_preannotator
 from sam_backend.preannotation.local_executor import LocalExecutor
 from sam_backend.preannotation.outcome import BulkTask
 from sam_backend.preannotation.preannotator import Preannotator
+from sam_backend.preannotation.provenance import DIRECT
 from sam_backend.protocol.requests import Task
+from sam_backend.service.preannotator_cache import PreannotatorCache
+from sam_backend.service.project_registry import ProjectRegistry
+from sam_backend.settings import Settings
+from sam_model.weights.errors import WeightsError
+from sam_model.weights.store import WeightStore
 
 logger = logging.getLogger(__name__)
-MAX_KEPT = 4  # pre-annotators of different projects that stay loaded
-ASKED_TWICE_S = 5.0  # Label Studio asks twice when a task is opened for the first time
-Answer = orjson.Fragment | list[Any]  # a prediction's JSON as it is, or nothing
+
+REPEATED_REQUEST_S = 5.0  # Label Studio sends two equal requests when a task is opened for the first time
+
+Answer = orjson.Fragment | list[Any]  # a prediction's JSON, or an empty list
+Load = Callable[[RunConfiguration, str, ImageCredentials], Preannotator]
+StartSoon = Callable[[int, Sequence[int]], object]
 
 
 class BatchPredictions:
-    """Answers batches within a deadline, one at a time."""
+    """Predict the tasks of one batch at a time, each batch before a deadline; threads may share it."""
 
-    def __init__(self) -> None:
-        self._kept: OrderedDict[str, Future[Preannotator]] = OrderedDict()
-        self._at_work = threading.Lock()
-        self._lock = threading.Lock()
-        self._asked: dict[tuple[int, str], float] = {}  # opened tasks and versions -> when that counts no more
-
-    def answer(
-        self, tasks: Sequence[Task], version: str, key: str, load: Callable[[], Preannotator], deadline_s: float
-    ) -> tuple[list[Answer], tuple[int, ...]]:
-        """An item for each task, in their order, and the ids of those that were not ready in time.
-
+    def __init__(
+        self,
+        settings: Settings,
+        projects: ProjectRegistry,
+        load: Load,
+        start_soon: StartSoon,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
         Args:
-            tasks: those that have a prediction of `version` already get none.
-            version: the model_version of the answers.
-            key: what tells one pre-annotator from another.
-            load: makes it; done once a key, in a thread.
-            deadline_s: for all of them.
+            settings: the deadlines.
+            projects: the pre-annotation of each project.
+            load: loads the pre-annotator of a configuration, a labeling config and image credentials.
+            start_soon: starts a run for tasks of a project that were not ready in time.
+            clock: seconds.
+        """
+        self._settings, self._projects = settings, projects
+        self._load, self._start_soon, self._clock = load, start_soon, clock
+        self._preannotators = PreannotatorCache()
+        self._is_predicting = threading.Lock()
+        self._opened: dict[tuple[int, str], float] = {}  # (task, model version) -> when a request counts as new again
+        self._lock = threading.Lock()
+
+    def predict(
+        self, tasks: Sequence[Task], labeling_config: str, credentials: ImageCredentials
+    ) -> list[Answer] | None:
+        """Return one item per task, in their order; None if their project has no pre-annotation.
 
         Raises:
-            Exception: whatever `load` raises.
+            BackendError: the extra parameters or the labeling config cannot be used, or weights are missing.
         """
-        end = time.monotonic() + deadline_s
-        wanted = [
-            BulkTask(task.id, task.data) for task in tasks if task.id is not None and version not in task.versions
-        ]
-        if len(tasks) == 1:
-            wanted = [task for task in wanted if self._is_first(task.id, version, end)]
+        project = tasks[0].project_id if tasks else None
+        if project is None:
+            return None
+        configuration = self._projects.configuration(project, tasks[0].project_created_s)
+        if configuration is None:
+            return None
+        version = self._projects.version(configuration)
+        is_single = len(tasks) == 1
+        timeout_s = self._settings.task_open_timeout_s if is_single else self._settings.batch_predict_timeout_s
+        deadline = self._clock() + timeout_s
+        missing = [_bulk_task(task) for task in tasks if task.id is not None and version not in task.versions]
+        if is_single:
+            missing = [task for task in missing if self._is_first_request(task.id, version, deadline)]
         found: dict[int, Answer] = {}
-        if wanted and self._at_work.acquire(timeout=deadline_s):
+        if missing and self._is_predicting.acquire(timeout=timeout_s):
             try:
-                found = self._found(wanted, self._loading(key, load), end)
+                found = self._predict_until(deadline, missing, configuration, labeling_config, credentials)
+            except WeightsError as error:
+                raise ModelNotReadyError(f"could not load the models of project {project}: {error}") from None
             finally:
-                self._at_work.release()
-        late = tuple(task.id for task in wanted if task.id not in found)
-        return [[] if task.id is None else found.get(task.id, []) for task in tasks], late
+                self._is_predicting.release()
+        late = [task.id for task in missing if task.id not in found]
+        if late:
+            logger.info(
+                "project %d: %d of %d tasks were not ready within %g s; starting a run for them",
+                project,
+                len(late),
+                len(tasks),
+                timeout_s,
+            )
+            self._start_soon(project, late)
+        return [[] if task.id is None else found.get(task.id, []) for task in tasks]
 
-    def _found(self, wanted: list[BulkTask], loading: "Future[Preannotator]", end: float) -> dict[int, Answer]:
-        found: dict[int, Answer] = {}
+    def _predict_until(
+        self,
+        deadline: float,
+        tasks: Sequence[BulkTask],
+        configuration: RunConfiguration,
+        labeling_config: str,
+        credentials: ImageCredentials,
+    ) -> dict[int, Answer]:
+        """Return the answers that are ready before the deadline, by task id."""
+        key = (orjson.dumps(configuration.to_json()), labeling_config, credentials)
+        loading = self._preannotators.get(key, lambda: self._load(configuration, labeling_config, credentials))
         try:
-            preannotator = loading.result(timeout=max(0.0, end - time.monotonic()))
-        except NotInTimeError:
-            return found
-        for outcome in LocalExecutor(preannotator).run(wanted, lambda: time.monotonic() > end):
+            preannotator = loading.result(timeout=max(0.0, deadline - self._clock()))
+        except FutureTimeoutError:
+            return {}
+        found: dict[int, Answer] = {}
+        for outcome in LocalExecutor(preannotator).run(tasks, lambda: self._clock() > deadline):
             found[outcome.task_id] = [] if outcome.prediction is None else orjson.Fragment(outcome.prediction)
             if outcome.error is not None:
                 logger.warning("task %d: %s", outcome.task_id, outcome.error)
         return found
 
-    def _is_first(self, task: int, version: str, end: float) -> bool:
-        """Whether nobody else asks for the same task at this moment."""
-        now = time.monotonic()
+    def _is_first_request(self, task: int, version: str, deadline: float) -> bool:
+        """Return whether no equal request is being answered or was answered a moment ago; note this one."""
+        now = self._clock()
         with self._lock:
-            self._asked = {asked: until for asked, until in self._asked.items() if until > now}
-            if (task, version) in self._asked:
+            self._opened = {key: until for key, until in self._opened.items() if until > now}
+            if (task, version) in self._opened:
                 return False
-            self._asked[task, version] = end + ASKED_TWICE_S
+            self._opened[task, version] = deadline + REPEATED_REQUEST_S
             return True
 
-    def _loading(self, key: str, load: Callable[[], Preannotator]) -> "Future[Preannotator]":
-        with self._lock:
-            known = self._kept.get(key)
-            if known is not None and not (known.done() and known.exception() is not None):
-                self._kept.move_to_end(key)
-                return known
-            future: Future[Preannotator] = Future()
-            self._kept[key] = future
-            while len(self._kept) > MAX_KEPT:
-                self._kept.popitem(last=False)
 
-        def run() -> None:
-            try:
-                future.set_result(load())
-            except Exception as error:  # noqa: BLE001  # the edge of a thread: who waits is told
-                future.set_exception(error)
+def preannotator_loader(settings: Settings, projects: ProjectRegistry, store: WeightStore, fetcher: Fetcher) -> Load:
+    """Return the function that loads a pre-annotator; it shares the segmenter that answers clicks."""
 
-        threading.Thread(target=run, name="load-preannotator", daemon=True).start()
-        return future
+    def load(configuration: RunConfiguration, labeling_config: str, credentials: ImageCredentials) -> Preannotator:
+        return load_preannotator(
+            configuration,
+            labeling_config,
+            DIRECT,
+            settings,
+            store,
+            fetcher,
+            segmenter=projects.shared_segmenter(configuration),
+            credentials=credentials,
+        )
+
+    return load
+
+
+def _bulk_task(task: Task) -> BulkTask:
+    assert task.id is not None
+    return BulkTask(task.id, task.data)

@@ -1,4 +1,4 @@
-"""What a call of Label Studio does, whichever server it came in by: this package's own, or label-studio-ml's."""
+"""The calls of Label Studio's ML API, for this package's own server and for label-studio-ml's."""
 
 import logging
 from typing import Any
@@ -16,80 +16,80 @@ logger = logging.getLogger(__name__)
 START_TRAINING, TASKS_CREATED = "START_TRAINING", "TASKS_CREATED"
 
 
-def setup(parts: Service, asked: SetupRequest) -> str:
-    """A project introduces itself; gives the model version that it is to show."""
-    parts.access.learn_from_setup(asked.hostname, asked.access_token)
-    if asked.project_id is not None:
-        parts.bulk.projects.learn(asked.project_id, asked.extra_params, asked.project_created_s)
+def setup(service: Service, request: SetupRequest) -> str:
+    """Register a project and return the model version that Label Studio shows for it."""
+    service.credentials.learn_from_setup(request.hostname, request.access_token)
+    if request.project_id is not None:
+        service.projects.learn(request.project_id, request.extra_params, request.project_created_s)
     try:
-        LabelingConfig.from_xml(asked.labeling_config)
-    except BackendError as error:  # the project may get its config later: connecting it must work
-        logger.warning("setup of project %s: %s", asked.project, error)
-    if asked.project_id is None:
-        return parts.model.version
-    return parts.bulk.projects.version_for_setup(asked.project_id, asked.project_created_s)
+        LabelingConfig.from_xml(request.labeling_config)
+    except BackendError as error:  # not refused: a project may get its labeling config after its model
+        logger.warning("setup of project %s: %s", request.project, error)
+    if request.project_id is None:
+        return service.model.version
+    return service.projects.version_for_setup(request.project_id, request.project_created_s)
 
 
-def webhook(parts: Service, event: WebhookEvent) -> None:
-    """An event: "Start Training" and imports may begin a run, the others nothing.
+def webhook(service: Service, event: WebhookEvent) -> None:
+    """Start a run for "Start Training" and, if the settings ask for it, for imports; ignore other events.
 
     Raises:
-        BackendError: a run is asked for and cannot begin.
+        BadRequestError: "Start Training" without a project.
     """
     if event.action == START_TRAINING:
         if event.project_id is None:
-            raise BadRequestError("project is missing: needed: the project that is to be pre-annotated")
-        parts.bulk.start_training(event.project_id)
+            raise BadRequestError("could not start a run: project is missing; needed: the number of a project")
+        service.runs.start_training(event.project_id)
     elif event.action == TASKS_CREATED and event.project_id is not None:
-        parts.bulk.tasks_created(event.project_id, event.task_ids)
+        service.runs.tasks_created(event.project_id, event.task_ids)
 
 
-def predict(parts: Service, asked: PredictRequest) -> list[Any]:
-    """The item of `results` for each task: masks for a person's prompts, else the pre-annotation of the project.
+def predict(service: Service, request: PredictRequest) -> list[Any]:
+    """Return the item of `results` for each task: masks for prompts, without prompts the project's pre-annotation.
 
-    Where a project wants no pre-annotation, opening a task gives a head start on its embedding, and no prediction.
+    If the project has no pre-annotation, the items are empty and the image of an opened task is embedded in advance.
     RLE in an item may be a uint8 array.
 
     Raises:
-        BackendError: no answer can be given; names the task.
+        BackendError: a task cannot be answered; names it.
     """
-    credentials = ImageCredentials(asked.login, asked.password)
-    if asked.context is None:
-        for task in asked.tasks:
-            _prefetch(parts, task, asked.labeling_config, credentials)
-        answers = parts.bulk.answer(asked.tasks, asked.labeling_config, credentials)
-        return [[] for _ in asked.tasks] if answers is None else list(answers)  # `[]`: nothing is stored for the task
-    if not asked.tasks:
-        raise BadRequestError("tasks is empty: there is nothing that params.context belongs to")
-    prompts, at_most = len(asked.context) * len(asked.tasks), parts.settings.max_prompts
-    if prompts > at_most:
-        raise BadRequestError(f"the request has {prompts} prompts; at most {at_most} are answered: see SAM_MAX_PROMPTS")
-    config = LabelingConfig.from_xml(asked.labeling_config)
+    credentials = ImageCredentials(request.login, request.password)
+    if request.context is None:
+        for task in request.tasks:
+            _prefetch(service, task, request.labeling_config, credentials)
+        answers = service.batch_predictions.predict(request.tasks, request.labeling_config, credentials)
+        return [[] for _ in request.tasks] if answers is None else list(answers)  # Label Studio stores nothing for `[]`
+    if not request.tasks:
+        raise BadRequestError("tasks is empty: params.context needs a task")
+    prompts, max_prompts = len(request.context) * len(request.tasks), service.settings.max_prompts
+    if prompts > max_prompts:
+        raise BadRequestError(f"the request has {prompts} prompts; the maximum is {max_prompts}: see SAM_MAX_PROMPTS")
+    config = LabelingConfig.from_xml(request.labeling_config)
     results = []
-    for task in asked.tasks:
+    for task in request.tasks:
         try:
-            results.append(parts.predictor.predict(task, asked.context, config, credentials).to_json())
+            results.append(service.predictor.predict(task, request.context, config, credentials).to_json())
         except BackendError as error:
             raise type(error)(f"{task.name}: {error}") from error
     return results
 
 
-def _prefetch(parts: Service, task: Task, labeling_config: str, credentials: ImageCredentials) -> None:
-    if not parts.settings.prefetch:
+def _prefetch(service: Service, task: Task, labeling_config: str, credentials: ImageCredentials) -> None:
+    if not service.settings.prefetch:
         return
     try:
         config = LabelingConfig.from_xml(labeling_config)
-        asked = image_request(task, config, credentials)
-        is_warm = parts.predictor.is_warm(asked)
+        image = image_request(task, config, credentials)
+        is_warm = service.predictor.is_warm(image)
     except BackendError as error:
-        logger.warning("%s cannot be prefetched: %s", task.name, error)
+        logger.warning("could not prefetch %s: %s", task.name, error)
         return
     if is_warm:
         return
     job = PrefetchJob(
         name=task.name,
-        origin=host_of(asked.uri),
-        fetch=lambda: parts.predictor.image(asked),
-        embed=lambda image: parts.predictor.embedding(task, image),
+        origin=host_of(image.uri),
+        fetch=lambda: service.predictor.image(image),
+        embed=lambda fetched: service.predictor.embedding(task, fetched),
     )
-    parts.prefetcher.submit(asked, job)
+    service.prefetcher.submit(image, job)

@@ -1,7 +1,8 @@
-"""Label Studio as the web page shows it: which projects it has, and which of them know this backend."""
+"""Label Studio's projects as the web page lists them, and whether each one uses this backend."""
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,16 +13,18 @@ from sam_backend.label_studio.client import LabelStudioApiError, LabelStudioClie
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.label_studio.projects import projects
 from sam_backend.protocol.labeling_config import LabelingConfig
+from sam_backend.service.project_lookup import read_label_studio
 from sam_backend.service.project_registry import ProjectRegistry, created_seconds
 
-LOOK_TIMEOUT_S = 3.0
-ASK_AGAIN_S = 60.0  # whether a project that did not know this backend knows it now
-ASKED_AT_ONCE, ASKED_AT_MOST = 4, 40  # projects
+MODELS_TIMEOUT_S = 3.0
+CHECK_AGAIN_S = 60.0  # for a project that did not use this backend
+MAX_CONCURRENT_CHECKS = 4
+MAX_CHECKS = 40  # projects, for one list
 
 
 @dataclass(frozen=True)
 class ProjectLine:
-    """A project in a list."""
+    """One project of the list."""
 
     id: int
     title: str
@@ -31,22 +34,31 @@ class ProjectLine:
 
 
 class ProjectList:
-    """What is asked is remembered for a few seconds; threads may share it."""
+    """List projects; threads may share it."""
 
-    def __init__(self, access: LabelStudioCredentials, projects: ProjectRegistry) -> None:
-        self._projects = projects
-        self._api = LabelStudioClient(access)
-        self._quick = LabelStudioClient(access, timeout_s=LOOK_TIMEOUT_S)
-        self._asked: dict[int, float] = {}
+    def __init__(
+        self,
+        credentials: LabelStudioCredentials,
+        projects: ProjectRegistry,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._credentials, self._projects, self._clock = credentials, projects, clock
+        self._client = LabelStudioClient(credentials)
+        self._impatient_client = LabelStudioClient(credentials, timeout_s=MODELS_TIMEOUT_S)
+        self._check_again_at: dict[int, float] = {}
         self._lock = threading.Lock()
 
-    def project_lines(self) -> list[ProjectLine]:
-        """All projects that the token's user sees.
+    def lines(self) -> list[ProjectLine]:
+        """Return all projects that the token's user may see.
 
         Raises:
-            LabelStudioApiError: Label Studio refuses or does not answer.
+            LabelStudioError: no token is known, Label Studio refuses it, or Label Studio does not answer.
         """
-        found = projects(self._api)
+        return read_label_studio(self._credentials, self._lines, "the list of projects")
+
+    def _lines(self) -> list[ProjectLine]:
+        found = projects(self._client)
         self._find_connected([(project.id, created_seconds(project.created_at)) for project in found])
         return [
             ProjectLine(
@@ -60,19 +72,22 @@ class ProjectList:
         ]
 
     def _find_connected(self, projects: list[tuple[int, int | None]]) -> None:
-        """Label Studio posts /setup to every model of a project while it lists them: this one gets to know it so."""
-        now = time.monotonic()
+        """Make Label Studio post /setup to the models of projects that are not known yet.
+
+        It does so for every model while it lists the models of a project.
+        """
+        now = self._clock()
         with self._lock:
-            lacking = (number for number, created_s in projects if not self._projects.knows(number, created_s))
-            unknown = [number for number in lacking if self._asked.get(number, 0) < now][:ASKED_AT_MOST]
-            self._asked |= dict.fromkeys(unknown, now + ASK_AGAIN_S)
+            unknown = [number for number, created_s in projects if not self._projects.knows(number, created_s)]
+            due = [number for number in unknown if self._check_again_at.get(number, now) <= now][:MAX_CHECKS]
+            self._check_again_at |= dict.fromkeys(due, now + CHECK_AGAIN_S)
 
-        def ask(project: int) -> None:
+        def list_models(project: int) -> None:
             with suppress(LabelStudioApiError):
-                registrations(self._quick, project)
+                registrations(self._impatient_client, project)
 
-        with ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="find-connected") as pool:
-            list(pool.map(ask, unknown))
+        with ThreadPoolExecutor(MAX_CONCURRENT_CHECKS, thread_name_prefix="find-connected") as pool:
+            list(pool.map(list_models, due))
 
 
 def _labels_of(xml: str) -> tuple[str, ...]:

@@ -1,11 +1,11 @@
-"""The projects that introduced themselves with POST /setup, and the pre-annotation that each wants.
+"""Projects that were registered with POST /setup, and the pre-annotation of each one.
 
-Two Label Studios may have projects of the same number. So a project is known by its number and its creation time in
-whole seconds, which Label Studio sends with POST /setup and POST /predict ("<number>.<seconds since 1970>"). The
-address in POST /setup is no evidence: one Label Studio may have several.
+Two Label Studio installations may have projects of the same number. So the key of a project is its number and its
+creation time in whole seconds, which Label Studio sends with POST /setup and POST /predict ("<number>.<seconds since
+1970>"). The address in POST /setup does not identify an installation: one may have several.
 
-What a project wants stands in the extra parameters of its connected model, such as {"detector": "yolov8x",
-"score_threshold": 0.4}: the fields of a run. Without any, the settings' detector counts.
+The extra parameters of a project's connected model describe its pre-annotation, such as {"detector": "yolov8x",
+"score_threshold": 0.4}: the fields of a run. Without extra parameters, the detector of the settings counts.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import orjson
 
@@ -25,43 +26,49 @@ from sam_backend.preannotation.loading import preannotation_version, version_wit
 from sam_backend.protocol.fields import mapping, shown
 from sam_backend.segmenter.loading import ModelLoading
 from sam_backend.settings import Settings
+from sam_model.interfaces import Segmenter
 from sam_model.registry import DETECTOR_NAMES, MODEL_NAMES
 from sam_model.weights.store import WeightStore
 
 logger = logging.getLogger(__name__)
 
-REMEMBERED_AT_MOST = 10_000  # projects
-REMEMBERED_BYTES = 16 << 20  # of their extra parameters together
-LARGEST_EXTRA_PARAMS = 16 * 1024  # bytes, of one project
-_ENTRY_BYTES = 300  # of an entry beside its text
-VERSION_WAIT_S = 1.5  # Label Studio gives POST /setup 3 s
-
+MAX_PROJECTS = 10_000
+MAX_STORED_BYTES = 16 << 20  # extra parameters of all projects
+MAX_EXTRA_PARAMS_BYTES = 16 * 1024  # of one project
+_ENTRY_BYTES = 300  # memory of an entry, its text excluded
+VERSION_TIMEOUT_S = 1.5  # Label Studio waits 3 s for the answer to POST /setup
 
 ProjectKey = tuple[int, int | None]  # number, creation time
 
 
 class ProjectRegistry:
-    """Remembers projects since the start; Label Studio introduces one again each time a page of it is opened."""
+    """Store the projects registered since the start; threads may share it.
+
+    Label Studio registers a project again each time one of its pages is opened.
+    """
 
     def __init__(self, settings: Settings, model: ModelLoading, store: WeightStore) -> None:
         self._settings, self._model, self._store = settings, model, store
-        self._extra: BoundedCache[ProjectKey, bytes] = BoundedCache(REMEMBERED_AT_MOST, REMEMBERED_BYTES)
-        self._versions: BoundedCache[bytes, str] = BoundedCache(REMEMBERED_AT_MOST, REMEMBERED_BYTES)
-        self._newest: BoundedCache[int, ProjectKey] = BoundedCache(REMEMBERED_AT_MOST, REMEMBERED_BYTES)
+        self._extra: BoundedCache[ProjectKey, bytes] = BoundedCache(MAX_PROJECTS, MAX_STORED_BYTES)
+        self._versions: BoundedCache[bytes, str] = BoundedCache(MAX_PROJECTS, MAX_STORED_BYTES)
+        self._newest: BoundedCache[int, ProjectKey] = BoundedCache(MAX_PROJECTS, MAX_STORED_BYTES)
         self._problems: BoundedCache[int, str] = BoundedCache(100, 100_000)
 
     def learn(self, project: int, extra_params: bytes | None, created_s: int | None = None) -> None:
-        """Note the extra parameters, as JSON text, that a project's model was connected with.
+        """Store the extra parameters of a project, as JSON text.
 
-        `created_s` is the project's creation time in seconds since 1970, where it is known.
+        Text above `MAX_EXTRA_PARAMS_BYTES` is refused: the project is registered without extra parameters.
 
-        Text above `LARGEST_EXTRA_PARAMS` is refused: the project counts as connected without any.
+        Args:
+            project: its number.
+            extra_params: of its connected model.
+            created_s: the project's creation time in seconds since 1970; None if it is not known.
         """
         given = extra_params or b""
         self._problems.discard(project)
-        if len(given) > LARGEST_EXTRA_PARAMS:
+        if len(given) > MAX_EXTRA_PARAMS_BYTES:
             self._note_problem(
-                project, f"the model's extra parameters have {len(given)} bytes, more than {LARGEST_EXTRA_PARAMS}"
+                project, f"the extra parameters have {len(given)} bytes; the maximum is {MAX_EXTRA_PARAMS_BYTES}"
             )
             given = b""
         self._extra.put((project, created_s), given, len(given) + _ENTRY_BYTES)
@@ -69,7 +76,7 @@ class ProjectRegistry:
 
     @property
     def problem(self) -> str | None:
-        """Why the extra parameters of a project cannot be used, of the one that was connected last; None: none."""
+        """Why the extra parameters of the project registered last cannot be used; None if all can."""
         return self._problems.newest()
 
     def _note_problem(self, project: int, problem: str) -> None:
@@ -80,7 +87,7 @@ class ProjectRegistry:
         return len(self._extra)
 
     def knows(self, project: int, created_s: int | None = None) -> bool:
-        """Return whether a project introduced itself; without a creation time, one of that number."""
+        """Return whether a project is registered; without a creation time, whether one with this number is."""
         return self._key(project, created_s) in self._extra
 
     def _key(self, project: int, created_s: int | None) -> ProjectKey:
@@ -88,57 +95,70 @@ class ProjectRegistry:
         return newest or (project, created_s)
 
     def configuration(self, project: int, created_s: int | None = None) -> RunConfiguration | None:
-        """The pre-annotation that a project wants; None where nobody said.
+        """Return a project's pre-annotation; None if neither its extra parameters nor the settings name one.
 
         Raises:
-            BadRequestError: the extra parameters are no fields of a run; names the first that is wrong.
+            BadRequestError: the extra parameters are not the fields of a run; names the first wrong one.
         """
-        stored = self._extra.get(self._key(project, created_s))
-        try:
-            given = orjson.loads(stored) if stored else None
-        except orjson.JSONDecodeError as error:  # half of a surrogate pair, which is JSON but no text
-            raise BadRequestError(f"the model's extra parameters are not JSON: {error}") from None
-        if isinstance(given, str) and given.strip():
-            try:
-                given = json.loads(given)
-            except ValueError:
-                raise BadRequestError(f"the model's extra parameters {shown(given)} are not JSON") from None
+        given = self._extra_params(project, created_s)
         if not given:
             detector = self._settings.detector
             return None if detector is None else self.resolved(RunConfiguration(project, detector=detector))
         try:
-            asked = mapping(given, "the object")
-            configuration = RunConfiguration.from_json({**asked, "project": project})
+            fields = mapping(given, "the object")
+            configuration = RunConfiguration.from_json({**fields, "project": project})
             check_names(configuration)
         except BackendError as error:
-            raise BadRequestError(f"the model's extra parameters cannot be used: {error}") from None
-        if "detector" not in asked and self._settings.detector is not None:
+            raise BadRequestError(f"could not use the model's extra parameters: {error}") from None
+        if "detector" not in fields and self._settings.detector is not None:
             configuration = replace(configuration, detector=self._settings.detector)
         return self.resolved(configuration)
 
-    def resolved(self, configuration: RunConfiguration) -> RunConfiguration:
-        """The same with the service's own model in place of `auto`, so that a run takes the model that answers clicks.
+    def _extra_params(self, project: int, created_s: int | None) -> Any:
+        """Return the parsed extra parameters; the editor for them may have stored JSON text in a JSON string."""
+        stored = self._extra.get(self._key(project, created_s))
+        try:
+            given = orjson.loads(stored) if stored else None
+        except orjson.JSONDecodeError as error:  # half of a surrogate pair, which is JSON but not text
+            raise BadRequestError(f"the model's extra parameters are not JSON: {error}") from None
+        if isinstance(given, str) and given.strip():
+            try:
+                return json.loads(given)
+            except ValueError:
+                raise BadRequestError(f"the model's extra parameters {shown(given)} are not JSON") from None
+        return given
 
-        Where the settings name a file, `auto` stays: the run's process has the same settings.
+    def resolved(self, configuration: RunConfiguration) -> RunConfiguration:
+        """Return the configuration with the service's own model in place of `auto`.
+
+        A run then uses the model that answers clicks. If the settings name a weights file, `auto` stays: the run's
+        process has the same settings.
         """
         is_open = configuration.model == "auto" and self._settings.model == "auto"
         return configuration.with_model(self._model.name) if is_open else configuration
 
-    def takes_own_model(self, configuration: RunConfiguration) -> bool:
-        """Whether the service's own segmenter is the one that a configuration names."""
+    def shared_segmenter(self, configuration: RunConfiguration) -> Segmenter[Any] | None:
+        """Return the segmenter that answers clicks if the configuration names it; otherwise None.
+
+        Raises:
+            ModelNotReadyError: it is still loading, or could not be loaded.
+        """
+        return self._model.segmenter(self._settings.model_wait_s) if self._is_shared(configuration) else None
+
+    def _is_shared(self, configuration: RunConfiguration) -> bool:
         return configuration.model in ("auto", self._model.name)
 
     def version(self, configuration: RunConfiguration) -> str:
-        """The model_version of predictions of a configuration; a hash or an import may have to be made for it.
+        """Return the model version of a configuration's predictions; may hash a file or import a library.
 
         Raises:
             BadRequestError: no such model, detector or file.
         """
-        words = json.dumps([configuration.to_json() | {"project": 0, "filter": None}, self._model.version])
-        key = hashlib.sha256(words.encode()).digest()
+        fields = json.dumps([configuration.to_json() | {"project": 0, "filter": None}, self._model.version])
+        key = hashlib.sha256(fields.encode()).digest()
         known = self._versions.get(key)
         if known is None:
-            if self.takes_own_model(configuration):
+            if self._is_shared(configuration):
                 known = version_with(configuration, self._model.name, self._model.version, self._store)
             else:
                 known = preannotation_version(configuration, self._settings, self._store)
@@ -146,7 +166,10 @@ class ProjectRegistry:
         return known
 
     def version_for_setup(self, project: int, created_s: int | None = None) -> str:
-        """What POST /setup answers, within `VERSION_WAIT_S`: the pre-annotation's version, else the model's own."""
+        """Return the answer to POST /setup: the pre-annotation's version, otherwise the model's own.
+
+        Takes at most `VERSION_TIMEOUT_S`.
+        """
         try:
             configuration = self.configuration(project, created_s)
         except BackendError as error:
@@ -154,12 +177,11 @@ class ProjectRegistry:
             return self._model.version
         if configuration is None:
             return self._model.version
-        found = _soon(lambda: self.version(configuration), VERSION_WAIT_S)
-        return found or self._model.version
+        return _within(VERSION_TIMEOUT_S, lambda: self.version(configuration)) or self._model.version
 
 
 def created_seconds(created_at: object) -> int | None:
-    """Return a creation time of Label Studio's API in whole seconds since 1970; None where it is no time."""
+    """Return a creation time of Label Studio's API in whole seconds since 1970; None if it is not a time."""
     try:
         return int(datetime.fromisoformat(str(created_at)).timestamp())
     except (ValueError, OverflowError):
@@ -167,10 +189,10 @@ def created_seconds(created_at: object) -> int | None:
 
 
 def check_names(configuration: RunConfiguration) -> None:
-    """Refuse what may not come over the network: paths of files, and where a Ray cluster is.
+    """Refuse what a request may not choose: paths of files, and the address of a Ray cluster.
 
     Raises:
-        BadRequestError: names the field and what is known.
+        BadRequestError: names the field and the known values.
     """
     detectors, models = (*WITHOUT_DETECTOR, *DETECTOR_NAMES), ("auto", *MODEL_NAMES)
     for field, value, known in (
@@ -183,15 +205,15 @@ def check_names(configuration: RunConfiguration) -> None:
         raise BadRequestError("ray_address is for the command line only")
 
 
-def _soon(compute: Callable[[], str], timeout_s: float) -> str | None:
-    """The result, or None where it fails or takes longer; it is remembered for the next time then."""
+def _within(timeout_s: float, compute: Callable[[], str]) -> str | None:
+    """Return the result; None if `compute` fails or takes longer. Its thread then goes on."""
     found: list[str] = []
 
     def run() -> None:
         try:
             found.append(compute())
         except BackendError as error:
-            logger.warning("%s", error)
+            logger.warning("could not compute the model version: %s", error)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()

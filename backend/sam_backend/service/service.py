@@ -1,4 +1,4 @@
-"""Settings -> the parts of the service, put together; the only place that chooses."""
+"""The parts of the service, built from the settings."""
 
 import logging
 from dataclasses import dataclass
@@ -16,7 +16,11 @@ from sam_backend.interactive.task_predictor import TaskPredictor
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.segmenter.choice import choose_model
 from sam_backend.segmenter.loading import ModelLoading
-from sam_backend.service.bulk_service import BulkService
+from sam_backend.service.batch_predictions import BatchPredictions, preannotator_loader
+from sam_backend.service.previews import Previews
+from sam_backend.service.project_list import ProjectList
+from sam_backend.service.project_registry import ProjectRegistry
+from sam_backend.service.runs import Runs
 from sam_backend.settings import MIB, Settings
 from sam_model.images.budget import DECODING_MEMORY
 from sam_model.weights.store import WeightStore
@@ -26,57 +30,105 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Service:
-    """The parts that the routes use."""
+    """The parts that the routes call."""
 
     settings: Settings
-    access: LabelStudioCredentials
+    credentials: LabelStudioCredentials
+    store: WeightStore
     model: ModelLoading
     cache: EmbeddingCache[Any]
     predictor: TaskPredictor
     prefetcher: Prefetcher
-    bulk: BulkService
+    projects: ProjectRegistry
+    project_list: ProjectList
+    runs: Runs
+    previews: Previews
+    batch_predictions: BatchPredictions
     health_monitor: HealthMonitor
     readiness: Readiness
-    store: WeightStore
 
     def start(self) -> None:
-        """Begin what goes on beside the requests; in the process that answers them, since threads survive no fork."""
+        """Start the threads, in the process that answers requests: threads do not survive a fork."""
         self.model.start()
-        self.bulk.supervisor.start()
+        self.runs.start_supervisor()
         self.health_monitor.start()
 
+    def close(self) -> None:
+        """Stop the worker process of the runs; the next service continues its run."""
+        self.runs.close()
 
-def assemble(settings: Settings, store: WeightStore) -> Service:
-    """Build the service; nothing is loaded and no thread runs before `service.start()`.
+
+def assemble(
+    settings: Settings,
+    store: WeightStore,
+    *,
+    model: ModelLoading | None = None,
+    fetcher: ImageFetcher | None = None,
+    cache: EmbeddingCache[Any] | None = None,
+) -> Service:
+    """Build the service; nothing is loaded and no thread runs before `Service.start`.
+
+    Args:
+        settings: of the service.
+        store: the weights.
+        model: answers clicks, in place of the one that the settings name.
+        fetcher: fetches images, in place of one that follows the settings.
+        cache: holds embeddings, in place of one of the settings' size.
 
     Raises:
-        SettingsError: a model or a device that is not there, or a folder that cannot be written.
+        SettingsError: the model or the device does not exist, or a folder is not writable.
     """
     check_device(settings.device)
     DECODING_MEMORY.limit = settings.decode_memory_mib * MIB
     check_folder("SAM_RUNS_DIR", settings.runs_dir)
     check_folder("SAM_EMBEDDINGS_DIR", settings.embeddings_dir)
-    access = LabelStudioCredentials(settings.label_studio_url, settings.label_studio_api_key)
-    model = ModelLoading(choose_model(settings, store))
-    cache: EmbeddingCache[Any] = EmbeddingCache(settings.embedding_cache_mib * MIB)
-    fetcher = ImageFetcher(access, fetch_limits(settings))
+    credentials = LabelStudioCredentials(settings.label_studio_url, settings.label_studio_api_key)
+    if model is None:
+        model = ModelLoading(choose_model(settings, store))
+    if fetcher is None:
+        fetcher = ImageFetcher(credentials, fetch_limits(settings))
+    if cache is None:
+        cache = EmbeddingCache(settings.embedding_cache_mib * MIB)
+    if model.name == "classical":
+        logger.warning(
+            "no SAM weights: the classical segmenter (superpixels and GrabCut) answers clicks, %s", model.version
+        )
+    else:
+        logger.info("%s answers clicks", model.version)
+    projects = ProjectRegistry(settings, model, store)
+    runs = Runs(settings, credentials, projects)
+    health_monitor = HealthMonitor(
+        settings, credentials, model, store, lambda: len(projects) > 0, lambda: projects.problem
+    )
+    return Service(
+        settings=settings,
+        credentials=credentials,
+        store=store,
+        model=model,
+        cache=cache,
+        predictor=_task_predictor(settings, model, fetcher, cache),
+        prefetcher=Prefetcher(),
+        projects=projects,
+        project_list=ProjectList(credentials, projects),
+        runs=runs,
+        previews=Previews(settings, credentials, projects, store),
+        batch_predictions=BatchPredictions(
+            settings, projects, preannotator_loader(settings, projects, store, fetcher), runs.start_soon
+        ),
+        health_monitor=health_monitor,
+        readiness=Readiness(credentials, model, health_monitor),
+    )
+
+
+def _task_predictor(
+    settings: Settings, model: ModelLoading, fetcher: ImageFetcher, cache: EmbeddingCache[Any]
+) -> TaskPredictor:
     folder = settings.embeddings_dir
-    files = None if folder is None else EmbeddingFolder(folder, settings.embeddings_mib * MIB)
-    predictor = TaskPredictor(
+    return TaskPredictor(
         model=model,
         images=ImageVersions(fetcher, settings.image_check_s),
         cache=cache,
         max_pixels=settings.max_image_megapixels * 1_000_000,
         model_wait_s=settings.model_wait_s,
-        files=files,
+        files=None if folder is None else EmbeddingFolder(folder, settings.embeddings_mib * MIB),
     )
-    if model.name == "classical":
-        logger.warning("no SAM: masks come from the classical segmenter (superpixels and GrabCut), %s", model.version)
-    else:
-        logger.info("masks come from %s", model.version)
-    bulk = BulkService(settings, access, model, fetcher, store)
-    health_monitor = HealthMonitor(
-        settings, access, model, store, lambda: len(bulk.projects) > 0, lambda: bulk.projects.problem
-    )
-    readiness = Readiness(access, model, health_monitor)
-    return Service(settings, access, model, cache, predictor, Prefetcher(), bulk, health_monitor, readiness, store)

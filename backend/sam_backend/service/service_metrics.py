@@ -1,7 +1,6 @@
-"""The metrics that are read when they are asked for: model, embedding cache, runs."""
+"""Metrics that are computed when Prometheus reads them: model, embedding cache, runs."""
 
 import platform
-from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import version
 
@@ -17,7 +16,7 @@ RUN_STATES = (*STATES, "interrupted")
 
 
 class ServiceMetrics:
-    """All metrics of a service, those of the registry included; what `generate_latest` takes."""
+    """All metrics of a service, those of the registry included; an argument for `generate_latest`."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -46,13 +45,15 @@ class ServiceMetrics:
         yield CounterMetricFamily("sam_embedding_cache_hits", "Embeddings found in memory.", cache.hits)
         yield CounterMetricFamily("sam_embedding_cache_misses", "Embeddings not found in memory.", cache.misses)
         yield GaugeMetricFamily("sam_embedding_cache_bytes", "Memory of the embeddings.", cache.bytes_held)
-        yield GaugeMetricFamily("sam_embedding_cache_limit_bytes", "Most memory for embeddings.", cache.bytes_allowed)
+        yield GaugeMetricFamily(
+            "sam_embedding_cache_limit_bytes", "Maximum memory for embeddings.", cache.bytes_allowed
+        )
 
     def _runs(self) -> Metric:
         family = GaugeMetricFamily("sam_runs", "Bulk runs by state.", labels=["state"])
         try:
-            states = Counter(run.progress().state for run in self._service.bulk.runs.runs())
-        except BackendError:  # a folder that cannot be read: /api/status says so
+            states = self._service.runs.count_by_state()
+        except BackendError:  # a ledger that cannot be read: /api/runs names it
             return family
         for state in RUN_STATES:
             family.add_metric([state], states[state])

@@ -71,7 +71,7 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn ships n
         A thread may be inside PyTorch, embedding a picture that nobody waits for any more. Python's own way out would
         end it there, which C++ answers with SIGABRT; so the process ends without it.
         """
-        self._service.bulk.close()
+        self._service.close()
         if worker.booted:
             logging.shutdown()
             sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""Runs over HTTP: start, watch, pause, cancel, resume, retry, undo; see docs/http-api.md."""
+"""HTTP API of runs, projects and status; see docs/http-api.md."""
 
 from dataclasses import asdict
 
@@ -6,37 +6,31 @@ from flask import Blueprint, Response, request
 
 from sam_backend.preannotation.configuration import LARGEST_ID, WITHOUT_DETECTOR, RunConfiguration
 from sam_backend.protocol.fields import mapping, whole_number
-from sam_backend.runs.run_store import Run, RunStateError, RunStoreError
+from sam_backend.runs.run_store import Run
 from sam_backend.service.project_registry import check_names
 from sam_backend.web.responses import json_body, json_response, service
 from sam_model.registry import DETECTOR_NAMES, MODEL_NAMES
 
 run_routes = Blueprint("runs", __name__, url_prefix="/api")
 
-MAX_PICTURES = 8
+MAX_PREVIEW_TASKS = 8
 MAX_FAILURES = 100
-MAX_RUNS = 100  # the page asks every second: a year of runs must not make that slow
+MAX_RUNS = 100  # the page reads the list every second; a year of runs must not make that slow
 
 
 @run_routes.get("/runs")
-def runs() -> Response:
-    """The newest runs, or those of one project, the newest first; and the runs that cannot be read."""
-    store = service().bulk.runs
-    problem = store.problem()
-    try:
-        found, unreadable = store.runs(), store.unreadable()
-    except RunStoreError as error:
-        found, unreadable, problem = [], [], problem or str(error)
+def list_runs() -> Response:
+    """Return the newest runs, or those of one project, and the runs that cannot be read."""
     project = request.args.get("project")
     if project is not None:
         is_number = project.isdecimal() and len(project) <= len(str(LARGEST_ID))
         number = whole_number(int(project) if is_number else project, "project", 1, LARGEST_ID)
-        found = [run for run in found if run.configuration.project == number]
+    found = service().runs.list_runs(None if project is None else number)
     return json_response(
         {
-            "runs": [run.progress().to_json() for run in found[:MAX_RUNS]],
-            "unreadable": [one.to_json() for one in unreadable],
-            "problem": problem,
+            "runs": [run.progress().to_json() for run in found.runs[:MAX_RUNS]],
+            "unreadable": [run.to_json() for run in found.unreadable],
+            "problem": found.problem,
         }
     )
 
@@ -44,72 +38,71 @@ def runs() -> Response:
 @run_routes.post("/runs")
 def start_run() -> Response:
     """Start a run."""
-    return _accepted(service().bulk.start(_configuration(json_body())))
+    return _accepted(service().runs.start(_configuration(json_body())))
 
 
 @run_routes.get("/runs/<run_id>")
-def one_run(run_id: str) -> Response:
-    """One run, and the first of its failed tasks."""
-    run = service().bulk.runs.get(run_id)
+def show_run(run_id: str) -> Response:
+    """Return one run and the first of its failed tasks."""
+    run = service().runs.find(run_id)
     failures = [{"task": task, "error": reason} for task, reason in run.failures(MAX_FAILURES)]
     return json_response({"run": run.progress().to_json(), "failures": failures})
 
 
-@run_routes.post("/runs/<run_id>/<any(pause, cancel):wish>")
-def stop_run(run_id: str, wish: str) -> Response:
-    """Stop a run, for now or for good, wherever it is worked on."""
-    run = service().bulk.runs.get(run_id)
-    run.ask(wish)
-    return _accepted(run)
+@run_routes.post("/runs/<run_id>/pause")
+def pause_run(run_id: str) -> Response:
+    """Stop a run until it is resumed, whichever process works on it."""
+    return _accepted(service().runs.pause(run_id))
 
 
-@run_routes.post("/runs/<run_id>/<any(resume, undo):action>")
-def go_on_with_run(run_id: str, action: str) -> Response:
-    """Go on with a run, or remove what it wrote."""
-    run = service().bulk.runs.get(run_id)
-    service().bulk.supervisor.refuse_elsewhere(run)
-    run.ask("go" if action == "resume" else "undo")
-    service().bulk.supervisor.take(run)
-    return _accepted(run)
+@run_routes.post("/runs/<run_id>/cancel")
+def cancel_run(run_id: str) -> Response:
+    """Stop a run for good, whichever process works on it."""
+    return _accepted(service().runs.cancel(run_id))
+
+
+@run_routes.post("/runs/<run_id>/resume")
+def resume_run(run_id: str) -> Response:
+    """Continue a run that was stopped or interrupted."""
+    return _accepted(service().runs.resume(run_id))
 
 
 @run_routes.post("/runs/<run_id>/retry")
 def retry_run(run_id: str) -> Response:
-    """Do the failed tasks of a run again."""
-    run = service().bulk.runs.get(run_id)
-    service().bulk.supervisor.refuse_elsewhere(run)
-    if not run.retry():
-        raise RunStateError(f"run {run.id} has no failed task")
-    service().bulk.supervisor.take(run)
-    return _accepted(run)
+    """Process the failed tasks of a run again."""
+    return _accepted(service().runs.retry(run_id))
+
+
+@run_routes.post("/runs/<run_id>/undo")
+def undo_run(run_id: str) -> Response:
+    """Remove the predictions that a run wrote."""
+    return _accepted(service().runs.undo(run_id))
 
 
 @run_routes.post("/runs/preview")
 def preview() -> Response:
-    """A few tasks as pictures, with an estimate for all; writes nothing."""
+    """Return some annotated images and an estimate for the whole run; writes nothing."""
     body = dict(mapping(json_body(), "the body"))
-    tasks = whole_number(body.pop("tasks", 4), "tasks", 1, MAX_PICTURES)
-    return json_response(service().bulk.preview(_configuration(body), tasks).to_json())
+    tasks = whole_number(body.pop("tasks", 4), "tasks", 1, MAX_PREVIEW_TASKS)
+    return json_response(service().previews.preview(_configuration(body), tasks).to_json())
 
 
 @run_routes.post("/runs/mapping")
 def label_mapping() -> Response:
-    """What becomes of the detector's classes in a project."""
-    report, tasks = service().bulk.mapping(_configuration(json_body()))
+    """Return the label of each class of the detector in a project."""
+    report, tasks = service().previews.mapping(_configuration(json_body()))
     return json_response({"mapping": report.to_json(), "tasks": tasks})
 
 
 @run_routes.get("/projects")
 def projects() -> Response:
-    """The projects of Label Studio, and whether this backend is connected with them."""
-    bulk = service().bulk
-    lines = bulk.asked(bulk.view.project_lines, "the list of projects")
-    return json_response({"projects": [asdict(line) for line in lines]})
+    """Return Label Studio's projects, and whether each one uses this backend."""
+    return json_response({"projects": [asdict(line) for line in service().project_list.lines()]})
 
 
 @run_routes.get("/status")
 def status() -> Response:
-    """The model, the cache, what is missing, and what can be chosen; at once, whatever Label Studio does."""
+    """Return model, cache, checks and choices at once, without waiting for Label Studio."""
     parts = service()
     weights = [
         {"model": each.weights.model, "file": each.weights.file, "presence": each.presence.value}
@@ -125,7 +118,7 @@ def status() -> Response:
                 "problem": parts.model.problem,
             },
             "cache": asdict(parts.cache.statistics()),
-            "label_studio": {"url": parts.access.url},
+            "label_studio": {"url": parts.credentials.url},
             "detectors": [*WITHOUT_DETECTOR, *DETECTOR_NAMES],
             "models": ["auto", *MODEL_NAMES],
             "weights": weights,

@@ -177,7 +177,7 @@ def test_a_project_that_introduces_itself_is_known_at_once() -> None:
 
 def test_health_setup_and_status_do_not_wait_for_a_label_studio_that_hangs(silent_port: int) -> None:
     service = SamService(Settings(label_studio_url=f"http://127.0.0.1:{silent_port}", label_studio_api_key=TOKEN))
-    service.app.extensions["service"].health_monitor.start()
+    service.parts.health_monitor.start()
     began = time.monotonic()
     service.client.get("/health")
     service.client.post("/setup", json=setup_request())

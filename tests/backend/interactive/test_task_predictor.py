@@ -163,7 +163,7 @@ def test_more_prompts_than_the_limit_are_refused_with_both_numbers(prompt: objec
 
     assert most.status_code == 200
     assert refused.status_code == 400
-    assert refused.get_json()["error"] == ("the request has 201 prompts; at most 200 are answered: see SAM_MAX_PROMPTS")
+    assert refused.get_json()["error"] == ("the request has 201 prompts; the maximum is 200: see SAM_MAX_PROMPTS")
 
 
 def test_the_limit_counts_the_prompts_of_all_tasks() -> None:

@@ -102,7 +102,7 @@ def test_sigterm_ends_the_server_quietly_and_its_log_says_that_it_is_no_sam(serv
     log = server.stop()
 
     assert server.process.returncode == 0
-    assert "no SAM: masks come from the classical segmenter" in log
+    assert "no SAM weights: the classical segmenter (superpixels and GrabCut) answers clicks" in log
     assert "Traceback" not in log
 
 

@@ -244,7 +244,7 @@ def test_health_and_setup_answer_while_the_model_is_busy(service: SamService) ->
 def test_setup_teaches_where_label_studio_is(service: SamService) -> None:
     service.client.post("/setup", json=setup_request())
 
-    assert service.access.url == "http://localhost:8080"
+    assert service.parts.credentials.url == "http://localhost:8080"
 
 
 def test_a_project_with_a_broken_config_can_still_be_connected(service: SamService) -> None:
@@ -445,7 +445,7 @@ def test_large_extra_params_are_refused_and_the_list_of_checks_says_why(
 
     checks = {check["name"]: check for check in service.client.get("/api/status").get_json()["checks"]}
 
-    reason = "project 1: the model's extra parameters have 20024 bytes, more than 16384"
+    reason = "project 1: the extra parameters have 20024 bytes; the maximum is 16384"
     assert checks["Extra parameters"]["problem"] == reason
     assert reason in caplog.text
     service.client.post("/setup", json=setup_request())

@@ -35,9 +35,10 @@ class Begun(SamService):
     def __init__(self, settings: Settings | None = None) -> None:
         super().__init__(settings)
         self.begun: list[str] = []
-        self.bulk.start_training = lambda project: self.begun.append(f"training {project}")  # type: ignore[method-assign]
-        self.bulk.tasks_created = lambda project, ids: self.begun.append(f"import {project}")  # type: ignore[method-assign]
-        self.bulk.start = lambda configuration: self.begun.append("run")  # type: ignore[assignment,method-assign]
+        runs = self.parts.runs
+        runs.start_training = lambda project: self.begun.append(f"training {project}")  # type: ignore[method-assign]
+        runs.tasks_created = lambda project, ids: self.begun.append(f"import {project}")  # type: ignore[method-assign]
+        runs.start = lambda configuration: self.begun.append("run")  # type: ignore[assignment,method-assign]
 
 
 FOREIGN_HOSTS = [

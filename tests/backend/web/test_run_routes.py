@@ -3,6 +3,7 @@
 import base64
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from sam_testing.backend_program import BackendProgram
 from sam_testing.fake_label_studio import CONFIG, TOKEN, Store, disc_image, fake_label_studio
 from sam_testing.label_studio import predict_request
 from sam_testing.service import SamService
+from sam_testing.web_server import Answer, Asked, serving
 
 EVERYTHING = {"project": 1, "detector": "everything", "label_map": {"object": "face"}}
 QUICK = {"detector": "boxes", "label_map": {}}  # tasks without boxes: an empty prediction each, at no cost
@@ -50,7 +52,8 @@ class House:
         return version
 
     def predict(self, *ids: int, predictions: Any = ()) -> list[Any]:
-        tasks = [{"id": one, "data": {"image": disc_image()}, "predictions": list(predictions)} for one in ids]
+        data = {one: self.store.tasks.get(one, {"image": disc_image()}) for one in ids}
+        tasks = [{"id": one, "data": data[one], "predictions": list(predictions)} for one in ids]
         asked = predict_request(None, CONFIG, tasks=tasks) | {"project": self.store.uid}
         results: list[Any] = self.backend.ask("/predict", asked)[1]["results"]
         return results
@@ -322,17 +325,26 @@ def test_the_second_of_two_equal_requests_for_an_opened_task_gets_nothing(house:
     assert second == [[]]
 
 
-@pytest.mark.parametrize("house", [{"SAM_BATCH_PREDICT_TIMEOUT_S": "0.1"}], indirect=True)
+@pytest.mark.parametrize(
+    "house", [{"SAM_BATCH_PREDICT_TIMEOUT_S": "0.1", "SAM_ALLOW_PRIVATE_ADDRESSES": "true"}], indirect=True
+)
 def test_what_is_not_ready_in_time_is_written_by_a_run(house: House) -> None:
-    ids = house.store.add_tasks(40)
+    house.store.add_tasks(3)
     version = house.setup(PLAN)
+    batch_is_answered = threading.Event()
 
-    results = house.predict(*ids)
-    late = [task for task, one in zip(ids, results, strict=True) if not one]
-    house.backend.wait_until(lambda: bool(house.runs()) and house.runs()[0]["state"] == "finished")
+    def answer(_: Asked) -> Answer:  # the second image arrives only after the answer to the batch
+        batch_is_answered.wait(30)
+        return Answer(base64.b64decode(disc_image().partition(",")[2]))
 
-    assert len(results) == 40
-    assert late
+    with serving(answer) as server:
+        house.store.tasks[2] = {"image": f"{server.url}/a.png"}
+        results = house.predict(1, 2, 3)
+        batch_is_answered.set()
+        late = [task for task, one in zip((1, 2, 3), results, strict=True) if not one]
+        house.backend.wait_until(lambda: bool(house.runs()) and house.runs()[0]["state"] == "finished")
+
+    assert 2 in late
     assert house.predictions() == dict.fromkeys(late, 1)
     assert house.runs()[0]["model_version"] == version
 
@@ -383,7 +395,10 @@ def test_what_label_studio_refuses_is_told_as_it_is(house: House, trouble: str) 
 
     status, answer = house.backend.ask("/api/runs", {**EVERYTHING, "project": 2 if trouble == "project" else 1})
 
-    expected = {"project": (404, "project 2 is not there"), "token": (502, "refused the legacy token")}
+    expected = {
+        "project": (404, "could not read project 2: it does not exist"),
+        "token": (502, "refused the legacy token"),
+    }
     wanted, complaint = expected.get(trouble, (400, "no <Image>"))
     assert status == wanted
     assert complaint in answer["error"]

@@ -107,7 +107,7 @@ def test_a_hostname_that_is_no_base_url_is_refused_and_not_quoted(hostname: obje
 
     assert response.status_code == 400
     assert "hostname" in response.get_json()["error"]
-    assert service.access.credential is None
+    assert service.parts.credentials.credential is None
     assert "secret" not in response.text
 
 
@@ -119,7 +119,7 @@ def test_what_label_studio_sends_as_hostname_is_taken(hostname: str) -> None:
     service = SamService()
 
     assert setup(service, hostname).status_code == 200
-    assert service.access.url == hostname.rstrip("/")
+    assert service.parts.credentials.url == hostname.rstrip("/")
 
 
 @pytest.mark.parametrize("token", ["\u20ac", "a\r\nX-Evil: 1", "a b", "a\x00", "\x7f", "x" * 5000, 7, {"a": 1}])
@@ -130,7 +130,7 @@ def test_a_token_that_cannot_stand_in_a_header_is_refused_and_not_quoted(token: 
 
     assert response.status_code == 400
     assert "access_token" in response.get_json()["error"]
-    assert service.access.credential is None
+    assert service.parts.credentials.credential is None
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_an_empty_hostname_or_token_connects(hostname: object, token: object) ->
     service = SamService()
 
     assert setup(service, hostname, token).status_code == 200
-    assert service.access.authorization() is None
+    assert service.parts.credentials.authorization() is None
     assert service.predict(predict_request([key_point(50, 50)]))["result"]
 
 

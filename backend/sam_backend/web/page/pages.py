@@ -29,7 +29,7 @@ def page() -> Response:
         render_template(
             "page.html",
             model=parts.model,
-            label_studio_url=parts.access.url,
+            label_studio_url=parts.credentials.url,
             shapes=SHAPES,
         )
     )
