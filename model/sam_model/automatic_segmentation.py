@@ -3,7 +3,7 @@
 SAM and FastSAM use their own methods. Other segmenters are prompted with a grid of points.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,11 @@ class SegmentedObject:
 
 
 def segment_automatically(
-    segmenter: Segmenter[Any], image: Image, score_threshold: float = 0.0
+    segmenter: Segmenter[Any],
+    image: Image,
+    score_threshold: float = 0.0,
+    *,
+    embed: Callable[[], Any] | None = None,
 ) -> list[SegmentedObject]:
     """Return all masks that a segmenter finds without prompts, highest-scoring first.
 
@@ -38,15 +42,16 @@ def segment_automatically(
         segmenter: any segmenter.
         image: RGB uint8 (H, W, 3).
         score_threshold: minimum score.
+        embed: returns the image's embedding by the segmenter, where the caller may have it; used with the point grid.
 
     Raises:
         ValueError: `image` is not RGB uint8.
     """
-    found = [one for one in _segmented(segmenter, image) if one.score >= score_threshold]
+    found = [one for one in _segmented(segmenter, image, embed) if one.score >= score_threshold]
     return sorted(found, key=lambda one: -one.score)
 
 
-def _segmented(segmenter: Segmenter[Any], image: Image) -> Iterator[SegmentedObject]:
+def _segmented(segmenter: Segmenter[Any], image: Image, embed: Callable[[], Any] | None) -> Iterator[SegmentedObject]:
     if hasattr(segmenter, "model"):  # only a SAM has a model; then PyTorch is imported already
         from sam_model.sam.automatic_masks import segment_everything
 
@@ -56,13 +61,12 @@ def _segmented(segmenter: Segmenter[Any], image: Image) -> Iterator[SegmentedObj
         for one in segmenter.embed(image).masks:
             yield SegmentedObject(one.run_lengths, one.box, one.score)
     else:
-        yield from _segmented_by_points(segmenter, image)
+        yield from _segmented_by_points(segmenter, segmenter.embed(image) if embed is None else embed())
 
 
-def _segmented_by_points(segmenter: Segmenter[Any], image: Image) -> Iterator[SegmentedObject]:
+def _segmented_by_points(segmenter: Segmenter[Any], embedding: Any) -> Iterator[SegmentedObject]:
     """Segment at a grid of points, and drop duplicates."""
-    height, width = image.shape[:2]
-    embedding = segmenter.embed(image)
+    height, width = embedding.image_size
     positions = (np.arange(POINTS_PER_SIDE) + 0.5) / POINTS_PER_SIDE
     prompts = [Prompt(points=(Point(x * width, y * height),)) for y in positions for x in positions]
     found: list[SegmentedObject] = []

@@ -1,1 +1,1 @@
-"""Embeddings, computed once per image."""
+"""Embeddings: each image is computed once, for clicks and runs, and kept in memory and on disk."""

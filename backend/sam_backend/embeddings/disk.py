@@ -1,8 +1,8 @@
-"""Embeddings in a folder: what was embedded before a restart need not be embedded again. Bounded by bytes.
+"""Embeddings in a folder, bounded by bytes: after a restart, and in other processes, images need not be embedded again.
 
-A file's name comes from the image's bytes and the model, not from the image's address: what lies at an address may
-change, and a mask of another image is worse than none. SAM's embeddings only; the other models look at an image again
-in less time than it takes to keep what they saw.
+A file's name is made of the SHA-256 of the image's bytes and of the model's fingerprint, never of the image's URL: the
+file behind a URL may change, and the mask of another image is worse than no mask. Only SAM's embeddings are stored;
+the other models compute theirs in less time than reading a file takes.
 """
 
 import hashlib
@@ -16,68 +16,74 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from sam_backend.settings import MIB, Settings
 from sam_model.interfaces import Embedding
 
 logger = logging.getLogger(__name__)
 
 SUFFIX = ".embedding"
-UNFINISHED = ".part"  # a file that is being written, under the lock of the folder
+UNFINISHED_SUFFIX = ".part"  # a file that is being written; its writer holds the folder's lock
 LOCK = "lock"
 LOCK_WAIT_S = 2.0
 LOCK_POLL_S = 0.01
-ROOM_MADE = 0.9  # of the bytes allowed are left after the oldest were removed
+SHARE_KEPT = 0.9  # of `max_bytes`, after old files were removed
 
 
 class EmbeddingFolder:
-    """A folder that several processes may share; whatever goes wrong with it costs time, never an answer."""
+    """A folder of embeddings that threads and processes may share. Errors of the folder are logged, not raised."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder, self._max_bytes = folder, max_bytes
-        self._problem: str | None = None  # the one that the log names already
+        self._problem: str | None = None  # the last one that was logged
         self._lock = threading.Lock()
 
-    def read(self, image: str, fingerprint: str) -> Embedding | None:
-        """The embedding of the image of that SHA-256 by the model of that fingerprint; None without a good one."""
+    def read(self, image_digest: str, fingerprint: str) -> Embedding | None:
+        """Return the embedding of an image by a model; None if there is no valid one.
+
+        Args:
+            image_digest: SHA-256 of the image file's bytes, in hexadecimal.
+            fingerprint: of the model.
+        """
         from sam_model.sam.embedding_bytes import MAX_BYTES, embedding_from_bytes
 
-        path = self._path(image, fingerprint)
+        path = self._path(image_digest, fingerprint)
         try:
             data = _content(path, MAX_BYTES)
         except OSError:
             return None
         try:
-            embedding = embedding_from_bytes(data, image, fingerprint)
+            embedding = embedding_from_bytes(data, image_digest, fingerprint)
         except ValueError as error:
-            logger.warning("%s is removed, and its image is embedded again: %s", path.name, error)
+            logger.warning("could not read %s: %s; removing it, its image is embedded again", path.name, error)
             with suppress(OSError):
                 path.unlink()
             return None
         with suppress(OSError):
-            os.utime(path)  # it was used now
+            os.utime(path)  # the modification time is the time of the last use
         return embedding
 
-    def write(self, image: str, embedding: Embedding) -> None:
-        """Keep the embedding of the image of that SHA-256, if it is SAM's; the files used longest ago make room."""
+    def write(self, image_digest: str, embedding: Embedding) -> None:
+        """Store the embedding of an image if it is SAM's; remove the least recently used files to make space."""
         from sam_model.sam.embedding_bytes import embedding_to_bytes
         from sam_model.sam.segmenter import SamEmbedding
 
         if not isinstance(embedding, SamEmbedding) or embedding.nbytes > self._max_bytes:
             return
-        data = embedding_to_bytes(embedding, image)
+        data = embedding_to_bytes(embedding, image_digest)
         if len(data) > self._max_bytes:
             return
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with _locked(self._folder / LOCK):
-                self._make_room(len(data))
-                self._write(self._path(image, embedding.fingerprint), data)
+                self._remove_old_files(len(data))
+                self._write(self._path(image_digest, embedding.fingerprint), data)
         except OSError as error:
-            self._tell(f"{error.strerror or error}")
+            self._log_problem(f"{error.strerror or error}")
         else:
-            self._tell(None)
+            self._log_problem(None)
 
     def _write(self, path: Path, data: bytes) -> None:
-        unfinished = path.with_suffix(UNFINISHED)
+        unfinished = path.with_suffix(UNFINISHED_SUFFIX)
         try:
             unfinished.write_bytes(data)
             unfinished.replace(path)
@@ -86,52 +92,59 @@ class EmbeddingFolder:
                 unfinished.unlink()
             raise
 
-    def _make_room(self, added: int) -> None:
-        """Remove what was left unfinished, and the files used longest ago as far as `added` bytes need their place."""
-        kept: list[tuple[int, int, Path]] = []
+    def _remove_old_files(self, added: int) -> None:
+        """Remove unfinished files, and the least recently used ones if `added` bytes exceed the limit."""
+        files: list[tuple[int, int, Path]] = []
         for entry in os.scandir(self._folder):
-            with suppress(FileNotFoundError):  # another process found it broken
-                if entry.name.endswith(UNFINISHED):
-                    Path(entry.path).unlink()  # its writer died: all who write hold the lock
+            with suppress(FileNotFoundError):  # a reader found it damaged and removed it
+                if entry.name.endswith(UNFINISHED_SUFFIX):
+                    Path(entry.path).unlink()  # its writer was killed: all writers hold the lock
                 elif entry.name.endswith(SUFFIX):
                     found = entry.stat(follow_symlinks=False)
-                    kept.append((found.st_mtime_ns, found.st_size, Path(entry.path)))
-        held = sum(size for _, size, _ in kept)
+                    files.append((found.st_mtime_ns, found.st_size, Path(entry.path)))
+        held = sum(size for _, size, _ in files)
         if held + added <= self._max_bytes:
             return
-        for _, size, path in sorted(kept):
-            if held + added <= ROOM_MADE * self._max_bytes:
+        for _, size, path in sorted(files):
+            if held + added <= SHARE_KEPT * self._max_bytes:
                 break
             path.unlink(missing_ok=True)
             held -= size
 
-    def _tell(self, problem: str | None) -> None:
+    def _log_problem(self, problem: str | None) -> None:
+        """Log a problem once, and once more when it is solved."""
         with self._lock:
             if problem == self._problem:
                 return
             self._problem = problem
         if problem is None:
-            logger.info("embeddings are kept in SAM_EMBEDDINGS_DIR again")
+            logger.info("embeddings are stored in SAM_EMBEDDINGS_DIR again")
         else:
             logger.warning(
-                "embeddings cannot be kept in SAM_EMBEDDINGS_DIR: %s; masks are computed without the folder", problem
+                "could not store an embedding in SAM_EMBEDDINGS_DIR: %s; going on without the folder", problem
             )
 
-    def _path(self, image: str, fingerprint: str) -> Path:
-        of_model = hashlib.sha256(fingerprint.encode()).hexdigest()[:12]
-        return self._folder / f"{image}-{of_model}{SUFFIX}"
+    def _path(self, image_digest: str, fingerprint: str) -> Path:
+        model = hashlib.sha256(fingerprint.encode()).hexdigest()[:12]
+        return self._folder / f"{image_digest}-{model}{SUFFIX}"
 
 
-def _content(path: Path, at_most: int) -> bytes:
-    """The bytes of a regular file; none of one with more than `at_most`.
+def embedding_folder(settings: Settings) -> EmbeddingFolder | None:
+    """Return the folder SAM_EMBEDDINGS_DIR; None if it is not set."""
+    folder = settings.embeddings_dir
+    return None if folder is None else EmbeddingFolder(folder, settings.embeddings_mib * MIB)
+
+
+def _content(path: Path, max_bytes: int) -> bytes:
+    """Return the bytes of a regular file; no bytes if it is larger than `max_bytes`.
 
     Raises:
-        OSError: it is not there, no regular file, or cannot be read.
+        OSError: the file is missing, not a regular file, or cannot be read.
     """
     found = path.lstat()
-    if not stat.S_ISREG(found.st_mode):  # a named pipe would be waited for
+    if not stat.S_ISREG(found.st_mode):  # opening a named pipe would block
         raise OSError("not a regular file")
-    return path.read_bytes() if found.st_size <= at_most else b""
+    return path.read_bytes() if found.st_size <= max_bytes else b""
 
 
 @contextmanager

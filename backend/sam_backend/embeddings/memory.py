@@ -1,4 +1,4 @@
-"""Image key -> embedding: bounded by bytes, and one computation per image however many threads ask at once."""
+"""Embeddings in memory, bounded by bytes; one computation per image, however many threads ask at the same time."""
 
 import threading
 from collections import OrderedDict
@@ -15,7 +15,7 @@ E = TypeVar("E", bound=Embedding)
 
 @dataclass(frozen=True)
 class CacheStatistics:
-    """How the cache has done since the start."""
+    """Hits, misses and size of the cache since the start."""
 
     hits: int
     misses: int
@@ -25,36 +25,36 @@ class CacheStatistics:
 
 
 class EmbeddingCache(Generic[E]):
-    """Keeps the embeddings that were used last, up to `max_bytes`; an embedding above that is not kept at all.
+    """Keeps the most recently used embeddings, up to `max_bytes`; does not keep an embedding that is larger.
 
-    A computation that fails is not remembered: who waited for it gets its error, who asks later tries again.
+    A computation that fails is not remembered: the threads that wait for it get its error, later ones compute again.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._kept: OrderedDict[str, E] = OrderedDict()
-        self._under_way: dict[str, Future[E]] = {}
+        self._computing: dict[str, Future[E]] = {}
         self._bytes_held = 0
         self._hits = 0
         self._misses = 0
         self._lock = threading.Lock()
 
     def get(self, key: str) -> E | None:
-        """The embedding of `key`, after waiting for it where it is on its way; None where there is none.
+        """Return the embedding of `key`, after waiting for it if it is being computed; None if there is none.
 
         Raises:
             Exception: whatever its computation raises.
         """
         with self._lock:
             embedding = self._kept.get(key)
-            future = self._under_way.get(key)
+            future = self._computing.get(key)
             if embedding is not None:
                 self._kept.move_to_end(key)
             self._hits += embedding is not None or future is not None
         return future.result() if future is not None else embedding
 
     def get_or_compute(self, key: str, compute: Callable[[], E]) -> tuple[E, bool]:
-        """The embedding of `key`, and whether it was there (or on its way) already.
+        """Return the embedding of `key`, and whether it was in memory or being computed already.
 
         Raises:
             Exception: whatever `compute` raises.
@@ -64,28 +64,28 @@ class EmbeddingCache(Generic[E]):
                 self._kept.move_to_end(key)
                 self._hits += 1
                 return self._kept[key], True
-            future = self._under_way.get(key)
+            future = self._computing.get(key)
             if future is None:
                 self._misses += 1
-                mine: Future[E] = Future()
-                self._under_way[key] = mine
+                own_future: Future[E] = Future()
+                self._computing[key] = own_future
             else:
                 self._hits += 1
         if future is not None:
             with slot_released():
                 return future.result(), True
-        return self._compute(key, compute, mine), False
+        return self._compute(key, compute, own_future), False
 
     def _compute(self, key: str, compute: Callable[[], E], future: Future[E]) -> E:
         try:
             embedding = compute()
         except BaseException as error:
             with self._lock:
-                del self._under_way[key]
+                del self._computing[key]
             future.set_exception(error)
             raise
         with self._lock:
-            del self._under_way[key]
+            del self._computing[key]
             self._keep(key, embedding)
         future.set_result(embedding)
         return embedding
@@ -101,9 +101,9 @@ class EmbeddingCache(Generic[E]):
 
     def __contains__(self, key: str) -> bool:
         with self._lock:
-            return key in self._kept or key in self._under_way
+            return key in self._kept or key in self._computing
 
     def statistics(self) -> CacheStatistics:
-        """The counts of this moment."""
+        """Return the current counts."""
         with self._lock:
             return CacheStatistics(self._hits, self._misses, len(self._kept), self._bytes_held, self._max_bytes)

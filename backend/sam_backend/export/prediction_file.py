@@ -1,6 +1,6 @@
-"""A file of tasks with predictions that Label Studio imports as it is, and the labeling config that fits it.
+"""Files of tasks with predictions for Label Studio's import, and the labeling config for them.
 
-Source: label-studio 1.23.2, its import format and tag reference. Masks are brush regions, exact and with every hole.
+Source: label-studio 1.23.2, import format and tag reference. Masks are brush regions, which are exact.
 """
 
 import hashlib
@@ -15,50 +15,49 @@ import orjson
 
 from sam_backend.protocol.labeling_config import ControlTag, MaskTags
 from sam_backend.protocol.predictions import Prediction, ResultJson
-from sam_backend.shapes.brush import brush_value
-from sam_backend.shapes.regions import region_results
+from sam_backend.shapes.regions import RegionTarget, results_from_mask
 from sam_model.annotation.annotated_image import AddImage, AnnotatedImage
 from sam_model.annotation.atomic_file import atomic_file
 from sam_model.masks.overlay import mask_colour
 
-IMAGE, MASK = "image", "mask"  # the names of the object tag and of the control tag
-MAX_BYTES = 200_000_000  # of a file; Label Studio takes 250 MB (DATA_UPLOAD_MAX_MEMORY_SIZE, core/settings/base.py)
+IMAGE, MASK = "image", "mask"  # names of the object tag and the control tag
+MAX_BYTES = 200_000_000  # of one file; Label Studio accepts 250 MB (DATA_UPLOAD_MAX_MEMORY_SIZE, core/settings/base.py)
 LOCAL_FILES = "/data/local-files/?d="  # how Label Studio serves a file below its LOCAL_FILES_DOCUMENT_ROOT
-NEVER_QUOTED = {"s3", "gs", "azure-blob"}  # Label Studio takes what follows for the object's name, as it stands
+NEVER_QUOTED = {"s3", "gs", "azure-blob"}  # Label Studio reads the rest as the object's name, without unquoting
 
 
 @contextmanager
 def label_studio_file(
-    path: Path, class_names: Sequence[str], image_url_prefix: str, model_version: str, most_bytes: int = MAX_BYTES
+    path: Path, class_names: Sequence[str], image_url_prefix: str, model_version: str, max_bytes: int = MAX_BYTES
 ) -> Iterator[AddImage]:
-    """Write a file of tasks, one for each picture that is added; memory holds one task.
+    """Write a file of tasks, one for each image that is added; only one task is in memory at a time.
 
     Args:
-        path: of the file, which is there when the last picture is in it; `NAME-2.json` and so on follow where the tasks
-            are more than Label Studio takes at once.
-        class_names: the labels of the labeling config.
-        image_url_prefix: what stands before a picture's name in its address.
+        path: of the file, which appears when it is complete. If the tasks need more than `max_bytes`, further files
+            `NAME-2.json` and so on are written.
+        class_names: labels of the labeling config.
+        image_url_prefix: the part of an image's URL before its name.
         model_version: of all predictions.
-        most_bytes: of a file, unless one task is larger.
+        max_bytes: of one file; a file with a single task may be larger.
     """
     tags = MaskTags(ControlTag("brushlabels", MASK, (IMAGE,), tuple(class_names)))
-    with ExitStack() as stack:  # all files get their names together, at the end
+    with ExitStack() as stack:  # all files appear together, at the end
         files = [stack.enter_context(atomic_file(path))]
 
         def add(image: AnnotatedImage) -> None:
             task = {
-                "data": {IMAGE: image_address(image_url_prefix, image.name)},
+                "data": {IMAGE: image_url(image_url_prefix, image.name)},
                 "predictions": [prediction(image, tags, model_version).to_json()],
             }
             text = orjson.dumps(task, option=orjson.OPT_SERIALIZE_NUMPY)
-            if files[-1].tell() and files[-1].tell() + len(text) > most_bytes:
+            if files[-1].tell() and files[-1].tell() + len(text) > max_bytes:
                 files.append(stack.enter_context(atomic_file(_part(path, len(files) + 1))))
             files[-1].write((b",\n" if files[-1].tell() else b"[\n") + text)
 
         yield add
         for file in files:
             file.write(b"\n]\n" if file.tell() else b"[]\n")
-    for number in count(len(files) + 1):  # of an earlier run with more tasks
+    for number in count(len(files) + 1):  # files of an earlier run with more tasks
         try:
             _part(path, number).unlink()
         except FileNotFoundError:
@@ -70,35 +69,33 @@ def _part(path: Path, number: int) -> Path:
 
 
 def prediction(image: AnnotatedImage, tags: MaskTags, model_version: str) -> Prediction:
-    """The objects of a picture as a prediction; without objects it has no regions and the score 0."""
-    marker = hashlib.sha256(image.name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    """Return the objects of an image as a prediction; without objects it has no regions and the score 0."""
+    name_hash = hashlib.sha256(image.name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    region_ids = (f"{name_hash}-{number}" for number in count())
     results: list[ResultJson] = []
-    for number, one in enumerate(image.objects):
-        mask = one.mask.mask
-        size = (mask.shape[0], mask.shape[1])
-        results += region_results(
-            brush_value(mask), size, tags, IMAGE, (one.class_name,), f"{marker}-{number}", one.score
-        )
+    for one in image.objects:
+        target = RegionTarget("brush", tags, IMAGE, (one.class_name,))
+        results += results_from_mask(one.mask.mask, target, region_ids, one.score)
     score = sum(one.score for one in image.objects) / max(1, len(image.objects))
     return Prediction(model_version, tuple(results), score)
 
 
-def image_address(prefix: str, name: str) -> str:
-    """The address of a picture, from the prefix and its name; for the web, special characters are written as %XX."""
+def image_url(prefix: str, name: str) -> str:
+    """Return the URL of an image from prefix and name; special characters are percent-encoded unless in a bucket."""
     safe = name.encode("utf-8", "surrogateescape")
     return prefix + (name if urlsplit(prefix).scheme in NEVER_QUOTED else quote(safe))
 
 
 def local_files_prefix(root: Path) -> str:
-    """The prefix where Label Studio's LOCAL_FILES_DOCUMENT_ROOT is the folder that holds `root`.
+    """Return the prefix of image URLs if Label Studio's LOCAL_FILES_DOCUMENT_ROOT is the parent folder of `root`.
 
-    It cannot be `root` itself: a local storage must be a folder below the document root.
+    The document root cannot be `root` itself: a local storage must be a folder below it.
     """
     return f"{LOCAL_FILES}{quote(root.name)}/" if root.name else LOCAL_FILES
 
 
 def labeling_config_for(class_names: Sequence[str]) -> str:
-    """A labeling config with these labels: masks, and the smart tools with which the backend makes further ones."""
+    """Return a labeling config with these labels: a tag for masks, and smart tools to make more of them."""
     labels = "".join(
         f"\n    <Label value={quoteattr(name)} background={quoteattr('#' + bytes(mask_colour(number)).hex())}/>"
         for number, name in enumerate(class_names)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import Protocol
 from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
@@ -68,6 +69,14 @@ def fetch_limits(settings: Settings) -> FetchLimits:
 
 
 @dataclass(frozen=True)
+class ImageCredentials:
+    """The task data login and password of a project, for http(s) hosts that are not Label Studio."""
+
+    login: str | None = None
+    password: str | None = None
+
+
+@dataclass(frozen=True)
 class ImageRequest:
     """A data value of a task, and all else that decides which file it means.
 
@@ -112,6 +121,20 @@ class _Hop:
     credentials: str | None  # value of the Authorization header; dropped for good when the origin changes
     label_studio: Credential | None = None  # that the header was made of, where it goes to Label Studio
     may_renew: bool = False
+
+
+class Fetcher(Protocol):
+    """Fetches images; `ImageFetcher` does."""
+
+    def fetch(
+        self,
+        uri: str,
+        task_id: int | None = None,
+        project_id: int | None = None,
+        login: str | None = None,
+        password: str | None = None,
+    ) -> bytes:
+        """Return the bytes of the image at `uri`, a data value of a task."""
 
 
 class ImageFetcher:

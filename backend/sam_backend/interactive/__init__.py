@@ -1,1 +1,1 @@
-"""A person's prompts become masks."""
+"""Prompts of a user become masks."""

@@ -1,38 +1,39 @@
-"""Regions of a person -> prompts of the segmenter: which regions mean one object, and percent -> pixels.
+"""Regions that a user drew -> prompts of the segmenter: which regions refer to one object, and percent to pixels.
 
-Percent ends here: behind this door are pixels of the upright original.
+Prompts are in pixels of the upright original image.
 """
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sam_backend.protocol.regions import KeyPoint, PromptRegion, RotatedRectangle
-from sam_model.types import Box, Point, Prompt
+from sam_backend.shapes.rectangle import box_from_rectangle
+from sam_model.types import Point, Prompt
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ObjectPrompt:
-    """The regions that mean one object, never none, and what they say in pixels."""
+    """The regions that refer to one object, at least one, and their prompt in pixels."""
 
     regions: tuple[PromptRegion, ...]
     prompt: Prompt
 
 
 def regions_by_object(regions: Sequence[PromptRegion]) -> list[tuple[PromptRegion, ...]]:
-    """Sort regions into objects: of one page, one image tag and one label each.
+    """Group regions by object; the regions of one object have the same page, image tag and labels.
 
-    Every rectangle is an object of its own. Key points alone are one object together. From callers that send both (the
-    editor never does), a point belongs to the rectangle it lies in, to the only rectangle where there is but one, and
-    else to an object of the points that are left; a negative point that lies in no rectangle says "not here" to all.
+    Each rectangle is an object of its own. Key points without rectangles are one object together. The editor never
+    sends both, but other callers do. Then a point belongs to the smallest rectangle around it, or to the only
+    rectangle there is. The other points are an object of their own; if all of them are negative, they are added to
+    each object.
     """
     groups: dict[tuple[object, ...], list[PromptRegion]] = {}
     for region in regions:
         groups.setdefault((region.item_index or 0, region.to_name, region.labels), []).append(region)
-    return [found for group in groups.values() for found in _objects_of_one_label(group)]
+    return [object_regions for group in groups.values() for object_regions in _objects_of_one_label(group)]
 
 
 def _objects_of_one_label(group: list[PromptRegion]) -> list[tuple[PromptRegion, ...]]:
@@ -41,24 +42,24 @@ def _objects_of_one_label(group: list[PromptRegion]) -> list[tuple[PromptRegion,
     if len(rectangles) <= 1:
         return [(*rectangles, *points)]
     members = {rectangle.id: [rectangle] for rectangle in rectangles}
-    left_over = []
+    outside = []
     for point in points:
-        around = [rectangle for rectangle in rectangles if _lies_in(point, rectangle)]
+        around = [rectangle for rectangle in rectangles if _is_inside(point, rectangle)]
         if around:
             members[min(around, key=_area).id].append(point)
         else:
-            left_over.append(point)
-    positive_left_over = any(point.shape.is_positive for point in left_over if isinstance(point.shape, KeyPoint))
-    if not positive_left_over:
-        return [(*of_one, *left_over) for of_one in members.values()]
-    return [*(tuple(of_one) for of_one in members.values()), tuple(left_over)]
+            outside.append(point)
+    is_any_positive = any(point.shape.is_positive for point in outside if isinstance(point.shape, KeyPoint))
+    if not is_any_positive:
+        return [(*object_regions, *outside) for object_regions in members.values()]
+    return [*(tuple(object_regions) for object_regions in members.values()), tuple(outside)]
 
 
-def _lies_in(point: PromptRegion, rectangle: PromptRegion) -> bool:
+def _is_inside(point: PromptRegion, rectangle: PromptRegion) -> bool:
     assert isinstance(point.shape, KeyPoint)
     assert isinstance(rectangle.shape, RotatedRectangle)
-    x_min, y_min, x_max, y_max = box_around(rectangle.shape, rectangle.original_size or (1, 1))
     height, width = rectangle.original_size or (1, 1)
+    x_min, y_min, x_max, y_max = box_from_rectangle(rectangle.shape, (height, width))
     x, y = point.shape.x * width / 100, point.shape.y * height / 100
     return x_min <= x <= x_max and y_min <= y <= y_max
 
@@ -69,10 +70,10 @@ def _area(rectangle: PromptRegion) -> float:
 
 
 def prompt_from_regions(regions: Sequence[PromptRegion], image_size: tuple[int, int]) -> Prompt | None:
-    """The prompt of one object, in pixels of an image of `image_size` (height, width).
+    """Return the prompt of one object, in pixels of an image of `image_size` (height, width).
 
-    Points beyond the edge are moved onto it; positions keep their fractions. None where the regions do not say where
-    the object is: negative points alone, or a rectangle without area inside the image.
+    Points outside the image are moved to its edge. Coordinates are not rounded. Returns None if the regions do not
+    tell where the object is: negative points only, or a rectangle without area inside the image.
     """
     height, width = image_size
     points = []
@@ -83,26 +84,10 @@ def prompt_from_regions(regions: Sequence[PromptRegion], image_size: tuple[int, 
             y = min(max(region.shape.y * height / 100, 0.0), float(height))
             points.append(Point(x, y, region.shape.is_positive))
         else:
-            box = box_around(region.shape, image_size)
+            box = box_from_rectangle(region.shape, image_size)
             if box[0] >= box[2] or box[1] >= box[3]:
-                logger.warning("region %s: the rectangle has no area inside the image", region.id[:40])
+                logger.warning("region %s: rectangle without area inside the image, ignored", region.id[:40])
                 box = None
     if box is None and not any(point.is_positive for point in points):
         return None
     return Prompt(points=tuple(points), box=box)
-
-
-def box_around(rectangle: RotatedRectangle, image_size: tuple[int, int]) -> Box:
-    """The upright box in pixels around a rotated rectangle, cut at the edges of an image of `image_size`.
-
-    The rotation is meant in pixels: in percent of unequal sides the corners would not stay square.
-    """
-    height, width = image_size
-    left, top = rectangle.x * width / 100, rectangle.y * height / 100
-    across, down = rectangle.width * width / 100, rectangle.height * height / 100
-    turn = math.radians(rectangle.rotation)
-    cos, sin = math.cos(turn), math.sin(turn)
-    corners = [(u * cos - v * sin, u * sin + v * cos) for u in (0.0, across) for v in (0.0, down)]
-    xs = [min(max(left + x, 0.0), float(width)) for x, _ in corners]
-    ys = [min(max(top + y, 0.0), float(height)) for _, y in corners]
-    return min(xs), min(ys), max(xs), max(ys)

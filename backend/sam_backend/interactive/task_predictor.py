@@ -1,4 +1,7 @@
-"""The walk of one task: image -> embedding, regions -> prompts, prompts and embedding -> masks -> regions."""
+"""The prediction for a user's prompts on one task.
+
+The steps: task -> image -> embedding; regions -> prompts; prompts and embedding -> masks -> regions.
+"""
 
 import base64
 import hashlib
@@ -8,17 +11,18 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
 
 from sam_backend import metrics
 from sam_backend.embeddings.disk import EmbeddingFolder
+from sam_backend.embeddings.image_embeddings import ImageEmbeddings
 from sam_backend.embeddings.memory import EmbeddingCache
 from sam_backend.errors import BadRequestError, ImageTooLargeError
 from sam_backend.images.decode import decode_image
-from sam_backend.images.fetch import ImageRequest
+from sam_backend.images.fetch import ImageCredentials, ImageRequest
 from sam_backend.images.versions import ImageVersion, ImageVersions
 from sam_backend.interactive.previous_logits import PreviousLogits
 from sam_backend.interactive.prompts import ObjectPrompt, prompt_from_regions, regions_by_object
@@ -28,49 +32,26 @@ from sam_backend.protocol.regions import PromptRegion
 from sam_backend.protocol.requests import Task
 from sam_backend.request_pool import slot_released
 from sam_backend.segmenter.loading import ModelLoading
-from sam_backend.shapes.brush import brush_value
-from sam_backend.shapes.regions import region_results
+from sam_backend.shapes.regions import RegionTarget, results_from_mask
 from sam_model.interfaces import Embedding
-from sam_model.types import Mask, ScoredMask
+from sam_model.types import Image, Mask, ScoredMask
 
 logger = logging.getLogger(__name__)
 
-BOXES_AT_ONCE = 16
-PIXELS_AT_ONCE = 256_000_000  # of masks at full size, one byte each
-
-
-class Fetcher(Protocol):
-    """Gets the bytes of an image from wherever a task says it is."""
-
-    def fetch(
-        self,
-        uri: str,
-        task_id: int | None = None,
-        project_id: int | None = None,
-        login: str | None = None,
-        password: str | None = None,
-    ) -> bytes:
-        """The file at `uri`."""
+MAX_BOXES_PER_CALL = 16
+MAX_PIXELS_PER_CALL = 256_000_000  # of all masks of a call at full size, one byte per pixel
 
 
 @dataclass(frozen=True)
-class ImageCredentials:
-    """What the project's settings hold for images behind a password."""
-
-    login: str | None = None
-    password: str | None = None
-
-
-@dataclass(frozen=True)
-class SeenImage:
-    """An image whose bytes are known: its embedding where that is in memory, else the bytes."""
+class TaskImage:
+    """The current version of a task's image: its embedding if it is in memory, else the bytes of its file."""
 
     version: ImageVersion
     embedding: Embedding | None
 
 
 class TaskPredictor:
-    """Answers prompts on tasks; its only state is what it has seen before, so that threads may share it."""
+    """Makes predictions from prompts. It keeps only caches, so threads may share it."""
 
     def __init__(
         self,
@@ -81,11 +62,20 @@ class TaskPredictor:
         model_wait_s: float,
         files: EmbeddingFolder | None = None,
     ) -> None:
+        """Take the parts of the service.
+
+        Args:
+            model: the segmenter, loaded or being loaded.
+            images: fetches images, and checks whether they changed.
+            cache: embeddings of this segmenter in memory.
+            max_pixels: of one image.
+            model_wait_s: time that a request waits for a segmenter that is being loaded.
+            files: embeddings on disk.
+        """
         self._model = model
-        self._files = files
         self._images = images
-        self._cache = cache
-        self._earlier = PreviousLogits()
+        self._embeddings = ImageEmbeddings(lambda: model.segmenter(model_wait_s), cache, files)
+        self._previous_logits = PreviousLogits()
         self._max_pixels = max_pixels
         self._model_wait_s = model_wait_s
 
@@ -94,166 +84,138 @@ class TaskPredictor:
         task: Task,
         regions: Sequence[PromptRegion],
         config: LabelingConfig,
-        credentials: ImageCredentials = ImageCredentials(),
+        credentials: ImageCredentials,
     ) -> Prediction:
-        """The masks for a person's prompts on one task; a prediction without regions where they mean no object.
+        """Return the masks for a user's prompts on one task; no regions where the prompts give no object.
 
         Raises:
-            BackendError: the prompts, the config or the image cannot be used.
+            BackendError: the prompts, the labeling config or the image cannot be used.
         """
-        began = time.perf_counter()
+        start = time.perf_counter()
         pages: dict[tuple[str, int], list[tuple[PromptRegion, ...]]] = {}
-        for of_one in regions_by_object(regions):
-            pages.setdefault((of_one[0].to_name, of_one[0].item_index or 0), []).append(of_one)
+        for of_object in regions_by_object(regions):
+            pages.setdefault((of_object[0].to_name, of_object[0].item_index or 0), []).append(of_object)
         results: list[ResultJson] = []
         scores: list[float] = []
         for (to_name, page), objects in pages.items():
-            # before any work on the image: a config may have no place for the mask
-            tags = {o: config.mask_tags(to_name, o[0].labels, o[0].labels_from_name) for o in objects}
+            # before the image is fetched: the config may have no tag for the mask
+            targets = {of_object: _target(config, of_object[0]) for of_object in objects}
             image = self.image(image_request(task, config, credentials, to_name, page))
             embedding = self.embedding(task, image)
             for found, scored in self._segment(task, image.version.digest, embedding, objects):
+                first = found.regions[0]
                 with metrics.stage("encode"):
-                    mask = self._at_original_size(scored.mask, found.regions[0].original_size)
-                    value = brush_value(mask)
-                results += region_results(
-                    value,
-                    (mask.shape[0], mask.shape[1]),
-                    tags[found.regions],
-                    to_name,
-                    found.regions[0].labels,
-                    region_id(task, found.regions),
-                    scored.score,
-                    found.regions[0].item_index,
-                )
+                    results += results_from_mask(
+                        self._at_original_size(scored.mask, first.original_size),
+                        targets[found.regions],
+                        iter([region_id(task, found.regions)]),
+                        scored.score,
+                        first.item_index,
+                    )
                 scores.append(scored.score)
         logger.info(
             "predict %s: %d prompts, %d masks, %.0f ms",
             task.name,
             len(regions),
             len(scores),
-            1e3 * (time.perf_counter() - began),
+            1e3 * (time.perf_counter() - start),
         )
         return Prediction(self._model.version, tuple(results), min(scores, default=0.0))
 
-    def image(self, asked: ImageRequest) -> SeenImage:
-        """The image that `asked` means now; waits for the network where it is new, or due to be checked.
+    def image(self, request: ImageRequest) -> TaskImage:
+        """Return the current version of an image; fetch or check it over the network if necessary.
 
         Raises:
             BackendError: the image cannot be fetched.
         """
-        began = time.perf_counter()
+        start = time.perf_counter()
         with slot_released():
-            version = self._images.get(asked)
+            version = self._images.get(request)
         embedding: Embedding | None = None
         if version.data is None:
-            embedding = self._cache.get(version.digest)
-            if embedding is None:  # it was embedded once, and made room since
+            embedding = self._embeddings.cached(version.digest)
+            if embedding is None:  # the cache has dropped it
                 with slot_released():
-                    version = self._images.get(asked, with_data=True)
+                    version = self._images.get(request, with_data=True)
         if version.data is not None:
-            took_s = time.perf_counter() - began
-            metrics.stage_seconds.labels("fetch").observe(took_s)
-            logger.info("image of task %s: fetched in %.0f ms", asked.task_id, 1e3 * took_s)
-        return SeenImage(version, embedding)
+            duration_s = time.perf_counter() - start
+            metrics.stage_seconds.labels("fetch").observe(duration_s)
+            logger.info("task %s: image fetched in %.0f ms", request.task_id, 1e3 * duration_s)
+        return TaskImage(version, embedding)
 
-    def is_warm(self, asked: ImageRequest) -> bool:
-        """Whether a click on the image needs no network and no embedding.
+    def is_warm(self, request: ImageRequest) -> bool:
+        """Whether a click on the image needs neither the network nor a new embedding.
 
         Raises:
-            ImageError: no address that can be fetched.
+            ImageError: the address cannot be fetched.
         """
-        digest = self._images.fresh_digest(asked)
-        return digest is not None and digest in self._cache
+        digest = self._images.fresh_digest(request)
+        return digest is not None and self._embeddings.is_cached(digest)
 
-    def embedding(self, task: Task, image: SeenImage) -> Embedding:
-        """The embedding of an image of a task, from the cache or made now, by one thread however many ask.
+    def embedding(self, task: Task, image: TaskImage) -> Embedding:
+        """Return the embedding of a task's image: stored, or computed by one thread, however many ask for it.
 
         Raises:
             BackendError: the image cannot be decoded, or the model is not ready.
         """
         if image.embedding is not None:
             return image.embedding
-        data, digest = image.version.data, image.version.digest
-        assert data is not None  # the other half of a SeenImage
-        embedding: Embedding
-        embedding, was_there = self._cache.get_or_compute(digest, lambda: self._compute_embedding(data, digest, task))
-        logger.debug("embedding %s of %s: %s", digest[:12], task.name, "cached" if was_there else "new")
-        return embedding
+        data = image.version.data
+        assert data is not None  # a TaskImage without embedding has the bytes
 
-    def _compute_embedding(self, data: bytes, digest: str, task: Task) -> Embedding:
-        began = time.perf_counter()
-        if self._files is not None:
-            fingerprint = self._model.segmenter(self._model_wait_s).fingerprint
-            kept = self._files.read(digest, fingerprint)
-            if kept is not None:
-                logger.info("image of %s: its embedding was kept", task.name)
-                return kept
-        with metrics.stage("decode"):
-            image = decode_image(data, self._max_pixels)
-        decoded = time.perf_counter()
-        segmenter = self._model.segmenter(self._model_wait_s)
-        with metrics.stage("embed"):
-            embedding: Embedding = segmenter.embed(image)
-        if self._files is not None:
-            self._files.write(digest, embedding)
-        logger.info(
-            "image of %s: %d x %d, decode %.0f ms, embed %.0f ms",
-            task.name,
-            image.shape[1],
-            image.shape[0],
-            1e3 * (decoded - began),
-            1e3 * (time.perf_counter() - decoded),
-        )
-        return embedding
+        def decode() -> Image:
+            with metrics.stage("decode"):
+                return decode_image(data, self._max_pixels)
+
+        return self._embeddings.get(image.version.digest, decode, task.name)
 
     def _segment(
         self, task: Task, digest: str, embedding: Embedding, objects: Sequence[tuple[PromptRegion, ...]]
     ) -> Iterator[tuple[ObjectPrompt, ScoredMask]]:
-        """The objects that the prompts mean, with their masks; what means none, or gives no pixel, is left out."""
+        """Yield the objects with their masks, except objects without a usable prompt or with an empty mask."""
         clicked: list[ObjectPrompt] = []
-        boxes: list[ObjectPrompt] = []
-        for of_one in objects:
-            prompt = prompt_from_regions(of_one, embedding.image_size)
+        boxed: list[ObjectPrompt] = []
+        for of_object in objects:
+            prompt = prompt_from_regions(of_object, embedding.image_size)
             if prompt is None:
-                logger.warning("%s: %d prompt(s) say what is not the object only: no mask", task.name, len(of_one))
+                logger.warning("%s: %d prompt(s), none positive: no mask returned", task.name, len(of_object))
             else:
-                (clicked if prompt.box is None else boxes).append(ObjectPrompt(of_one, prompt))
-        found = chain(self._refined(digest, embedding, clicked), self._boxed(embedding, boxes))
+                (clicked if prompt.box is None else boxed).append(ObjectPrompt(of_object, prompt))
+        found = chain(self._masks_of_clicks(digest, embedding, clicked), self._masks_of_boxes(embedding, boxed))
         for each, scored in found:
             if scored.mask.any():
                 yield each, scored
             else:
-                logger.warning("%s: nothing found for prompt %s", task.name, each.regions[0].id[:40])
+                logger.warning("%s: empty mask for prompt %s: no mask returned", task.name, each.regions[0].id[:40])
 
-    def _refined(
+    def _masks_of_clicks(
         self, digest: str, embedding: Embedding, objects: Sequence[ObjectPrompt]
     ) -> Iterator[tuple[ObjectPrompt, ScoredMask]]:
-        """The masks of objects that were clicked; one by one, since a batch rounds otherwise than one prompt alone."""
+        """Yield the masks one by one: in a batch, numbers are rounded otherwise than for a single prompt."""
         segmenter = self._model.segmenter(self._model_wait_s)
         for each in objects:
             with metrics.stage("segment"):
-                mask_input = self._earlier.mask_input(segmenter, embedding, digest, each.prompt)
+                mask_input = self._previous_logits.mask_input(segmenter, embedding, digest, each.prompt)
                 (scored,) = segmenter.segment(embedding, [replace(each.prompt, mask_input=mask_input)])
             if scored.low_res_logits is not None:
-                self._earlier.remember(digest, each.prompt, scored.low_res_logits)
+                self._previous_logits.remember(digest, each.prompt, scored.low_res_logits)
             yield each, scored
 
-    def _boxed(
+    def _masks_of_boxes(
         self, embedding: Embedding, objects: Sequence[ObjectPrompt]
     ) -> Iterator[tuple[ObjectPrompt, ScoredMask]]:
-        """The masks of objects in boxes; so many at once that their masks stay small."""
+        """Yield the masks, computed in batches; a batch is limited by the memory of its masks."""
         segmenter = self._model.segmenter(self._model_wait_s)
         height, width = embedding.image_size
-        at_once = max(1, min(BOXES_AT_ONCE, PIXELS_AT_ONCE // (height * width)))
-        for start in range(0, len(objects), at_once):
-            part = objects[start : start + at_once]
+        batch_size = max(1, min(MAX_BOXES_PER_CALL, MAX_PIXELS_PER_CALL // (height * width)))
+        for start in range(0, len(objects), batch_size):
+            batch = objects[start : start + batch_size]
             with metrics.stage("segment"):
-                found = segmenter.segment(embedding, [each.prompt for each in part])
-            yield from zip(part, found, strict=True)
+                found = segmenter.segment(embedding, [each.prompt for each in batch])
+            yield from zip(batch, found, strict=True)
 
     def _at_original_size(self, mask: Mask, original_size: tuple[int, int] | None) -> Mask:
-        """The mask at the size that the browser shows: a longer RLE would make Label Studio's Submit fail."""
+        """Resize a mask to the size of the image in the browser; Submit fails in Label Studio if the RLE is longer."""
         if original_size is None or original_size == mask.shape:
             return mask
         height, width = original_size
@@ -261,17 +223,28 @@ class TaskPredictor:
             raise ImageTooLargeError(
                 f"original_width x original_height = {width} x {height} is more than {self._max_pixels} pixels"
             )
-        logger.warning("the browser shows %d x %d, the file has %d x %d", width, height, mask.shape[1], mask.shape[0])
+        logger.warning(
+            "the image has %d x %d pixels in the browser and %d x %d in its file; resizing the mask",
+            width,
+            height,
+            mask.shape[1],
+            mask.shape[0],
+        )
         return cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT).view(np.bool_)
+
+
+def _target(config: LabelingConfig, region: PromptRegion) -> RegionTarget:
+    tags = config.mask_tags(region.to_name, region.labels, region.labels_from_name)
+    return RegionTarget("brush", tags, region.to_name, region.labels)
 
 
 def image_request(
     task: Task, config: LabelingConfig, credentials: ImageCredentials, to_name: str | None = None, page: int = 0
 ) -> ImageRequest:
-    """What to fetch for page `page` of the image tag `to_name`; without a name the first image tag counts.
+    """Return the request for page `page` of the image tag `to_name`, by default the first image tag.
 
     Raises:
-        BadRequestError: the task or the config names no such image or page.
+        BadRequestError: the task or the config has no such image or page.
     """
     addresses = config.image(to_name).sources(task.data)
     if page >= len(addresses):
@@ -280,10 +253,10 @@ def image_request(
 
 
 def region_id(task: Task, regions: Sequence[PromptRegion]) -> str:
-    """An id that is new for every object and the same for the same request: Label Studio asks twice at times.
+    """Return an id that differs for each object and is the same for the same request: Label Studio may ask twice.
 
-    The prompts' places are in it too: a mask that was accepted must not be overwritten when its prompt is dragged on.
+    It depends on the prompts' positions as well: dragging a prompt must not overwrite a mask that was accepted.
     """
-    said = [task.id, [[r.id, asdict(r.shape), r.labels, r.to_name, r.item_index] for r in regions]]
-    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).digest()
+    identity = [task.id, [[r.id, asdict(r.shape), r.labels, r.to_name, r.item_index] for r in regions]]
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).digest()
     return base64.urlsafe_b64encode(digest)[:10].decode()

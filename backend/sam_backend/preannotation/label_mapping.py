@@ -1,7 +1,7 @@
-"""A detector's classes -> the labels of a labeling config: which class becomes what, and what is left over.
+"""A detector's classes -> the labels of a labeling config.
 
-A class finds its label by the user's map, then the config's `predicted_values` (label-studio-ml's YOLO example calls
-them so), then its very name, then its name in any letter case.
+The label of a class is given by the first of these that has one: the user's label map; the config's `predicted_values`
+(as in label-studio-ml's YOLO example); the label of the same name; the label of the same name in another letter case.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,34 +11,31 @@ from typing import Any
 from sam_backend.errors import BadRequestError, LabelingConfigError
 from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.protocol.labeling_config import LabelingConfig, MaskTags
+from sam_backend.shapes.regions import RegionTarget
 
-PREFERRED = ("brush", "bitmask", "polygon", "rectangle")  # the first loses nothing of a mask
+PREFERRED_SHAPES = ("brush", "bitmask", "polygon", "rectangle")  # the first two are exact masks
 DEFAULT_SCORE_THRESHOLD = 0.25
-THING = "object"  # the class of what has none: masks of segment everything
-FEW = 12  # names that a line lists
+ANY_OBJECT = "object"  # the class of all masks of segment everything
+MAX_LISTED_NAMES = 12  # in a message
 
 
 @dataclass(frozen=True)
-class Target:
-    """Where regions of one label go."""
+class Target(RegionTarget):
+    """Where the regions of a label go, and the minimum score of their objects."""
 
-    shape: str  # one of PREFERRED
-    tags: MaskTags
-    to_name: str
-    labels: tuple[str, ...]  # one, or none where the tag needs none
     score_threshold: float
 
 
 @dataclass(frozen=True)
 class MappingReport:
-    """What a run will do with the detector's classes; for people, before it starts."""
+    """The labels of the detector's classes, for users before a run starts."""
 
     mapped: tuple[tuple[str, str], ...]  # class, label
     labels_without_class: tuple[str, ...]
     dropped_classes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As GET /api/runs/mapping answers."""
+        """Return the answer of GET /api/runs/mapping."""
         return {
             "mapped": dict(self.mapped),
             "labels_without_class": list(self.labels_without_class),
@@ -46,26 +43,26 @@ class MappingReport:
         }
 
     def lines(self) -> list[str]:
-        """Up to three lines for a terminal."""
+        """Return up to three lines for a terminal."""
         mapped = [
             name if name == label else f"{name} as {label or 'a region without label'}" for name, label in self.mapped
         ]
-        lines = [f"labels: {_few(mapped) or 'none'}"]
+        lines = [f"labels: {_listed(mapped) or 'none'}"]
         if self.labels_without_class:
-            lines.append(f"nothing for: {_few(self.labels_without_class)}")
+            lines.append(f"labels without a class: {_listed(self.labels_without_class)}")
         if self.dropped_classes:
-            lines.append(f"dropped classes: {_few(self.dropped_classes)}")
+            lines.append(f"classes without a label: {_listed(self.dropped_classes)}")
         return lines
 
 
 @dataclass(frozen=True)
 class LabelMapping:
-    """The targets of a run in one labeling config; `to_name` is the image that is annotated."""
+    """The targets of a run in one labeling config; `to_name` is the image tag that is annotated."""
 
     config: LabelingConfig
     configuration: RunConfiguration
     to_name: str
-    targets: dict[str, Target]  # class of the detector, in its own spelling -> target
+    targets: dict[str, Target]  # class, as the detector spells it -> target
     report: MappingReport
 
     @classmethod
@@ -73,8 +70,8 @@ class LabelMapping:
         """Match a detector's classes with a config's labels.
 
         Raises:
-            LabelingConfigError: no control tag can take a region of the shape asked for, or none of the classes.
-            BadRequestError: the map names a class or a label that is not there.
+            LabelingConfigError: no control tag takes regions of the configured shape, or no class has a label.
+            BadRequestError: the label map has an unknown class or label.
         """
         to_name, tags = _usable_tags(config, configuration.shape)
         labels = _labels_of(tags)
@@ -93,13 +90,13 @@ class LabelMapping:
         )
         if class_names and not targets:
             raise LabelingConfigError(
-                f"none of the detector's classes ({_few(class_names)}) is a label of the config ({_few(labels)}); "
-                "give the map, as in --map car=Vehicle, or predicted_values in the labels"
+                f"no class of the detector ({_listed(class_names)}) is a label of the config ({_listed(labels)}): "
+                "add a label map such as --map car=Vehicle, or predicted_values to the labels"
             )
         return cls(config, configuration, to_name, targets, report)
 
     def for_labels(self, labels: tuple[str, ...]) -> Target | None:
-        """Where a mask goes that already has its labels; None where the config does not know them."""
+        """Return the target of a mask that has labels already; None if the config does not have them."""
         _, tags = _usable_tags(self.config, self.configuration.shape)
         for label in labels or ("",):
             if label in _labels_of(tags) or not label:
@@ -108,14 +105,14 @@ class LabelMapping:
 
 
 def _usable_tags(config: LabelingConfig, shape: str) -> tuple[str, list[tuple[str, MaskTags]]]:
-    """The first image that regions can go to, and where: pairs of shape and tags, the preferred first."""
-    shapes = PREFERRED if shape == "auto" else (shape,)
+    """Return the first image tag with usable control tags, and these as (shape, tags), preferred shapes first."""
+    shapes = PREFERRED_SHAPES if shape == "auto" else (shape,)
     for image in config.images or (config.image(),):
         found = [(each, tags) for each in shapes for tags in config.tags_for_shape(each, image.name)]
         if found:
             return image.name, found
     wanted = " or ".join(f"<{each.capitalize()}Labels>" for each in shapes)
-    raise LabelingConfigError(f"the labeling config has no {wanted} for an image: there is nowhere to put a region")
+    raise LabelingConfigError(f"the labeling config has no {wanted} for an image: add one for the regions")
 
 
 def _labels_of(tags: Iterable[tuple[str, MaskTags]]) -> tuple[str, ...]:
@@ -130,12 +127,12 @@ def _has_dynamic_labels(tags: Iterable[tuple[str, MaskTags]]) -> bool:
 def _label_for(
     name: str, tags: list[tuple[str, MaskTags]], labels: tuple[str, ...], configuration: RunConfiguration
 ) -> str | None:
-    """The label of a class; `""` is a region without label, None no region."""
-    own_map = {given.casefold(): label for given, label in configuration.label_map.items()}
-    if name.casefold() in own_map:
-        return own_map[name.casefold()]
-    own_tags = [tag for _, each in tags for tag in (each.mask, each.labels) if tag]
-    predicted = [pair for tag in own_tags for pair in tag.predicted_values]
+    """Return the label of a class; `""` for regions without label, None for no regions."""
+    label_map = {given.casefold(): label for given, label in configuration.label_map.items()}
+    if name.casefold() in label_map:
+        return label_map[name.casefold()]
+    carriers = [tag for _, each in tags for tag in (each.mask, each.labels) if tag]
+    predicted = [pair for tag in carriers for pair in tag.predicted_values]
     for pairs in (predicted, [(label, label) for label in labels]):
         exact = next((label for given, label in pairs if given == name), None)
         in_any_case = next((label for given, label in pairs if given.casefold() == name.casefold()), None)
@@ -143,10 +140,10 @@ def _label_for(
             return exact or in_any_case
     if not labels and _has_dynamic_labels(tags):
         return name
-    if name == THING and len(labels) == 1:
+    if name == ANY_OBJECT and len(labels) == 1:
         return labels[0]
     is_unlabelled_possible = any(not each.mask.kind.endswith("labels") for _, each in tags)
-    return "" if is_unlabelled_possible and (name == THING or not labels) else None
+    return "" if is_unlabelled_possible and (name == ANY_OBJECT or not labels) else None
 
 
 def _target(
@@ -175,14 +172,16 @@ def _check_names(
     known = {name.casefold() for name in class_names}
     for name, label in configuration.label_map.items():
         if class_names and name.casefold() not in known:
-            raise BadRequestError(f"label_map.{name}: the detector has no class {name!r}; it has {_few(class_names)}")
+            raise BadRequestError(
+                f"label_map.{name}: the detector has no class {name!r}; it has {_listed(class_names)}"
+            )
         if label not in labels and not _has_dynamic_labels(tags):
-            raise BadRequestError(f"label_map.{name}={label!r} is no label of the config; it has {_few(labels)}")
+            raise BadRequestError(f"label_map.{name}={label!r} is not a label of the config; it has {_listed(labels)}")
     for label in configuration.label_thresholds:
         if label not in labels and not _has_dynamic_labels(tags):
-            raise BadRequestError(f"label_thresholds.{label}: the config has no such label; it has {_few(labels)}")
+            raise BadRequestError(f"label_thresholds.{label}: the config has no such label; it has {_listed(labels)}")
 
 
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
-    return ", ".join(names[:FEW]) + more
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_LISTED_NAMES} more" if len(names) > MAX_LISTED_NAMES else ""
+    return ", ".join(names[:MAX_LISTED_NAMES]) + more

@@ -1,4 +1,4 @@
-"""A run's configuration -> the models that it names, put together into a `Preannotator`."""
+"""A run's configuration -> its models, loaded and combined into a `Preannotator`."""
 
 import hashlib
 import json
@@ -6,10 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sam_backend.embeddings.disk import embedding_folder
+from sam_backend.embeddings.image_embeddings import ImageEmbeddings
+from sam_backend.embeddings.memory import EmbeddingCache
 from sam_backend.errors import BadRequestError
-from sam_backend.interactive.task_predictor import Fetcher, ImageCredentials
+from sam_backend.images.fetch import Fetcher, ImageCredentials
 from sam_backend.preannotation.configuration import WITHOUT_DETECTOR, RunConfiguration
-from sam_backend.preannotation.label_mapping import THING, LabelMapping
+from sam_backend.preannotation.label_mapping import ANY_OBJECT, LabelMapping
 from sam_backend.preannotation.object_sources import DetectorObjects, EverythingObjects, ObjectSource, TaskBoxObjects
 from sam_backend.preannotation.preannotator import Preannotator
 from sam_backend.preannotation.provenance import model_version
@@ -22,14 +25,14 @@ from sam_model.registry import DETECTOR_NAMES, load_detector
 from sam_model.weights.catalog import find_weights
 from sam_model.weights.store import WeightStore, sha256_of
 
-VERSION = 1  # of what a run makes of the same models and settings
+VERSION = 1  # to be raised when predictions of the same models and settings change
 
 
 def segmenter_choice(configuration: RunConfiguration, settings: Settings, store: WeightStore) -> ModelChoice:
-    """The segmenter that a run names; `auto` is the service's own.
+    """Return the segmenter of a run's configuration; `auto` is the service's.
 
     Raises:
-        BadRequestError: no such model or file.
+        BadRequestError: the model is neither a name nor a file.
     """
     name = settings.model if configuration.model == "auto" else configuration.model
     try:
@@ -39,36 +42,38 @@ def segmenter_choice(configuration: RunConfiguration, settings: Settings, store:
 
 
 def preannotation_version(configuration: RunConfiguration, settings: Settings, store: WeightStore) -> str:
-    """The model_version of a run's predictions; equal for equal models and settings, had without loading a model.
+    """Return the model_version of a run's predictions, without loading a model.
+
+    It is the same for the same models and settings.
 
     Raises:
-        BadRequestError: no such model, detector or file.
+        BadRequestError: the model or the detector is neither a name nor a file.
     """
     choice = segmenter_choice(configuration, settings, store)
     return version_with(configuration, choice.name, choice.version, store)
 
 
 def version_with(configuration: RunConfiguration, model: str, model_fingerprint: str, store: WeightStore) -> str:
-    """As `preannotation_version`, with a segmenter that was chosen already.
+    """Return what `preannotation_version` returns, for a segmenter that is chosen already.
 
     Raises:
-        BadRequestError: no such detector or file.
+        BadRequestError: the detector is neither a name nor a file.
     """
     detector, fingerprint = detector_identity(configuration.detector, store)
-    asked = configuration.to_json()
-    meaning = {
-        name: asked[name] for name in ("score_threshold", "label_thresholds", "label_map", "iou_threshold", "shape")
+    options = configuration.to_json()
+    identity = {
+        name: options[name] for name in ("score_threshold", "label_thresholds", "label_map", "iou_threshold", "shape")
     }
-    meaning["at_most"] = asked["max_detections"]  # its first name: another would give every model another version
-    words = json.dumps([VERSION, fingerprint, model_fingerprint, meaning], sort_keys=True)
-    return model_version(detector, model, hashlib.sha256(words.encode()).hexdigest())
+    identity["at_most"] = options["max_detections"]  # its former name, which keeps the versions of stored predictions
+    text = json.dumps([VERSION, fingerprint, model_fingerprint, identity], sort_keys=True)
+    return model_version(detector, model, hashlib.sha256(text.encode()).hexdigest())
 
 
 def detector_identity(name_or_path: str, store: WeightStore) -> tuple[str, str]:
-    """A detector's name, and what tells its weights from others.
+    """Return a detector's name, and a text that identifies its weights.
 
     Raises:
-        BadRequestError: no such detector or file.
+        BadRequestError: the detector is neither a name nor a file.
     """
     if name_or_path in (*WITHOUT_DETECTOR, "classical"):
         return name_or_path, name_or_path
@@ -94,23 +99,25 @@ def load_preannotator(
     fetcher: Fetcher,
     *,
     segmenter: Segmenter[Any] | None = None,
+    cache: EmbeddingCache[Any] | None = None,
     credentials: ImageCredentials | None = None,
 ) -> Preannotator:
-    """Load the models that a run names and put its stages together.
+    """Load the models of a run and return its `Preannotator`.
 
     Args:
-        configuration: what the run is asked to do.
-        labeling_config: the project's, XML.
-        run_id: what marks the predictions.
+        configuration: of the run.
+        labeling_config: XML, of the project.
+        run_id: identifies the run in its predictions.
         settings: of the service.
-        store: where weights lie.
-        fetcher: gets the pictures.
-        segmenter: one that is loaded already, for a service that answers clicks with it.
-        credentials: what the project's settings hold for images behind a password.
+        store: the weights.
+        fetcher: fetches the images.
+        segmenter: the segmenter that the service uses for clicks, if the run uses the same one.
+        cache: embeddings of that segmenter in memory.
+        credentials: of the project, for images behind a password.
 
     Raises:
-        BadRequestError: no such model or detector, or a labeling config without a place for the regions.
-        WeightsError: weights are not here and cannot be fetched, or are not what they should be.
+        BadRequestError: the model or the detector is unknown, or the labeling config has no tag for the regions.
+        WeightsError: weights are missing and cannot be downloaded, or are damaged.
     """
     DECODING_MEMORY.limit = settings.decode_memory_mib * MIB
     config = LabelingConfig.from_xml(labeling_config)
@@ -119,12 +126,13 @@ def load_preannotator(
     mapping = mapping_of(configuration, config, detector)
     if segmenter is None:
         segmenter = choice.load(lambda progress: None)
-    version = version_with(configuration, choice.name, choice.version, store)
+    loaded = segmenter
     return Preannotator(
         fetcher,
-        _finder(detector, segmenter, mapping),
+        _object_source(detector, loaded, mapping),
+        ImageEmbeddings(lambda: loaded, cache, embedding_folder(settings)),
         mapping,
-        version,
+        version_with(configuration, choice.name, choice.version, store),
         run_id,
         settings.max_image_megapixels * 1_000_000,
         credentials,
@@ -132,30 +140,30 @@ def load_preannotator(
 
 
 def mapping_of(configuration: RunConfiguration, config: LabelingConfig, detector: Detector | None) -> LabelMapping:
-    """Where the run's objects go in a labeling config.
+    """Return the targets of a run's objects in a labeling config.
 
     Raises:
-        BadRequestError: a map that does not fit, or a config without a place for the regions.
+        BadRequestError: the label map does not fit, or the labeling config has no tag for the regions.
     """
     if detector is not None:
         return LabelMapping.of(config, detector.class_names, configuration)
-    return LabelMapping.of(config, (THING,) if configuration.detector == "everything" else (), configuration)
+    return LabelMapping.of(config, (ANY_OBJECT,) if configuration.detector == "everything" else (), configuration)
 
 
 def load_detector_of(configuration: RunConfiguration, settings: Settings, store: WeightStore) -> Detector | None:
-    """The run's detector; None where it goes without.
+    """Load the run's detector; return None if the run has none.
 
     Raises:
-        BadRequestError: no such detector or file.
+        BadRequestError: the detector is neither a name nor a file.
         WeightsError: as `load_preannotator`.
     """
     if configuration.detector in WITHOUT_DETECTOR:
         return None
-    detector_identity(configuration.detector, store)  # says what is known where it is not
+    detector_identity(configuration.detector, store)  # its error lists the known detectors
     return load_detector(configuration.detector, settings.device, store=store)
 
 
-def _finder(detector: Detector | None, segmenter: Segmenter[Any], mapping: LabelMapping) -> ObjectSource:
+def _object_source(detector: Detector | None, segmenter: Segmenter[Any], mapping: LabelMapping) -> ObjectSource:
     if detector is not None:
         return DetectorObjects(detector, segmenter, mapping)
     if mapping.configuration.detector == "everything":

@@ -1,122 +1,142 @@
-"""What becomes of one task: fetch -> decode -> find objects -> shape -> a prediction. No state, so threads share it."""
+"""One task becomes one prediction: fetch, decode, find objects, make regions."""
 
+import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 import orjson
 
+from sam_backend.embeddings.image_embeddings import ImageEmbeddings
 from sam_backend.errors import BackendError
 from sam_backend.images.decode import decode_image
-from sam_backend.interactive.task_predictor import Fetcher, ImageCredentials
+from sam_backend.images.fetch import Fetcher, ImageCredentials
 from sam_backend.preannotation.label_mapping import LabelMapping
 from sam_backend.preannotation.object_sources import FoundObject, ObjectSource
 from sam_backend.preannotation.outcome import BulkTask, Outcome
 from sam_backend.preannotation.provenance import region_id, score_without_regions
 from sam_backend.protocol.predictions import ResultJson, score_for_label_studio
-from sam_backend.shapes.regions import region_results, region_values
+from sam_backend.shapes.regions import results_from_mask
 from sam_model.types import Image
 
 logger = logging.getLogger(__name__)
+
 OnFound = Callable[[int, Image, FoundObject], None]  # page, its image, an object on it
-MAX_PAGES_AHEAD = 4  # pages that are decoded before they are looked at
+MAX_PAGES_DECODED = 4  # a task with more pages is decoded page by page, when each is segmented
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """One image of a task: decoded, or still the bytes of its file."""
+
+    digest: str  # SHA-256 of the file's bytes, in hexadecimal
+    content: Image | bytes
 
 
 @dataclass(frozen=True, eq=False)
 class FetchedTask:
-    """A task with its pages: decoded, or where there are many the bytes of the files."""
+    """A task with the images of its pages."""
 
     task: BulkTask
-    pages: tuple[Image | bytes, ...]
+    pages: tuple[Page, ...]
     is_multi_page: bool
 
 
 class Preannotator:
-    """Makes predictions of tasks."""
+    """Makes predictions for tasks. Threads may share it."""
 
     def __init__(
         self,
         fetcher: Fetcher,
-        finder: ObjectSource,
+        object_source: ObjectSource,
+        embeddings: ImageEmbeddings,
         mapping: LabelMapping,
         version: str,
         run_id: str,
         max_pixels: int,
         credentials: ImageCredentials | None = None,
     ) -> None:
-        """Put the parts together; `version` is the predictions' model_version, `run_id` what marks them."""
+        """Take the parts of a run.
+
+        Args:
+            fetcher: fetches the images.
+            object_source: finds the objects.
+            embeddings: of the segmenter that `object_source` uses.
+            mapping: from the detector's classes to the labels of the labeling config.
+            version: `model_version` of the predictions.
+            run_id: identifies the run in its predictions.
+            max_pixels: of one image.
+            credentials: of the project, for images behind a password.
+        """
         self.version, self.run_id = version, run_id
         self.mapping, self.report = mapping, mapping.report
-        self._fetcher, self._finder = fetcher, finder
+        self._fetcher, self._object_source, self._embeddings = fetcher, object_source, embeddings
         self._max_pixels, self.credentials = max_pixels, credentials or ImageCredentials()
 
     def preannotate(self, task: BulkTask) -> Outcome:
-        """The task's prediction, or what is wrong with it: a task that fails stops no other."""
+        """Return the task's prediction, or its error: a task that fails does not stop the others."""
         fetched = self.fetch(task)
         return fetched if isinstance(fetched, Outcome) else self.annotate(fetched)
 
     def fetch(self, task: BulkTask) -> FetchedTask | Outcome:
-        """The task's pictures, from wherever they are; waits for the network and does nothing else of weight."""
+        """Fetch the task's images, and decode them unless there are many."""
         try:
             tag = self.mapping.config.image(self.mapping.to_name)
-            files = tuple(self._fetch(task, address) for address in tag.sources(task.data))
-            pages = tuple(self._decoded(file) for file in files) if len(files) <= MAX_PAGES_AHEAD else files
+            pages = tuple(self._fetch(task, address) for address in tag.sources(task.data))
+            if len(pages) <= MAX_PAGES_DECODED:
+                pages = tuple(replace(page, content=self._image(page)) for page in pages)
             return FetchedTask(task, pages, tag.is_list)
         except BackendError as error:
             return Outcome(task.id, error=str(error))
-        except Exception:  # noqa: BLE001  # the edge of a worker: one task's trouble must not end the run
-            return _unexpected(task)
+        except Exception:  # noqa: BLE001  # the outermost call of a worker: one task's error must not end the run
+            return _internal_error(task)
 
     def annotate(self, fetched: FetchedTask, on_found: OnFound | None = None) -> Outcome:
-        """The prediction for a task whose pictures are here; `on_found` sees each object as it is found."""
+        """Return the prediction for a fetched task; `on_found` is called with each object."""
         try:
             return self._prediction(fetched, on_found)
         except BackendError as error:
             return Outcome(fetched.task.id, error=str(error))
-        except Exception:  # noqa: BLE001  # as above
-            return _unexpected(fetched.task)
+        except Exception:  # noqa: BLE001  # as in `fetch`
+            return _internal_error(fetched.task)
 
-    def _found(self, fetched: FetchedTask) -> Iterator[tuple[int, Image, FoundObject]]:
-        """The objects of all pages, as (page, image, object)."""
-        for page, picture in enumerate(fetched.pages):
-            image = self._decoded(picture)
-            boxes = [box for box in fetched.task.boxes if (box.item_index or 0) == page]
-            for one in self._finder.find(image, boxes):
-                yield page, image, one
+    def _fetch(self, task: BulkTask, address: str) -> Page:
+        project, given = self.mapping.configuration.project, self.credentials
+        data = self._fetcher.fetch(address, task.id, project, given.login, given.password)
+        return Page(hashlib.sha256(data).hexdigest(), data)
 
-    def _fetch(self, task: BulkTask, address: str) -> bytes:
-        given = self.credentials
-        return self._fetcher.fetch(address, task.id, self.mapping.configuration.project, given.login, given.password)
+    def _image(self, page: Page) -> Image:
+        return decode_image(page.content, self._max_pixels) if isinstance(page.content, bytes) else page.content
 
-    def _decoded(self, picture: Image | bytes) -> Image:
-        return decode_image(picture, self._max_pixels) if isinstance(picture, bytes) else picture
+    def _objects(self, fetched: FetchedTask) -> Iterator[tuple[int, Image, FoundObject]]:
+        """Yield the objects of all pages, as (page, image, object)."""
+        name = f"task {fetched.task.id}"
+        for number, page in enumerate(fetched.pages):
+            image = self._image(page)
+
+            def embed(digest: str = page.digest, image: Image = image) -> Any:
+                return self._embeddings.get(digest, lambda: image, name)
+
+            rectangles = [region for region in fetched.task.boxes if (region.item_index or 0) == number]
+            for found in self._object_source.find(image, embed, rectangles):
+                yield number, image, found
 
     def _prediction(self, fetched: FetchedTask, on_found: OnFound | None) -> Outcome:
         task_id = fetched.task.id
+        region_ids = (region_id(self.run_id, task_id, number) for number in count())
         results: list[ResultJson] = []
         scores: list[float] = []
         labels: Counter[str] = Counter()
-        number = 0
-        for page, image, one in self._found(fetched):
+        for page, image, found in self._objects(fetched):
             if on_found is not None:
-                on_found(page, image, one)
-            size = (image.shape[0], image.shape[1])
-            for value in region_values(one.mask, one.target.shape):
-                results += region_results(
-                    value,
-                    size,
-                    one.target.tags,
-                    one.target.to_name,
-                    one.target.labels,
-                    region_id(self.run_id, task_id, number),
-                    one.score,
-                    page if fetched.is_multi_page else None,
-                )
-                number += 1
-            scores.append(one.score)
-            labels[one.target.labels[0] if one.target.labels else ""] += 1
+                on_found(page, image, found)
+            item_index = page if fetched.is_multi_page else None
+            results += results_from_mask(found.mask, found.target, region_ids, found.score, item_index)
+            scores.append(found.score)
+            labels["".join(found.target.labels[:1])] += 1
         mean = sum(scores) / len(scores) if scores else 0.0
         prediction: dict[str, Any] = {
             "task": task_id,
@@ -127,6 +147,6 @@ class Preannotator:
         return Outcome(task_id, orjson.dumps(prediction, option=orjson.OPT_SERIALIZE_NUMPY), labels=dict(labels))
 
 
-def _unexpected(task: BulkTask) -> Outcome:
+def _internal_error(task: BulkTask) -> Outcome:
     logger.exception("task %d failed", task.id)
-    return Outcome(task.id, error="internal error; the log tells more")
+    return Outcome(task.id, error="internal error; see the log")

@@ -15,8 +15,7 @@ from typing import Any
 import ray
 
 from sam_backend.errors import BadRequestError
-from sam_backend.images.fetch import ImageFetcher, fetch_limits
-from sam_backend.interactive.task_predictor import ImageCredentials
+from sam_backend.images.fetch import ImageCredentials, ImageFetcher, fetch_limits
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.preannotation.loading import load_preannotator

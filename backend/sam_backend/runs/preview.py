@@ -13,8 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from sam_backend.images.fetch import ImageFetcher, fetch_limits
-from sam_backend.interactive.task_predictor import ImageCredentials
+from sam_backend.images.fetch import ImageCredentials, ImageFetcher, fetch_limits
 from sam_backend.label_studio.client import LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.label_studio.projects import project_details
@@ -149,7 +148,7 @@ def _picture_of(preannotator: Preannotator, task: BulkTask) -> tuple[TaskPreview
     outcome = preannotator.annotate(fetched, pages.note)
     if outcome.error is not None:
         return TaskPreview(task.id, None, {}, outcome.error), outcome
-    first = fetched.pages[0]
+    first = fetched.pages[0].content
     page = min(pages.images, default=0)
     image = pages.images.get(page)
     if image is None and not isinstance(first, bytes):

@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable
 
 from sam_backend.errors import BackendError, BadRequestError
-from sam_backend.images.fetch import ImageFetcher, fetch_limits
-from sam_backend.interactive.task_predictor import ImageCredentials
+from sam_backend.images.fetch import ImageCredentials, ImageFetcher, fetch_limits
 from sam_backend.label_studio.client import LabelStudioApiError, LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.label_studio.projects import show_predictions_of

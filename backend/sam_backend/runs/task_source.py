@@ -17,7 +17,7 @@ from sam_backend.label_studio.task_pages import (
     tasks_of_ids,
     versions_of_predictions,
 )
-from sam_backend.preannotation.outcome import BulkTask, LabeledBox
+from sam_backend.preannotation.outcome import BulkTask
 from sam_backend.protocol.regions import PromptRegion, RotatedRectangle, prompt_regions_from_json
 from sam_backend.runs.ledger import PENDING, SKIPPED
 from sam_backend.runs.run_store import Run
@@ -131,7 +131,7 @@ class TaskSource:
         found = self._patience.call(lambda: versions_of_predictions(self._api, self._project, ids))
         return {task for task, versions in found.items() if self._version in versions}
 
-    def _boxes(self, tasks: Sequence[ListedTask]) -> dict[int, tuple[LabeledBox, ...]]:
+    def _boxes(self, tasks: Sequence[ListedTask]) -> dict[int, tuple[PromptRegion, ...]]:
         if self._run.configuration.detector != "boxes" or not tasks:
             return {}
         ids = [task.id for task in tasks]
@@ -139,32 +139,13 @@ class TaskSource:
         return {task: boxes_from_results(results) for task, results in found.items()}
 
 
-def boxes_from_results(results: list[Json]) -> tuple[LabeledBox, ...]:
-    """The rectangles among a task's results; whatever cannot be read is none."""
-    boxes = []
-    for region in _regions(results):
-        if isinstance(region.shape, RotatedRectangle):
-            shape = region.shape
-            boxes.append(
-                LabeledBox(
-                    region.to_name,
-                    region.labels,
-                    shape.x,
-                    shape.y,
-                    shape.width,
-                    shape.height,
-                    shape.rotation,
-                    region.item_index,
-                )
-            )
-    return tuple(boxes)
-
-
-def _regions(results: list[Json]) -> tuple[PromptRegion, ...]:
+def boxes_from_results(results: list[Json]) -> tuple[PromptRegion, ...]:
+    """Return the rectangles among a task's results; none if the results cannot be read."""
     try:
-        return prompt_regions_from_json(results)
+        regions = prompt_regions_from_json(results)
     except BadRequestError:
         return ()
+    return tuple(region for region in regions if isinstance(region.shape, RotatedRectangle))
 
 
 def evenly(ids: Sequence[int], number: int) -> tuple[int, ...]:

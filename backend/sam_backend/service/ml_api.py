@@ -4,9 +4,10 @@ import logging
 from typing import Any
 
 from sam_backend.errors import BackendError, BadRequestError
+from sam_backend.images.fetch import ImageCredentials
 from sam_backend.images.sources import host_of
 from sam_backend.interactive.prefetch import PrefetchJob
-from sam_backend.interactive.task_predictor import ImageCredentials, image_request
+from sam_backend.interactive.task_predictor import image_request
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.requests import PredictRequest, SetupRequest, Task, WebhookEvent
 from sam_backend.service.service import Service

@@ -1,1 +1,1 @@
-"""Masks -> values of regions, one file per control tag of Label Studio."""
+"""Region values from masks, one file per control tag of Label Studio, and the RLE of brush regions."""

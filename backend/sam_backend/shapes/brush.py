@@ -7,5 +7,5 @@ from sam_model.types import Mask
 
 
 def brush_value(mask: Mask) -> dict[str, Any]:
-    """The run lengths of a mask (H, W), whose size must be the one that the browser shows."""
+    """Return the RLE of a mask (H, W), which has the size of the image that the browser shows."""
     return {"format": "rle", "rle": encode_mask_bytes(mask)}

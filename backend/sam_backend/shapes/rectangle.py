@@ -1,13 +1,17 @@
-"""A mask -> the value of a rectangle region: percent of the image. Source: Label Studio's `<RectangleLabels>`."""
+"""Rectangle regions, in percent of the image, from masks and to boxes. Source: Label Studio's `<RectangleLabels>`."""
 
+import math
 from typing import Any
 
+from sam_backend.protocol.regions import RotatedRectangle
 from sam_model.masks.boxes import box_from_mask
-from sam_model.types import Mask
+from sam_model.types import Box, Mask
 
 
 def rectangle_value(mask: Mask) -> dict[str, Any]:
-    """The smallest rectangle around a mask (H, W); pixel edges count, so one pixel of ten is 10 percent wide.
+    """Return the smallest rectangle around a mask (H, W).
+
+    It ends at pixel edges, not at pixel centres: one pixel of an image 10 pixels wide is 10 percent wide.
 
     Raises:
         ValueError: the mask is empty.
@@ -24,3 +28,19 @@ def rectangle_value(mask: Mask) -> dict[str, Any]:
         "height": 100 * (y_max - y_min) / height,
         "rotation": 0,
     }
+
+
+def box_from_rectangle(rectangle: RotatedRectangle, image_size: tuple[int, int]) -> Box:
+    """Return the smallest upright box around a rotated rectangle, clipped to an image of `image_size` (height, width).
+
+    The rectangle is rotated in pixels: in percent of unequal sides its corners would not be right angles.
+    """
+    height, width = image_size
+    left, top = rectangle.x * width / 100, rectangle.y * height / 100
+    box_width, box_height = rectangle.width * width / 100, rectangle.height * height / 100
+    angle = math.radians(rectangle.rotation)
+    cos, sin = math.cos(angle), math.sin(angle)
+    corners = [(u * cos - v * sin, u * sin + v * cos) for u in (0.0, box_width) for v in (0.0, box_height)]
+    xs = [min(max(left + x, 0.0), float(width)) for x, _ in corners]
+    ys = [min(max(top + y, 0.0), float(height)) for _, y in corners]
+    return min(xs), min(ys), max(xs), max(ys)

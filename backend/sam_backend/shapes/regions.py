@@ -1,9 +1,11 @@
-"""A mask -> the results of its regions, in whichever shape a control tag takes.
+"""A mask -> the results of its regions, in the shape that a control tag takes; the same for clicks, runs and folders.
 
 Source: label-studio 1.23.2, what its editor draws and what its import accepts (label_studio_sdk 2.1.2,
 label_interface/interface.py).
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from sam_backend.protocol.labeling_config import MaskTags
@@ -15,8 +17,40 @@ from sam_backend.shapes.rectangle import rectangle_value
 from sam_model.types import Mask
 
 
-def region_values(mask: Mask, shape: str) -> list[dict[str, Any]]:
-    """The values of a mask's regions (H, W); several where it is in parts and the shape is `polygon`."""
+@dataclass(frozen=True)
+class RegionTarget:
+    """The control tags that take the regions of a label, and their shape."""
+
+    shape: str  # brush, polygon, rectangle or bitmask
+    tags: MaskTags
+    to_name: str
+    labels: tuple[str, ...]  # one, or none where the tag needs none
+
+
+def results_from_mask(
+    mask: Mask, target: RegionTarget, region_ids: Iterator[str], score: float, item_index: int | None = None
+) -> list[ResultJson]:
+    """Return the results of a mask (H, W), which has the size of the image that the browser shows.
+
+    Args:
+        mask: not empty, unless the shape is `brush` or `bitmask`.
+        target: where the regions go.
+        region_ids: gives the id of each region; polygons may need several.
+        score: 0..1, of each region.
+        item_index: page of a multi-page item; None for a single image.
+
+    Raises:
+        ValueError: an empty mask has no rectangle.
+    """
+    size = (mask.shape[0], mask.shape[1])
+    return [
+        result
+        for value, region_id in zip(_region_values(mask, target.shape), region_ids, strict=False)
+        for result in _region_results(value, size, target, region_id, score, item_index)
+    ]
+
+
+def _region_values(mask: Mask, shape: str) -> list[dict[str, Any]]:
     if shape == "polygon":
         return polygon_values(mask)
     if shape == "rectangle":
@@ -26,26 +60,25 @@ def region_values(mask: Mask, shape: str) -> list[dict[str, Any]]:
     return [brush_value(mask)]
 
 
-def region_results(
+def _region_results(
     value: dict[str, Any],
     size: tuple[int, int],
-    tags: MaskTags,
-    to_name: str,
-    labels: tuple[str, ...],
+    target: RegionTarget,
     region_id: str,
     score: float,
-    item_index: int | None = None,
+    item_index: int | None,
 ) -> list[ResultJson]:
-    """The one or two results of one region of an image of `size` (height, width).
+    """Return the one or two results of one region of an image of `size` (height, width).
 
-    A tag such as `<BrushLabels>` has labels of its own. With a `<Labels>` palette beside a plain tag a region is two
-    results with one id, and the plain one alone would have no label and no colour. `image_rotation` is 0 whatever
-    the view's: regions are drawn in the unrotated frame.
+    A tag such as `<BrushLabels>` has labels of its own. With a plain tag beside a `<Labels>` palette, a region is two
+    results with one id; without the second, it has no label and no color. `image_rotation` is 0, however the image is
+    rotated in the editor: regions refer to the unrotated image.
     """
     height, width = size
+    tags, labels = target.tags, target.labels
     region: ResultJson = {
         "id": region_id,
-        "to_name": to_name,
+        "to_name": target.to_name,
         "original_width": width,
         "original_height": height,
         "image_rotation": 0,
@@ -57,10 +90,10 @@ def region_results(
     kind = tags.mask.kind
     if kind.endswith("labels"):
         only_label = tags.mask.labels if len(tags.mask.labels) == 1 else ()
-        named = {**value, kind: list(labels or only_label)}
-        return [{**region, "type": kind, "from_name": tags.mask.name, "value": named}]
+        labeled = {**value, kind: list(labels or only_label)}
+        return [{**region, "type": kind, "from_name": tags.mask.name, "value": labeled}]
     results = [{**region, "type": kind, "from_name": tags.mask.name, "value": value}]
     if tags.labels is not None and labels:
-        named = {**value, "labels": list(labels)}
-        results.append({**region, "type": tags.labels.kind, "from_name": tags.labels.name, "value": named})
+        labeled = {**value, "labels": list(labels)}
+        results.append({**region, "type": tags.labels.kind, "from_name": tags.labels.name, "value": labeled})
     return results

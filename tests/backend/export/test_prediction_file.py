@@ -9,7 +9,7 @@ from label_studio_sdk.converter.brush import decode_rle
 from label_studio_sdk.label_interface import LabelInterface
 
 from sam_backend.export.prediction_file import (
-    image_address,
+    image_url,
     label_studio_file,
     labeling_config_for,
     local_files_prefix,
@@ -83,7 +83,7 @@ def test_a_file_without_tasks_is_an_empty_list(tmp_path: Path) -> None:
 
 def test_more_tasks_than_label_studio_takes_at_once_go_into_several_files(tmp_path: Path) -> None:
     def write(pictures: int) -> list[list[str]]:
-        with label_studio_file(tmp_path / "tasks.json", CLASSES, "", "sam", most_bytes=2000) as add:
+        with label_studio_file(tmp_path / "tasks.json", CLASSES, "", "sam", max_bytes=2000) as add:
             for number in range(pictures):
                 add(annotated("cat", name=f"{number}.jpg"))
         names = ["tasks.json", "tasks-2.json", "tasks-3.json", "tasks-4.json"]
@@ -116,7 +116,7 @@ def test_the_labeling_config_is_one_that_the_backend_answers() -> None:
     ],
 )
 def test_special_characters_are_written_as_the_address_needs_them(prefix: str, address: str) -> None:
-    assert image_address(prefix, "sub/b c+d%20é&.jpg") == address
+    assert image_url(prefix, "sub/b c+d%20é&.jpg") == address
 
 
 def test_local_files_are_named_from_the_folder_above() -> None:

@@ -49,9 +49,16 @@ def test_the_newest_job_goes_first_and_the_oldest_are_dropped() -> None:
 def test_a_job_that_waits_is_not_added_twice() -> None:
     prefetcher = Prefetcher()
     go_on, done = threading.Event(), threading.Event()
+    busy = threading.Barrier(PER_ORIGIN_AT_MOST + 1)
     runs: list[int] = []
+
+    def wait() -> None:
+        busy.wait(timeout=10)
+        go_on.wait(timeout=10)
+
     for number in range(PER_ORIGIN_AT_MOST):
-        prefetcher.submit(number, job(lambda: None, fetch=lambda: go_on.wait(timeout=10)))
+        prefetcher.submit(number, job(lambda: None, fetch=wait))
+    busy.wait(timeout=10)
 
     for number in range(3):
         prefetcher.submit("same", job(lambda number=number: (runs.append(number), done.set())))

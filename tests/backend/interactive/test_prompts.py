@@ -1,9 +1,7 @@
-import math
-
 import pytest
 
-from sam_backend.interactive.prompts import box_around, prompt_from_regions, regions_by_object
-from sam_backend.protocol.regions import PromptRegion, RotatedRectangle, prompt_regions_from_json
+from sam_backend.interactive.prompts import prompt_from_regions, regions_by_object
+from sam_backend.protocol.regions import PromptRegion, prompt_regions_from_json
 from sam_model.types import Point, Prompt
 from sam_testing.label_studio import key_point, rectangle
 
@@ -38,23 +36,10 @@ def test_a_rectangle_drawn_beyond_the_edge_is_cut_there() -> None:
     assert prompt(rectangle(-10, 50, 50, 80)) == Prompt(box=(0.0, 10.0, 16.0, 20.0))
 
 
-def test_a_rotated_rectangle_becomes_the_upright_box_around_it() -> None:
-    quarter_turn = RotatedRectangle(x=50, y=25, width=25, height=20, rotation=90)  # 10 x 4 pixels, from (20, 5)
-
-    assert box_around(quarter_turn, SIZE) == pytest.approx((16, 5, 20, 15))
-
-
-def test_a_rotation_is_meant_in_pixels_not_in_percent() -> None:
-    eighth_turn = RotatedRectangle(x=50, y=10, width=10, height=20, rotation=45)  # 4 x 4 pixels, from (20, 2)
-    half_diagonal = 4 / math.sqrt(2)
-
-    assert box_around(eighth_turn, SIZE) == pytest.approx((20 - half_diagonal, 2, 20 + half_diagonal, 2 + 4 * 2**0.5))
-
-
 @pytest.mark.parametrize("nothing", [rectangle(10, 10, 0, 50), rectangle(120, 10, 20, 50)])
 def test_a_rectangle_without_area_in_the_image_means_no_object(nothing: dict, caplog: pytest.LogCaptureFixture) -> None:
     assert prompt(nothing) is None
-    assert "region r1: the rectangle has no area" in caplog.text
+    assert "region r1: rectangle without area" in caplog.text
 
 
 def test_negative_points_alone_mean_no_object() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from sam_backend.errors import BadRequestError, LabelingConfigError
 from sam_backend.preannotation.configuration import RunConfiguration
-from sam_backend.preannotation.label_mapping import THING, LabelMapping
+from sam_backend.preannotation.label_mapping import ANY_OBJECT, LabelMapping
 from sam_backend.protocol.labeling_config import LabelingConfig
 
 CLASSES = ("person", "Car", "truck", "dog")
@@ -43,7 +43,7 @@ def test_the_users_map_wins_over_all() -> None:
 def test_a_map_that_names_what_is_not_there_is_refused_by_name() -> None:
     with pytest.raises(BadRequestError, match="no class 'cat'"):
         mapping(brush('<Label value="A"/>'), label_map={"cat": "A"})
-    with pytest.raises(BadRequestError, match=r"label_map.dog='B' is no label of the config; it has A"):
+    with pytest.raises(BadRequestError, match=r"label_map.dog='B' is not a label of the config; it has A"):
         mapping(brush('<Label value="A"/>'), label_map={"dog": "B"})
     with pytest.raises(BadRequestError, match=r"label_thresholds.B"):
         mapping(brush('<Label value="dog"/>'), label_thresholds={"B": 0.5})
@@ -87,12 +87,12 @@ def test_a_label_that_only_another_tag_has_goes_there() -> None:
 def test_things_without_class_get_the_only_label_or_none_where_the_tag_needs_none() -> None:
     palette = '<Labels name="label" toName="image"><Label value="A"/><Label value="B"/></Labels>'
 
-    assert mapping(brush('<Label value="Cell"/>'), (THING,)).targets[THING].labels == ("Cell",)
-    plain = mapping(palette + '<Brush name="brush" toName="image"/>', (THING,)).targets[THING]
+    assert mapping(brush('<Label value="Cell"/>'), (ANY_OBJECT,)).targets[ANY_OBJECT].labels == ("Cell",)
+    plain = mapping(palette + '<Brush name="brush" toName="image"/>', (ANY_OBJECT,)).targets[ANY_OBJECT]
     assert plain.labels == ()
     assert plain.tags.labels is None
-    with pytest.raises(LabelingConfigError, match="none of the detector's classes"):
-        mapping(brush('<Label value="A"/><Label value="B"/>'), (THING,))
+    with pytest.raises(LabelingConfigError, match="no class of the detector"):
+        mapping(brush('<Label value="A"/><Label value="B"/>'), (ANY_OBJECT,))
 
 
 def test_no_class_that_fits_says_both_sides_and_the_way_out() -> None:

@@ -1,5 +1,6 @@
 import base64
 import io
+from itertools import count
 
 import numpy as np
 import orjson
@@ -11,7 +12,7 @@ from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.shapes.bitmask import bitmask_value
 from sam_backend.shapes.polygon import polygon_values
 from sam_backend.shapes.rectangle import rectangle_value
-from sam_backend.shapes.regions import region_results, region_values
+from sam_backend.shapes.regions import RegionTarget, results_from_mask
 from sam_model.types import Mask
 
 
@@ -71,11 +72,8 @@ def test_label_studio_takes_every_shape_with_and_without_a_palette(shape: str, h
     xml = f'<View><Image name="image" value="$image"/>{palette if has_palette else own}</View>'
     tags = LabelingConfig.from_xml(xml).tags_for_shape(shape.lower(), "image")[0]
     mask = two_parts()
-    results = [
-        result
-        for number, value in enumerate(region_values(mask, shape.lower()))
-        for result in region_results(value, (40, 80), tags, "image", ("Dog",), f"region-{number}", 0.7)
-    ]
+    target = RegionTarget(shape.lower(), tags, "image", ("Dog",))
+    results = results_from_mask(mask, target, (f"region-{number}" for number in count()), 0.7)
     prediction = {"result": results, "score": 0.7, "model_version": "v"}
 
     errors = LabelInterface(xml).validate_prediction(

@@ -1,0 +1,97 @@
+"""The embedding of an image: found in memory or on disk, or computed and stored. Clicks and runs share this function.
+
+Embeddings are stored by the SHA-256 of the image file's bytes, not by its URL: the file behind a URL may change.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sam_backend import metrics
+from sam_backend.embeddings.disk import EmbeddingFolder
+from sam_backend.embeddings.memory import EmbeddingCache
+from sam_model.interfaces import Embedding, Segmenter
+from sam_model.types import Image
+
+logger = logging.getLogger(__name__)
+
+
+class ImageEmbeddings:
+    """The embeddings of one segmenter. Threads may share it."""
+
+    def __init__(
+        self,
+        segmenter: Callable[[], Segmenter[Any]],
+        cache: EmbeddingCache[Any] | None = None,
+        folder: EmbeddingFolder | None = None,
+    ) -> None:
+        """Store embeddings in `cache` and `folder`, where they are given.
+
+        Args:
+            segmenter: returns the segmenter; may wait until it is loaded.
+            cache: embeddings in memory, of this segmenter only.
+            folder: embeddings on disk, of any segmenters; other processes may share it.
+        """
+        self._segmenter, self._cache, self._folder = segmenter, cache, folder
+
+    def cached(self, digest: str) -> Embedding | None:
+        """Return an embedding that is in memory or being computed; None otherwise. Neither disk nor model is used.
+
+        Raises:
+            Exception: whatever its computation raises.
+        """
+        return None if self._cache is None else self._cache.get(digest)
+
+    def is_cached(self, digest: str) -> bool:
+        """Whether an embedding is in memory or being computed."""
+        return self._cache is not None and digest in self._cache
+
+    def get(self, digest: str, load_image: Callable[[], Image], name: str) -> Embedding:
+        """Return the embedding of an image: from memory, else from disk, else computed and then stored in both.
+
+        When several threads ask for one image at the same time, one of them computes.
+
+        Args:
+            digest: SHA-256 of the image file's bytes, in hexadecimal.
+            load_image: returns the image, RGB uint8 (H, W, 3); called only if the embedding must be computed.
+            name: of the task, for the log.
+
+        Raises:
+            Exception: whatever `load_image`, the segmenter or its loading raises.
+        """
+        if self._cache is None:
+            return self._read_or_compute(digest, load_image, name)
+        embedding: Embedding
+        embedding, was_cached = self._cache.get_or_compute(
+            digest, lambda: self._read_or_compute(digest, load_image, name)
+        )
+        logger.debug("%s: embedding %s %s", name, digest[:12], "was in memory" if was_cached else "was not in memory")
+        return embedding
+
+    def _read_or_compute(self, digest: str, load_image: Callable[[], Image], name: str) -> Embedding:
+        if self._folder is not None:
+            stored = self._folder.read(digest, self._segmenter().fingerprint)
+            if stored is not None:
+                logger.info("%s: embedding read from SAM_EMBEDDINGS_DIR", name)
+                return stored
+        return self._compute_embedding(digest, load_image, name)
+
+    def _compute_embedding(self, digest: str, load_image: Callable[[], Image], name: str) -> Embedding:
+        start = time.perf_counter()
+        image = load_image()
+        loaded = time.perf_counter()
+        segmenter = self._segmenter()
+        with metrics.stage("embed"):
+            embedding: Embedding = segmenter.embed(image)
+        if self._folder is not None:
+            self._folder.write(digest, embedding)
+        logger.info(
+            "%s: image %d x %d, decode %.0f ms, embed %.0f ms",
+            name,
+            image.shape[1],
+            image.shape[0],
+            1e3 * (loaded - start),
+            1e3 * (time.perf_counter() - loaded),
+        )
+        return embedding
