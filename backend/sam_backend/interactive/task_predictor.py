@@ -11,15 +11,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
-from typing import Any
 
 import cv2
 import numpy as np
 
 from sam_backend import metrics
-from sam_backend.embeddings.disk import EmbeddingFolder
 from sam_backend.embeddings.image_embeddings import ImageEmbeddings
-from sam_backend.embeddings.memory import EmbeddingCache
 from sam_backend.errors import BadRequestError, ImageTooLargeError
 from sam_backend.images.decode import decode_image
 from sam_backend.images.fetch import ImageCredentials, ImageRequest
@@ -57,24 +54,22 @@ class TaskPredictor:
         self,
         model: ModelLoading,
         images: ImageVersions,
-        cache: EmbeddingCache[Any],
+        embeddings: ImageEmbeddings,
         max_pixels: int,
         model_wait_s: float,
-        files: EmbeddingFolder | None = None,
     ) -> None:
         """Take the parts of the service.
 
         Args:
             model: the segmenter, loaded or being loaded.
             images: fetches images, and checks whether they changed.
-            cache: embeddings of this segmenter in memory.
+            embeddings: of this segmenter.
             max_pixels: of one image.
             model_wait_s: time that a request waits for a segmenter that is being loaded.
-            files: embeddings on disk.
         """
         self._model = model
         self._images = images
-        self._embeddings = ImageEmbeddings(lambda: model.segmenter(model_wait_s), cache, files)
+        self._embeddings = embeddings
         self._previous_logits = PreviousLogits()
         self._max_pixels = max_pixels
         self._model_wait_s = model_wait_s

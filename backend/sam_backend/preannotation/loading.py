@@ -8,7 +8,6 @@ from typing import Any
 
 from sam_backend.embeddings.disk import embedding_folder
 from sam_backend.embeddings.image_embeddings import ImageEmbeddings
-from sam_backend.embeddings.memory import EmbeddingCache
 from sam_backend.errors import BadRequestError
 from sam_backend.images.fetch import Fetcher, ImageCredentials
 from sam_backend.preannotation.configuration import WITHOUT_DETECTOR, RunConfiguration
@@ -99,7 +98,7 @@ def load_preannotator(
     fetcher: Fetcher,
     *,
     segmenter: Segmenter[Any] | None = None,
-    cache: EmbeddingCache[Any] | None = None,
+    embeddings: ImageEmbeddings | None = None,
     credentials: ImageCredentials | None = None,
 ) -> Preannotator:
     """Load the models of a run and return its `Preannotator`.
@@ -112,7 +111,7 @@ def load_preannotator(
         store: the weights.
         fetcher: fetches the images.
         segmenter: the segmenter that the service uses for clicks, if the run uses the same one.
-        cache: embeddings of that segmenter in memory.
+        embeddings: of `segmenter`; by default those of SAM_EMBEDDINGS_DIR.
         credentials: of the project, for images behind a password.
 
     Raises:
@@ -130,7 +129,7 @@ def load_preannotator(
     return Preannotator(
         fetcher,
         _object_source(detector, loaded, mapping),
-        ImageEmbeddings(lambda: loaded, cache, embedding_folder(settings)),
+        embeddings or ImageEmbeddings(lambda: loaded, folder=embedding_folder(settings)),
         mapping,
         version_with(configuration, choice.name, choice.version, store),
         run_id,

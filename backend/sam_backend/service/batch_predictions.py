@@ -15,8 +15,9 @@ from typing import Any
 
 import orjson
 
+from sam_backend.embeddings.image_embeddings import ImageEmbeddings
 from sam_backend.errors import ModelNotReadyError
-from sam_backend.interactive.task_predictor import Fetcher, ImageCredentials
+from sam_backend.images.fetch import Fetcher, ImageCredentials
 from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.preannotation.loading import load_preannotator
 from sam_backend.preannotation.local_executor import LocalExecutor
@@ -140,10 +141,13 @@ class BatchPredictions:
             return True
 
 
-def preannotator_loader(settings: Settings, projects: ProjectRegistry, store: WeightStore, fetcher: Fetcher) -> Load:
-    """Return the function that loads a pre-annotator; it shares the segmenter that answers clicks."""
+def preannotator_loader(
+    settings: Settings, projects: ProjectRegistry, store: WeightStore, fetcher: Fetcher, embeddings: ImageEmbeddings
+) -> Load:
+    """Return the function that loads a pre-annotator; it shares segmenter and embeddings with the clicks."""
 
     def load(configuration: RunConfiguration, labeling_config: str, credentials: ImageCredentials) -> Preannotator:
+        segmenter = projects.shared_segmenter(configuration)
         return load_preannotator(
             configuration,
             labeling_config,
@@ -151,7 +155,8 @@ def preannotator_loader(settings: Settings, projects: ProjectRegistry, store: We
             settings,
             store,
             fetcher,
-            segmenter=projects.shared_segmenter(configuration),
+            segmenter=segmenter,
+            embeddings=None if segmenter is None else embeddings,
             credentials=credentials,
         )
 

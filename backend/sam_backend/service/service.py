@@ -7,7 +7,8 @@ from typing import Any
 from sam_backend.diagnostics.health_monitor import HealthMonitor
 from sam_backend.diagnostics.readiness import Readiness
 from sam_backend.diagnostics.startup_checks import check_device, check_folder
-from sam_backend.embeddings.disk import EmbeddingFolder
+from sam_backend.embeddings.disk import embedding_folder
+from sam_backend.embeddings.image_embeddings import ImageEmbeddings
 from sam_backend.embeddings.memory import EmbeddingCache
 from sam_backend.images.fetch import ImageFetcher, fetch_limits
 from sam_backend.images.versions import ImageVersions
@@ -95,6 +96,7 @@ def assemble(
         )
     else:
         logger.info("%s answers clicks", model.version)
+    embeddings = ImageEmbeddings(lambda: model.segmenter(settings.model_wait_s), cache, embedding_folder(settings))
     projects = ProjectRegistry(settings, model, store)
     runs = Runs(settings, credentials, projects)
     health_monitor = HealthMonitor(
@@ -106,14 +108,14 @@ def assemble(
         store=store,
         model=model,
         cache=cache,
-        predictor=_task_predictor(settings, model, fetcher, cache),
+        predictor=_task_predictor(settings, model, fetcher, embeddings),
         prefetcher=Prefetcher(),
         projects=projects,
         project_list=ProjectList(credentials, projects),
         runs=runs,
         previews=Previews(settings, credentials, projects, store),
         batch_predictions=BatchPredictions(
-            settings, projects, preannotator_loader(settings, projects, store, fetcher), runs.start_soon
+            settings, projects, preannotator_loader(settings, projects, store, fetcher, embeddings), runs.start_soon
         ),
         health_monitor=health_monitor,
         readiness=Readiness(credentials, model, health_monitor),
@@ -121,14 +123,12 @@ def assemble(
 
 
 def _task_predictor(
-    settings: Settings, model: ModelLoading, fetcher: ImageFetcher, cache: EmbeddingCache[Any]
+    settings: Settings, model: ModelLoading, fetcher: ImageFetcher, embeddings: ImageEmbeddings
 ) -> TaskPredictor:
-    folder = settings.embeddings_dir
     return TaskPredictor(
         model=model,
         images=ImageVersions(fetcher, settings.image_check_s),
-        cache=cache,
+        embeddings=embeddings,
         max_pixels=settings.max_image_megapixels * 1_000_000,
         model_wait_s=settings.model_wait_s,
-        files=None if folder is None else EmbeddingFolder(folder, settings.embeddings_mib * MIB),
     )

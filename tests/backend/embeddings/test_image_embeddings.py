@@ -21,30 +21,40 @@ from sam_backend.runs.runner import work_on
 from sam_backend.service.service import assemble
 from sam_backend.settings import Settings
 from sam_backend.web.app import create_app
+from sam_model.classical.segmenter import ClassicalSegmenter
 from sam_model.sam.segmenter import SamSegmenter
 from sam_model.weights.store import store_from_env
 from sam_testing.disc_segmenter import DiscSegmenter
 from sam_testing.fake_label_studio import TOKEN, Store, fake_label_studio
 from sam_testing.label_studio import key_point, predict_request
 from sam_testing.seeded_checkpoints import write_seeded_checkpoint
-from sam_testing.service import picture
+from sam_testing.service import png_image
 
-IMAGE = "data:image/png;base64," + base64.b64encode(picture(80, 60)).decode()
+IMAGE = "data:image/png;base64," + base64.b64encode(png_image(80, 60)).decode()
+ONE_LABEL = (
+    '<View><Image name="image" value="$image"/>'
+    '<BrushLabels name="mask" toName="image"><Label value="Cat"/></BrushLabels></View>'
+)
 STORE = store_from_env({"SAM_OFFLINE": "1"})
+
+
+def count_embeds(monkeypatch: pytest.MonkeyPatch, segmenter: type[Any]) -> list[tuple[int, ...]]:
+    """Return a list that gets the shape of each image that the segmenter embeds."""
+    shapes: list[tuple[int, ...]] = []
+    embed = segmenter.embed
+
+    def counted(self: Any, image: np.ndarray) -> Any:
+        shapes.append(image.shape)
+        return embed(self, image)
+
+    monkeypatch.setattr(segmenter, "embed", counted)
+    return shapes
 
 
 @pytest.fixture
 def embedded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """The shapes of the images that a SAM embeds."""
-    shapes: list[tuple[int, ...]] = []
-    embed = SamSegmenter.embed
-
-    def counted(self: SamSegmenter, image: np.ndarray) -> Any:
-        shapes.append(image.shape)
-        return embed(self, image)
-
-    monkeypatch.setattr(SamSegmenter, "embed", counted)
-    return shapes
+    return count_embeds(monkeypatch, SamSegmenter)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +121,7 @@ def click(settings: Settings) -> Any:
             .post("/predict", json=predict_request([key_point(50, 50)], data={"image": IMAGE}))
         )
     finally:
-        service.bulk.close()
+        service.close()
     assert answer.status_code == 200, answer.text
     return answer.get_json()
 
@@ -144,6 +154,24 @@ def test_a_run_uses_the_embedding_that_a_click_stored(
 
     assert len(embedded) == 1
     assert results == run_on_boxes(tmp_path / "b", settings_with(tmp_path, weights, None), *label_studio)
+
+
+def test_a_click_uses_the_embedding_that_a_batch_prediction_left_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded = count_embeds(monkeypatch, ClassicalSegmenter)
+    settings = Settings(model="classical", detector="everything", runs_dir=tmp_path, prefetch=False)
+    service = assemble(settings, STORE)
+    client = create_app(service).test_client()
+    try:
+        opened = client.post("/predict", json=predict_request(None, ONE_LABEL, {"image": IMAGE}))
+        clicked = client.post("/predict", json=predict_request([key_point(50, 50)], ONE_LABEL, {"image": IMAGE}))
+    finally:
+        service.close()
+
+    assert opened.get_json()["results"][0]["model_version"].startswith("label-studio-sam everything+classical")
+    assert clicked.get_json()["results"][0]["result"]
+    assert len(embedded) == 1
 
 
 def test_an_image_in_memory_is_neither_decoded_nor_embedded_again() -> None:
