@@ -12,7 +12,7 @@ from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.redaction import mask_userinfo
 from sam_backend.runs.run_store import RunStore, RunStoreError, runs_folder
 from sam_backend.runs.unreadable_runs import UnreadableRun
-from sam_backend.segmenter.choice import AUTOMATIC
+from sam_backend.segmenter.choice import DEFAULT_MODEL
 from sam_backend.segmenter.loading import ModelLoading
 from sam_backend.settings import Settings
 from sam_model.weights.catalog import WeightFile, find_weights
@@ -145,14 +145,14 @@ def check_model(settings: Settings, model: ModelLoading, store: WeightStore) -> 
         problem = f"{model.name} has no weights: {weights.file} is missing, and no click is answered"
         return Check("Model", False, problem=problem, next_step=_how_to_bring(weights, store))
     if model.name == "classical" and settings.model == "auto":
-        problem = f"no weights of {AUTOMATIC}: the classical segmenter answers, which is no Segment Anything model"
-        return Check("Model", False, problem=problem, next_step=_how_to_bring(find_weights(AUTOMATIC), store))
+        problem = f"no weights of {DEFAULT_MODEL}: the classical segmenter answers, which is no Segment Anything model"
+        return Check("Model", False, problem=problem, next_step=_how_to_bring(find_weights(DEFAULT_MODEL), store))
     return Check("Model", True, found=f"{model.version}, {model.progress or model.state}")
 
 
 def _missing_weights(name: str, store: WeightStore) -> WeightFile | None:
     try:
-        weights = find_weights(AUTOMATIC if name == "auto" else name)
+        weights = find_weights(DEFAULT_MODEL if name == "auto" else name)
     except ValueError:
         return None
     return None if store.status(weights).presence is Presence.PRESENT else weights

@@ -1,4 +1,4 @@
-"""Embeds the image of a task while the person still looks for the object to click on."""
+"""Prefetching: the image of an opened task is fetched and embedded before its first click."""
 
 import logging
 import threading
@@ -11,44 +11,44 @@ from sam_backend.errors import BackendError
 
 logger = logging.getLogger(__name__)
 
-WAITING_AT_MOST = 8  # jobs; a person looks at one task, so older ones are dropped
-WORKERS_AT_MOST = 16  # jobs begun; they wait for the network most of the time
-PER_ORIGIN_AT_MOST = 2  # of them with images from one origin: one slow server holds up its own images only
+MAX_WAITING = 8  # jobs; an annotator works on one task, so the oldest ones are dropped
+MAX_THREADS = 16  # most of the time they wait for the network
+MAX_THREADS_PER_ORIGIN = 2  # a slow server delays only its own images
 
 
 @dataclass(frozen=True)
 class PrefetchJob:
-    """One image: `fetch` waits for the network, within the fetcher's time limit; `embed` computes with its result."""
+    """One image: `fetch` waits for the network, `embed` gets its result and computes."""
 
     name: str  # of the task, for the log
-    origin: str  # what serves the image
+    origin: str  # server of the image
     fetch: Callable[[], Any]
     embed: Callable[[Any], object]
 
 
 class Prefetcher:
-    """Runs jobs in the background, the newest first; a job that waits already is not added twice.
+    """Runs jobs in the background, the newest first. A job that is waiting already is not added twice.
 
-    Several jobs fetch at the same time; one embeds. The threads start with the jobs, so that a process may fork before.
+    Several jobs fetch at the same time, one embeds. Jobs start the threads, so the process may fork before the first.
     """
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[Hashable, PrefetchJob] = OrderedDict()
-        self._begun: Counter[str] = Counter()  # jobs by origin
+        self._running: Counter[str] = Counter()  # jobs by origin
         self._changed = threading.Condition()
         self._idle = 0
         self._threads = 0
         self._embedding = threading.Lock()
 
     def submit(self, key: Hashable, job: PrefetchJob) -> None:
-        """Run `job` soon; returns at once."""
+        """Run `job` in the background; return at once."""
         with self._changed:
             self._waiting[key] = job
             self._waiting.move_to_end(key)
-            while len(self._waiting) > WAITING_AT_MOST:
+            while len(self._waiting) > MAX_WAITING:
                 _, dropped = self._waiting.popitem(last=False)
-                logger.debug("prefetch: too many tasks opened at once, dropped %s", dropped.name)
-            if self._idle < len(self._waiting) and self._threads < WORKERS_AT_MOST:
+                logger.debug("prefetch of %s dropped: too many tasks are opened at the same time", dropped.name)
+            if self._idle < len(self._waiting) and self._threads < MAX_THREADS:
                 self._threads += 1
                 threading.Thread(target=self._work, name=f"prefetch-{self._threads}", daemon=True).start()
             self._changed.notify()
@@ -63,18 +63,20 @@ class Prefetcher:
                     key = self._next()
                 self._idle -= 1
                 job = self._waiting.pop(key)
-                self._begun[job.origin] += 1
+                self._running[job.origin] += 1
             try:
                 self._run(job)
             finally:
                 with self._changed:
-                    self._begun -= Counter([job.origin])  # forgets origins at 0
+                    self._running -= Counter([job.origin])  # drops origins with 0
                     self._changed.notify()
 
     def _next(self) -> Hashable | None:
-        """The newest job whose origin has a worker left."""
-        free = (key for key, job in reversed(self._waiting.items()) if self._begun[job.origin] < PER_ORIGIN_AT_MOST)
-        return next(free, None)
+        """Return the key of the newest job whose origin has a free thread."""
+        for key, job in reversed(self._waiting.items()):
+            if self._running[job.origin] < MAX_THREADS_PER_ORIGIN:
+                return key
+        return None
 
     def _run(self, job: PrefetchJob) -> None:
         try:
@@ -82,6 +84,6 @@ class Prefetcher:
             with self._embedding:
                 job.embed(fetched)
         except BackendError as error:
-            logger.warning("prefetch of %s: %s", job.name, error)
-        except Exception:  # the edge of a background thread: it must go on with the next task
-            logger.exception("prefetch of %s failed", job.name)
+            logger.warning("could not prefetch %s: %s", job.name, error)
+        except Exception:  # the outermost call of a thread, which must go on with the next task
+            logger.exception("could not prefetch %s", job.name)

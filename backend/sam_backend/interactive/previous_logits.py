@@ -1,9 +1,9 @@
-"""The logits of earlier answers: each click on an object refines the mask of the clicks before it.
+"""Mask refinement: the logits of the previous clicks on an object are a prompt for the next click.
 
-Source: SAM, arXiv:2304.02643, appendix A, "Training algorithm": the mask of the last round is a prompt of the next, for
-8 sampled points. What refines what follows from the request alone: the clicks of one object in their order. Logits that
-are remembered save the decoder's calls for the clicks before; where they are missing, they are computed again, so the
-same request gives the same answer whatever was asked in between, and after a restart.
+Source: SAM, arXiv:2304.02643, appendix A, "Training algorithm": the mask of one round is a prompt of the next, for 8
+sampled points. The order of an object's clicks in the request decides which mask is refined. Remembered logits save
+calls of the decoder; missing ones are computed again. So the answer depends on the request alone: it is the same after
+other requests and after a restart.
 """
 
 import threading
@@ -20,22 +20,22 @@ from sam_model.types import Prompt
 
 LowResLogits = NDArray[np.float32]
 
-REFINED = 8  # clicks; those after the eighth all refine the mask of the first eight
+MAX_REFINEMENTS = 8  # clicks; all later clicks refine the mask of the first eight
 
 
 class PreviousLogits:
-    """Remembers the logits of the last answers by the image and the prompt. Threads may share it."""
+    """Remembers the logits of the last masks, by image and prompt. Threads may share it."""
 
-    def __init__(self, at_most: int = 128) -> None:
-        """Keep up to `at_most` answers; SAM's are 256 KiB each."""
-        self._at_most = at_most
+    def __init__(self, max_entries: int = 128) -> None:
+        """Keep up to `max_entries` logits; SAM's take 256 KiB each."""
+        self._max_entries = max_entries
         self._logits: OrderedDict[Hashable, LowResLogits] = OrderedDict()
         self._lock = threading.Lock()
 
     def mask_input(
         self, segmenter: Segmenter[Any], embedding: Embedding, image_key: str, prompt: Prompt
     ) -> LowResLogits | None:
-        """The logits that `prompt` refines: those of its clicks without the last; None where it refines nothing."""
+        """Return the logits of the prompt's clicks except the last; None if there is no mask to refine."""
         if not segmenter.uses_mask_input:
             return None
         steps = earlier_prompts(prompt)
@@ -54,13 +54,13 @@ class PreviousLogits:
         return logits
 
     def remember(self, image_key: str, prompt: Prompt, logits: LowResLogits) -> None:
-        """Note the answer to `prompt` with its mask input, if it is one that later clicks may refine."""
-        if prompt.box is not None or len(prompt.points) > REFINED:
+        """Remember the logits of `prompt` with its mask input, if later clicks may refine them."""
+        if prompt.box is not None or len(prompt.points) > MAX_REFINEMENTS:
             return
         with self._lock:
-            self._logits[(image_key, prompt)] = logits  # prompts are equal whatever their mask inputs
+            self._logits[(image_key, prompt)] = logits  # mask inputs do not take part in the equality of prompts
             self._logits.move_to_end((image_key, prompt))
-            while len(self._logits) > self._at_most:
+            while len(self._logits) > self._max_entries:
                 self._logits.popitem(last=False)
 
     def _recall(self, image_key: str, prompt: Prompt) -> LowResLogits | None:
@@ -72,11 +72,11 @@ class PreviousLogits:
 
 
 def earlier_prompts(prompt: Prompt) -> list[Prompt]:
-    """The prompts that a person gave on the way to `prompt`, the first click first, at most `REFINED`.
+    """Return the prompts of the first click, the first two clicks and so on; at most `MAX_REFINEMENTS`.
 
-    Those without a positive click are left out: they mean no object. A box means its object without any refining.
+    Prompts without a positive click are left out, as they give no object. A prompt with a box has none.
     """
     if prompt.box is not None:
         return []
-    beginnings = (prompt.points[:count] for count in range(1, min(len(prompt.points), REFINED + 1)))
+    beginnings = (prompt.points[:count] for count in range(1, min(len(prompt.points), MAX_REFINEMENTS + 1)))
     return [Prompt(points) for points in beginnings if any(point.is_positive for point in points)]

@@ -1,9 +1,9 @@
-"""Runs the stages on a Ray cluster: an actor for each worker, each with models of its own, fed one task at a time.
+"""Pre-annotation on a Ray cluster: one actor per worker, with its own models; a task is sent to the least busy one.
 
-Plain actors, not Ray Data: a run's tasks come from an iterator that is not known to end, and a run must stop within a
-moment. Ray starts an actor that dies anew and gives its task to it again (`max_restarts`, `max_task_retries`), so that
-no outcome is lost; outcomes go to the ledger once, here, so that none is doubled. One CPU is always left free: when
-actors hold them all, whatever else Ray must do waits for ever.
+Actors are used, not Ray Data: the number of tasks is not known in advance, and a run must stop within a moment. Ray
+restarts an actor that dies and sends its task again (`max_restarts`, `max_task_retries`), so no outcome is lost. Only
+this process writes outcomes to the ledger, so none is written twice. One CPU is always left free: if actors use all of
+them, Ray's other work waits forever.
 """
 
 import logging
@@ -24,7 +24,7 @@ from sam_backend.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-AHEAD = 3  # tasks that each worker has or waits for: one is fetched while another is looked at
+TASKS_PER_WORKER = 3  # running and waiting; one is fetched while another is segmented
 THREADS_PER_WORKER = 2
 POLL_S = 0.2
 CONNECT_TIMEOUT_S = 5.0
@@ -32,7 +32,7 @@ CONNECT_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True)
 class WorkerOrder:
-    """All that a worker needs to make the same predictions as this process would; it travels to other machines."""
+    """All that a worker needs to make the same predictions as this process; it is sent to other machines."""
 
     configuration: RunConfiguration
     labeling_config: str
@@ -44,7 +44,7 @@ class WorkerOrder:
 
 
 class Worker:
-    """One worker: models loaded once, then a task at a time."""
+    """A worker, which loads the models once."""
 
     def __init__(self, order: WorkerOrder) -> None:
         import os
@@ -63,48 +63,48 @@ class Worker:
         )
 
     def preannotate(self, task: BulkTask) -> Outcome:
-        """The task's prediction, or what is wrong with it."""
+        """Return the task's prediction, or its error."""
         return self._preannotator.preannotate(task)
 
 
 class RayExecutor:
-    """An `Executor` on a Ray cluster, or on a Ray of our own on this machine."""
+    """An `Executor` on a Ray cluster, or on Ray started on this machine."""
 
     def __init__(self, order: WorkerOrder) -> None:
         self._order = order
         self._stored_order: Any = None
 
     def run(self, tasks: Iterable[BulkTask], is_stopping: Callable[[], bool]) -> Iterator[Outcome]:
-        """The outcomes, as they are ready; what is in work when `is_stopping()` turns true gets none.
+        """Yield outcomes as they become ready; tasks that are running when `is_stopping()` becomes true get none.
 
         Raises:
-            BadRequestError: no such cluster, or more workers than it has room for.
+            BadRequestError: the cluster cannot be reached, or has too few CPUs or GPUs.
         """
-        is_ours = _connect(self._order.configuration.ray_address)
+        is_own = _connect(self._order.configuration.ray_address)
         try:
             yield from self._run(tasks, is_stopping)
         finally:
-            if is_ours:
+            if is_own:
                 ray.shutdown()
 
     def _run(self, tasks: Iterable[BulkTask], is_stopping: Callable[[], bool]) -> Iterator[Outcome]:
         workers = self._workers()
         load = [0] * len(workers)
-        in_work: dict[Any, int] = {}
+        running: dict[Any, int] = {}
         ahead = iter(tasks)
         is_more = True
         try:
-            while (is_more or in_work) and not is_stopping():
-                while is_more and len(in_work) < AHEAD * len(workers) and not is_stopping():
+            while (is_more or running) and not is_stopping():
+                while is_more and len(running) < TASKS_PER_WORKER * len(workers) and not is_stopping():
                     task = next(ahead, None)
                     is_more = task is not None
                     if task is not None:
-                        place = load.index(min(load))
-                        in_work[workers[place].preannotate.remote(task)] = place
-                        load[place] += 1
-                done, _ = ray.wait(list(in_work), num_returns=1, timeout=POLL_S) if in_work else ([], [])
+                        index = load.index(min(load))
+                        running[workers[index].preannotate.remote(task)] = index
+                        load[index] += 1
+                done, _ = ray.wait(list(running), num_returns=1, timeout=POLL_S) if running else ([], [])
                 for reference in done:
-                    load[in_work.pop(reference)] -= 1
+                    load[running.pop(reference)] -= 1
                     yield ray.get(reference)
         finally:
             for worker in workers:
@@ -123,36 +123,36 @@ class RayExecutor:
             max_task_retries=-1,
             max_concurrency=THREADS_PER_WORKER,
         )
-        self._stored_order = ray.put(self._order)  # kept: a worker that is started anew needs it again
+        self._stored_order = ray.put(self._order)  # the reference is kept: a restarted worker reads it again
         return [actor.remote(self._stored_order) for _ in range(number)]
 
 
-def worker_count(asked: int | None, cpus: int, gpus: int) -> int:
-    """How many workers: as many as asked for, else one a GPU, else one a CPU but for the one that stays free.
+def worker_count(configured: int | None, cpus: int, gpus: int) -> int:
+    """Return the number of workers: as configured, else one per GPU, else one per CPU except one.
 
     Raises:
-        BadRequestError: no CPU would stay free, or there are fewer GPUs.
+        BadRequestError: no CPU would be free, or there are too few GPUs.
     """
-    most = min(cpus - 1, gpus) if gpus else cpus - 1
-    if most < 1:
+    max_workers = min(cpus - 1, gpus) if gpus else cpus - 1
+    if max_workers < 1:
         raise BadRequestError(f"the Ray cluster has {cpus} CPU(s): one must stay free, so 2 or more are needed")
-    if asked is not None and asked > most:
+    if configured is not None and configured > max_workers:
         raise BadRequestError(
-            f"ray_workers={asked}: the Ray cluster has {cpus} CPUs and {gpus} GPUs for it; one CPU must stay free, "
-            f"since Ray waits for ever when actors hold them all; at most {most} here"
+            f"ray_workers={configured} is more than {max_workers}: the Ray cluster has {cpus} CPUs and {gpus} GPUs, "
+            "and one CPU must stay free"
         )
-    return asked or most
+    return configured or max_workers
 
 
 def _connect(address: str | None) -> bool:
-    """Connect to the cluster; whether it is one of our own, to be ended with the run.
+    """Connect to a cluster, or start Ray; return whether Ray was started and must be shut down after the run.
 
     Raises:
-        BadRequestError: there is no cluster at the address.
+        BadRequestError: no cluster answers at the address.
     """
     if ray.is_initialized():
         return False
-    _check_that_somebody_answers(address)
+    _check_reachable(address)
     try:
         ray.init(
             address=address or "local", log_to_driver=False, include_dashboard=False, logging_level=logging.WARNING
@@ -162,8 +162,8 @@ def _connect(address: str | None) -> bool:
     return True
 
 
-def _check_that_somebody_answers(address: str | None) -> None:
-    """Ray itself would try for minutes."""
+def _check_reachable(address: str | None) -> None:
+    """Refuse an address that does not answer; Ray itself would try for minutes."""
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
         return

@@ -1,4 +1,4 @@
-"""Settings -> which model answers, what it is called before it is loaded, and how it is loaded."""
+"""The choice of the segmenter from the settings: its name and version, and how to load it."""
 
 import logging
 import re
@@ -21,22 +21,24 @@ from sam_model.weights.store import Presence, WeightStore, sha256_of
 
 logger = logging.getLogger(__name__)
 
-AUTOMATIC = "mobile_sam"  # small enough to be fetched unasked, fast enough for a CPU
+DEFAULT_MODEL = "mobile_sam"  # of SAM_MODEL=auto: a small download, and fast enough on a CPU
 PROBE_TIMEOUT_S = 3.0
 
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A model that can be loaded; `version` names model, weights and settings, and is what predictions carry."""
+    """A segmenter that can be loaded; `version` identifies model, weights and settings in predictions."""
 
     name: str
     version: str
     load: Callable[[OnProgress], Segmenter[Any]]
-    instead: "ModelChoice | None" = None  # taken where the weights cannot be had after all
+    fallback: "ModelChoice | None" = None  # used if the weights cannot be downloaded or read
 
 
 def choose_model(settings: Settings, store: WeightStore) -> ModelChoice:
-    """The model that the settings ask for; `auto` is MobileSAM where it is here or can be fetched, else classical.
+    """Return the segmenter of the settings.
+
+    `auto` is MobileSAM if its weights are stored or can be downloaded, else the classical segmenter.
 
     Raises:
         SettingsError: `SAM_MODEL` is neither a model nor a file.
@@ -49,11 +51,13 @@ def choose_model(settings: Settings, store: WeightStore) -> ModelChoice:
     if settings.model == "classical":
         return _classical()
     if settings.model == "auto":
-        weights = find_weights(AUTOMATIC)
-        if store.status(weights).presence is Presence.PRESENT or _can_be_fetched(store, weights):
-            return replace(_sam(AUTOMATIC, weights.sha256, settings, cleaning, store), instead=_classical())
+        weights = find_weights(DEFAULT_MODEL)
+        if store.status(weights).presence is Presence.PRESENT or _can_be_downloaded(store, weights):
+            return replace(_sam(DEFAULT_MODEL, weights.sha256, settings, cleaning, store), fallback=_classical())
         logger.warning(
-            "no weights of %s here, and its server cannot be reached. %s", AUTOMATIC, store.how_to_get(weights)
+            "could not find weights of %s: its server cannot be reached; falling back to the classical segmenter. %s",
+            DEFAULT_MODEL,
+            store.how_to_get(weights),
         )
         return _classical()
     path = Path(settings.model).expanduser()
@@ -65,12 +69,12 @@ def choose_model(settings: Settings, store: WeightStore) -> ModelChoice:
         raise SettingsError(f"SAM_MODEL={settings.model!r} is neither a file nor a model: {error}") from None
     if weights.role != "segmenter":
         known = ", ".join(MODEL_NAMES)
-        raise SettingsError(f"SAM_MODEL={settings.model!r} is a detector: it finds boxes; models that answer: {known}")
+        raise SettingsError(f"SAM_MODEL={settings.model!r} is a detector, not a segmenter; segmenters: {known}")
     return _sam(weights.model, _hash_of(weights, store), settings, cleaning, store)
 
 
 def _hash_of(weights: WeightFile, store: WeightStore) -> str:
-    """The recorded hash; where there is none, the one that was written down when the file first came."""
+    """Return the recorded hash; without one, the hash of the first download."""
     return weights.sha256 or store.pinned_sha256(weights) or "unpinned"
 
 
@@ -82,23 +86,23 @@ def _classical() -> ModelChoice:
 
 
 def _sam(name: str, sha256: str, settings: Settings, cleaning: MaskCleaning, store: WeightStore) -> ModelChoice:
-    import sam_model.sam.segmenter  # noqa: F401  # now, not while requests wait: importing PyTorch stops every thread
+    import sam_model.sam.segmenter  # noqa: F401  # now: importing PyTorch later would block the threads that answer requests
 
     parts = [re.sub(r"[^A-Za-z0-9_.]+", "_", name), sha256[:8], settings.dtype, str(cleaning)]
-    asked_for = AUTOMATIC if settings.model == "auto" else settings.model
+    name_or_path = DEFAULT_MODEL if settings.model == "auto" else settings.model
     return ModelChoice(
         name,
         "-".join(part for part in parts if part),
         lambda on_progress: LimitedSegmenter(
             load_segmenter(
-                asked_for, settings.device, settings.dtype, cleaning=cleaning, store=store, on_progress=on_progress
+                name_or_path, settings.device, settings.dtype, cleaning=cleaning, store=store, on_progress=on_progress
             )
         ),
     )
 
 
-def _can_be_fetched(store: WeightStore, weights: WeightFile) -> bool:
-    """Whether the server with the weights answers within a few seconds."""
+def _can_be_downloaded(store: WeightStore, weights: WeightFile) -> bool:
+    """Whether the server of the weights answers within `PROBE_TIMEOUT_S`."""
     if store.is_offline:
         return False
     try:

@@ -1,4 +1,4 @@
-"""A segmenter that computes in a few threads at the same time."""
+"""A segmenter that limits the number of threads that compute at the same time."""
 
 import os
 import threading
@@ -10,23 +10,23 @@ from sam_model.types import Image, Prompt, ScoredMask
 
 
 class LimitedSegmenter:
-    """A segmenter whose calls wait while `at_most` others compute; by default one for each processor core.
+    """A segmenter of which at most `max_threads` calls compute at the same time; by default one per processor core.
 
-    More threads than cores finish no sooner, but keep the event loop and other processes waiting.
+    More threads than cores do not finish sooner, but delay the event loop and other processes.
     """
 
-    def __init__(self, segmenter: Segmenter[Any], at_most: int | None = None) -> None:
+    def __init__(self, segmenter: Segmenter[Any], max_threads: int | None = None) -> None:
         self._segmenter = segmenter
-        self._turns = threading.Semaphore(at_most or os.cpu_count() or 1)
+        self._slots = threading.Semaphore(max_threads or os.cpu_count() or 1)
 
     @property
     def name(self) -> str:
-        """The model's name in the registry."""
+        """Return the model's name in the registry."""
         return self._segmenter.name
 
     @property
     def fingerprint(self) -> str:
-        """Names model, weights and settings."""
+        """Return a text that identifies model, weights and settings."""
         return self._segmenter.fingerprint
 
     @property
@@ -36,10 +36,10 @@ class LimitedSegmenter:
 
     def embed(self, image: Image) -> Any:
         """Embed an RGB uint8 image (H, W, 3)."""
-        with self._turns:
+        with self._slots:
             return self._segmenter.embed(image)
 
     def segment(self, embedding: Any, prompts: Sequence[Prompt]) -> list[ScoredMask]:
         """Return the best mask for each prompt."""
-        with self._turns:
+        with self._slots:
             return self._segmenter.segment(embedding, prompts)

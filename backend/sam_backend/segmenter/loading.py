@@ -1,4 +1,4 @@
-"""The one segmenter of this process: loaded in the background, waited for by who needs it."""
+"""The segmenter of the service, loaded in the background."""
 
 import logging
 import threading
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class ModelLoading:
-    """Loads a model once, in a thread of its own that `start` begins, so that a process may fork before."""
+    """Loads a segmenter once, in a thread. `start` creates the thread, so the process may fork before."""
 
     def __init__(self, choice: ModelChoice) -> None:
         self.name = choice.name
@@ -31,31 +31,32 @@ class ModelLoading:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to load, if that has not begun."""
+        """Start loading, unless it has started."""
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="load-model", daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
-        began = time.monotonic()
+        start = time.monotonic()
         try:
             segmenter = self._load()
-        except Exception as error:  # noqa: BLE001  # the edge of a thread: who waits must be told whatever it was
-            logger.error("model %s cannot be loaded: %s", self.name, error)
-            self._loaded.set_exception(ModelNotReadyError(f"model {self.name} cannot be loaded: {error}"))
+        except Exception as error:  # noqa: BLE001  # the outermost call of a thread: waiting requests must get any error
+            logger.error("could not load model %s: %s", self.name, error)
+            self._loaded.set_exception(ModelNotReadyError(f"could not load model {self.name}: {error}"))
             return
-        logger.info("model %s is ready after %.1f s", self.version, time.monotonic() - began)
+        logger.info("model %s is ready after %.1f s", self.version, time.monotonic() - start)
         self._loaded.set_result(segmenter)
 
     def _load(self) -> Segmenter[Any]:
         try:
             return self._choice.load(self._note_progress)
         except WeightsError as error:
-            if self._choice.instead is None:
+            fallback = self._choice.fallback
+            if fallback is None:
                 raise
-            logger.warning("%s cannot be had, %s answers instead: %s", self.name, self._choice.instead.name, error)
-            self._choice = self._choice.instead
+            logger.warning("could not load model %s: %s; falling back to %s", self.name, error, fallback.name)
+            self._choice = fallback
             self.name, self.version = self._choice.name, self._choice.version
             return self._choice.load(self._note_progress)
 
@@ -64,28 +65,28 @@ class ModelLoading:
 
     @property
     def progress(self) -> str | None:
-        """How much of the weights is downloaded, where they are not here yet."""
+        """Return how much of the weights is downloaded; None if no download is running."""
         if self.state != "loading" or self._progress is None:
             return None
         return f"{self._progress.done / 1e6:.1f} of {self._progress.total / 1e6:.1f} MB downloaded"
 
     @property
     def state(self) -> str:
-        """`loading`, `ready` or `failed`."""
+        """Return `loading`, `ready` or `failed`."""
         if not self._loaded.done():
             return "loading"
         return "failed" if self._loaded.exception() else "ready"
 
     @property
     def problem(self) -> str | None:
-        """Why it failed, if it did."""
-        return mask_userinfo(str(self._loaded.exception())) if self.state == "failed" else None  # a mirror's password
+        """Return why loading failed; None unless it did."""
+        return mask_userinfo(str(self._loaded.exception())) if self.state == "failed" else None  # of a mirror
 
     def segmenter(self, wait_s: float) -> Segmenter[Any]:
-        """The segmenter, after waiting for it up to `wait_s` seconds.
+        """Return the segmenter, after waiting for it for up to `wait_s` seconds.
 
         Raises:
-            ModelNotReadyError: it is still loading, or cannot be loaded.
+            ModelNotReadyError: it is still being loaded, or could not be loaded.
         """
         self.start()
         if self._loaded.done():

@@ -7,7 +7,7 @@ import pytest
 
 from sam_backend.errors import ImageNotFoundError
 from sam_backend.images.fetch import FetchLimits, ImageFetcher
-from sam_backend.interactive.prefetch import PER_ORIGIN_AT_MOST, WAITING_AT_MOST, Prefetcher, PrefetchJob
+from sam_backend.interactive.prefetch import MAX_THREADS_PER_ORIGIN, MAX_WAITING, Prefetcher, PrefetchJob
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_testing.label_studio import predict_request
 from sam_testing.service import SamService, png_image
@@ -23,19 +23,19 @@ def test_the_newest_job_goes_first_and_the_oldest_are_dropped() -> None:
     go_on, last = threading.Event(), threading.Event()
     started = threading.Semaphore(0)
     done: list[str] = []
-    for number in range(PER_ORIGIN_AT_MOST):
+    for number in range(MAX_THREADS_PER_ORIGIN):
         prefetcher.submit(number, job(lambda: None, fetch=lambda: (started.release(), go_on.wait(timeout=10))))
-    for _ in range(PER_ORIGIN_AT_MOST):
+    for _ in range(MAX_THREADS_PER_ORIGIN):
         started.acquire(timeout=10)
     single = threading.Lock()
 
-    names = [f"task {i}" for i in range(WAITING_AT_MOST + 2)]
+    names = [f"task {i}" for i in range(MAX_WAITING + 2)]
     for name in names:
 
         def note(name: str = name) -> None:
             with single:
                 done.append(name)
-                if len(done) == WAITING_AT_MOST:
+                if len(done) == MAX_WAITING:
                     last.set()
 
         prefetcher.submit(name, job(lambda: None, fetch=note))
@@ -43,20 +43,20 @@ def test_the_newest_job_goes_first_and_the_oldest_are_dropped() -> None:
 
     assert last.wait(timeout=10)
     assert set(done) == set(names[2:])
-    assert names.index(done[0]) >= len(names) - PER_ORIGIN_AT_MOST  # two workers may overtake each other
+    assert names.index(done[0]) >= len(names) - MAX_THREADS_PER_ORIGIN  # two workers may overtake each other
 
 
 def test_a_job_that_waits_is_not_added_twice() -> None:
     prefetcher = Prefetcher()
     go_on, done = threading.Event(), threading.Event()
-    busy = threading.Barrier(PER_ORIGIN_AT_MOST + 1)
+    busy = threading.Barrier(MAX_THREADS_PER_ORIGIN + 1)
     runs: list[int] = []
 
     def wait() -> None:
         busy.wait(timeout=10)
         go_on.wait(timeout=10)
 
-    for number in range(PER_ORIGIN_AT_MOST):
+    for number in range(MAX_THREADS_PER_ORIGIN):
         prefetcher.submit(number, job(lambda: None, fetch=wait))
     busy.wait(timeout=10)
 
@@ -107,8 +107,8 @@ def test_a_job_that_fails_does_not_stop_the_next(caplog: pytest.LogCaptureFixtur
             assert happened.wait(timeout=10)
             happened.clear()
 
-    assert "prefetch of bad: gone" in caplog.text
-    assert "prefetch of worse failed" in caplog.text
+    assert "could not prefetch bad: gone" in caplog.text
+    assert "could not prefetch worse" in caplog.text
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sam_backend.interactive.previous_logits import REFINED, PreviousLogits, earlier_prompts
+from sam_backend.interactive.previous_logits import MAX_REFINEMENTS, PreviousLogits, earlier_prompts
 from sam_model.registry import load_segmenter
 from sam_model.sam.segmenter import SamEmbedding, SamSegmenter
 from sam_model.types import Point, Prompt, ScoredMask
@@ -50,7 +50,7 @@ def test_the_same_clicks_refine_the_same_whatever_was_asked_before() -> None:
     alone = [answer(PreviousLogits(), CountingSegmenter(), prompt) for prompt in asked]
 
     for order in itertools.islice(itertools.permutations(range(len(asked))), 0, 5040, 97):
-        answers = PreviousLogits(at_most=3)
+        answers = PreviousLogits(max_entries=3)
         found = {place: answer(answers, CountingSegmenter(), asked[place]) for place in order}
 
         assert [found[place] for place in range(len(asked))] == alone
@@ -88,7 +88,7 @@ def test_a_click_that_was_dragged_is_asked_again_with_those_after_it() -> None:
 def test_no_more_than_eight_clicks_are_ever_asked_again() -> None:
     steps = earlier_prompts(Prompt(POINTS * 10))
 
-    assert [len(step.points) for step in steps] == list(range(1, REFINED + 1))
+    assert [len(step.points) for step in steps] == list(range(1, MAX_REFINEMENTS + 1))
 
 
 def test_clicks_beside_the_object_mean_none_until_one_lies_on_it() -> None:

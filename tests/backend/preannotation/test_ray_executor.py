@@ -113,7 +113,7 @@ def test_one_cpu_always_stays_free() -> None:
     assert worker_count(None, cpus=8, gpus=0) == 7
     assert worker_count(None, cpus=8, gpus=2) == 2
     assert worker_count(2, cpus=3, gpus=0) == 2
-    with pytest.raises(BadRequestError, match=r"ray_workers=8: .* one CPU must stay free"):
+    with pytest.raises(BadRequestError, match=r"ray_workers=8 is more than 7: .* one CPU must stay free"):
         worker_count(8, cpus=8, gpus=0)
     with pytest.raises(BadRequestError, match="2 or more are needed"):
         worker_count(None, cpus=1, gpus=0)

@@ -31,7 +31,7 @@ def test_auto_is_classical_and_says_so_where_no_weights_can_be_had(
     choice = choose_model(Settings(model="auto"), nothing_here(tmp_path))
 
     assert choice.name == "classical"
-    assert "no weights of mobile_sam here" in caplog.text
+    assert "could not find weights of mobile_sam" in caplog.text
     assert "SAM_WEIGHTS_DIR" in caplog.text
 
 

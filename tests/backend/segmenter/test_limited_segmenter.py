@@ -30,7 +30,7 @@ class CountingSegmenter(DiscSegmenter):
 def test_no_more_threads_compute_than_allowed() -> None:
     image: Image = np.zeros((2, 3, 3), dtype=np.uint8)
     counting = CountingSegmenter()
-    limited = LimitedSegmenter(counting, at_most=2)
+    limited = LimitedSegmenter(counting, max_threads=2)
     embedding = limited.embed(image)
 
     threads = [threading.Thread(target=limited.segment, args=(embedding, [])) for _ in range(6)]

@@ -52,7 +52,7 @@ def test_a_failure_is_told_to_everyone_who_asks() -> None:
     model = loading(load, "x")
 
     for _ in range(2):
-        with pytest.raises(ModelNotReadyError, match="model x cannot be loaded: model 'x' is unknown"):
+        with pytest.raises(ModelNotReadyError, match="could not load model x: model 'x' is unknown"):
             model.segmenter(wait_s=10)
     assert model.state == "failed"
 
@@ -82,11 +82,11 @@ def test_weights_that_break_off_leave_the_other_choice(caplog: pytest.LogCapture
         raise WeightsUnavailableError("the server breaks off")
 
     disc = ModelChoice("disc", "disc-1", lambda _: DiscSegmenter())
-    model = ModelLoading(ModelChoice("sam", "sam-1", load, instead=disc))
+    model = ModelLoading(ModelChoice("sam", "sam-1", load, fallback=disc))
 
     before = model.version
     segmenter = model.segmenter(wait_s=10)
 
     assert segmenter.name == "disc"
     assert (before, model.name, model.version, model.state) == ("sam-1", "disc", "disc-1", "ready")
-    assert "sam cannot be had, disc answers instead: the server breaks off" in caplog.text
+    assert "could not load model sam: the server breaks off" in caplog.text

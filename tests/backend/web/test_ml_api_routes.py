@@ -505,7 +505,7 @@ def test_a_model_that_cannot_be_loaded_is_named_in_health() -> None:
 
     assert response.status_code == 503
     assert health["state"] == "failed"
-    assert health["problem"] == "model disc cannot be loaded: sam_b.pt is not here"
+    assert health["problem"] == "could not load model disc: sam_b.pt is not here"
 
 
 def test_a_password_is_asked_of_everyone_but_event_webhooks() -> None:
