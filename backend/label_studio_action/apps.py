@@ -1,4 +1,4 @@
-"""Puts the action into the Data Manager's menu when Label Studio has started."""
+"""The Django app that adds the action to the Data Manager's menu."""
 
 from django.apps import AppConfig
 
@@ -24,7 +24,7 @@ class LabelStudioActionConfig(AppConfig):
             dialog={
                 "title": TITLE,
                 "text": "A run of the SAM backend writes predictions for the selected tasks. Annotations and other "
-                "people's predictions stay as they are. The backend's page shows how far it is.",
+                "models' predictions stay as they are. The backend's page shows the progress.",
                 "type": "confirm",
                 "form": form,
             },

@@ -1,6 +1,6 @@
-"""The action: the selected tasks go to the backend's /api/runs.
+"""The Data Manager action: start a run of the SAM backend for the selected tasks.
 
-Source: label-studio 1.23.2, data_manager/actions/__init__.py (what an action is) and ml/models.py (connected models).
+Source: label-studio 1.23.2, data_manager/actions/__init__.py (actions) and ml/models.py (connected models).
 """
 
 import base64
@@ -15,32 +15,36 @@ from rest_framework.exceptions import ValidationError
 
 TITLE = "Pre-annotate with SAM…"
 TIMEOUT_S, HEALTH_TIMEOUT_S = 15.0, 3.0
-MODEL_CLASS = "label-studio-sam"  # what our /health says
-DETECTORS = ("classical", "everything", "boxes", "yolov8n")  # the dialog's first; the backend tells the others
+MODEL_CLASS = "label-studio-sam"  # in the answer of the SAM backend's /health
+DETECTORS = ("classical", "everything", "boxes", "yolov8n")  # first in the dialog; GET /api/status lists the others
 POLICIES = {
-    "Skip tasks that the same models have predicted": "skip",
-    "Replace predictions of this backend": "replace-own",
+    "Skip tasks with a prediction of the same models": "skip",
+    "Replace this backend's predictions": "replace-own",
     "Add another prediction": "add",
 }
-WHICH = {
+CONDITIONS = {
     "All selected tasks": None,
-    "Only those without annotations": "without_annotations",
-    "Only those without predictions": "without_predictions",
+    "Only tasks without annotations": "without_annotations",
+    "Only tasks without predictions": "without_predictions",
 }
-REST = {
-    "without_annotations": "those of {} tasks that have no annotation",
-    "without_predictions": "those of {} tasks that have no prediction",
+MATCHING_TASKS = {
+    "without_annotations": "the tasks without annotations among {}",
+    "without_predictions": "the tasks without predictions among {}",
 }
 
 
 def form(user: Any, project: Any) -> list[dict[str, Any]]:
-    """The fields of the dialog."""
+    """Return the fields of the dialog."""
     fields = [
         _select("detector", "Find objects with", _detectors(project)),
-        {"type": "input", "name": "score_threshold", "label": "Least score, 0 to 1 (empty: the config's, else 0.25)"},
-        _select("which", "Tasks", tuple(WHICH)),
-        _select("policy", "Where there is a prediction already", tuple(POLICIES)),
-        {"type": "input", "name": "label_map", "label": "Classes as labels, such as car=Vehicle, face=Person"},
+        {
+            "type": "input",
+            "name": "score_threshold",
+            "label": "Minimum score, 0 to 1 (default: the config's, or 0.25)",
+        },
+        _select("which", "Tasks", tuple(CONDITIONS)),
+        _select("policy", "If a task has a prediction", tuple(POLICIES)),
+        {"type": "input", "name": "label_map", "label": "Label map, such as car=Vehicle, face=Person"},
     ]
     return [{"columnCount": 1, "fields": fields}]
 
@@ -50,55 +54,55 @@ def _select(name: str, label: str, options: tuple[str, ...]) -> dict[str, Any]:
 
 
 def preannotate_with_sam(project: Any, queryset: Any, **kwargs: Any) -> dict[str, Any]:
-    """Ask the backend for a run over the selected tasks; Label Studio shows that it began."""
-    asked = kwargs["request"].data
-    run = _post(project, "/api/runs", configuration(project.id, asked, queryset))["run"]
+    """Start a run for the selected tasks; Label Studio shows the returned text."""
+    fields = kwargs["request"].data
+    run = _post(project, "/api/runs", configuration(project.id, fields, queryset))["run"]
     count = queryset.count()
-    which = REST.get(WHICH.get(asked.get("which") or ""), f"{count} tasks")
-    return {"async": True, "processed_items": count, "detail": f"Run {run['id']} pre-annotates {which.format(count)}"}
+    tasks = MATCHING_TASKS.get(CONDITIONS.get(fields.get("which") or ""), "{} tasks").format(count)
+    return {"async": True, "processed_items": count, "detail": f"Run {run['id']} pre-annotates {tasks}"}
 
 
-def configuration(project: int, asked: Any, queryset: Any) -> dict[str, Any]:
-    """The run that the dialog describes, as /api/runs takes it.
+def configuration(project: int, fields: Any, queryset: Any) -> dict[str, Any]:
+    """Return the dialog's fields as the body of POST /api/runs.
 
     Raises:
-        ValidationError: a field that cannot be read.
+        ValidationError: a field has a bad value.
     """
-    found: dict[str, Any] = {"project": project, "filter": _filter(asked, queryset)}
-    if asked.get("detector"):
-        found["detector"] = asked["detector"]
-    found["policy"] = POLICIES.get(asked.get("policy") or "", "skip")
-    if str(asked.get("score_threshold") or "").strip():
+    found: dict[str, Any] = {"project": project, "filter": _filter(fields, queryset)}
+    if fields.get("detector"):
+        found["detector"] = fields["detector"]
+    found["policy"] = POLICIES.get(fields.get("policy") or "", "skip")
+    if str(fields.get("score_threshold") or "").strip():
         try:
-            found["score_threshold"] = float(asked["score_threshold"])
+            found["score_threshold"] = float(fields["score_threshold"])
         except ValueError:
-            raise ValidationError(f"Least score: {asked['score_threshold']!r} is not a number from 0 to 1") from None
-    pairs = [pair.partition("=") for pair in str(asked.get("label_map") or "").split(",") if pair.strip()]
+            raise ValidationError(f"Minimum score: {fields['score_threshold']!r} is not a number from 0 to 1") from None
+    pairs = [pair.partition("=") for pair in str(fields.get("label_map") or "").split(",") if pair.strip()]
     if any(not (name.strip() and label.strip()) for name, _, label in pairs):
-        raise ValidationError(f"Classes as labels: {asked['label_map']!r}; needed: class=Label, several with commas")
+        raise ValidationError(f"Label map: {fields['label_map']!r} is not class=Label, several separated by commas")
     if pairs:
         found["label_map"] = {name.strip(): label.strip() for name, _, label in pairs}
     return found
 
 
-def _filter(asked: Any, queryset: Any) -> dict[str, Any]:
-    """The selected tasks: all of a project without naming them, else their ids."""
+def _filter(fields: Any, queryset: Any) -> dict[str, Any]:
+    """Return the run's filter: no ids if all tasks of the project are selected."""
     found: dict[str, Any] = {}
-    condition = WHICH.get(asked.get("which") or "")
+    condition = CONDITIONS.get(fields.get("which") or "")
     if condition:
         found[condition] = True
-    selected = asked.get("selectedItems") or {}
+    selected = fields.get("selectedItems") or {}
     selected = json.loads(selected) if isinstance(selected, str) else selected
-    is_filtered = bool((asked.get("filters") or {}).get("items"))
+    is_filtered = bool((fields.get("filters") or {}).get("items"))
     if not (selected.get("all") and not selected.get("excluded") and not is_filtered):
         found["ids"] = list(queryset.values_list("id", flat=True))
         if not found["ids"]:
-            raise ValidationError("No task is selected")
+            raise ValidationError("Could not start a run: no task is selected")
     return found
 
 
 class _NoRedirects(HTTPRedirectHandler):
-    """A password must not follow where somebody points."""
+    """Follow no redirect: the password is for the backend's address only."""
 
     def redirect_request(self, *arguments: Any) -> None:
         return None
@@ -108,15 +112,15 @@ OPENER = build_opener(ProxyHandler({}), _NoRedirects)
 
 
 def _detectors(project: Any) -> tuple[str, ...]:
-    """What the backend can look for objects with, the usual ones first; those alone where it does not say."""
+    """Return the backend's detectors, `DETECTORS` first; only those if the backend does not answer."""
     try:
         url, headers = _backend(project)
         headers = _for_api(headers)
         with OPENER.open(Request(f"{url}/api/status", headers=headers), timeout=HEALTH_TIMEOUT_S) as answer:
-            offered = [str(name) for name in json.load(answer)["detectors"]]
-            return (*DETECTORS, *(name for name in offered if name not in DETECTORS))
+            known = [str(name) for name in json.load(answer)["detectors"]]
+            return (*DETECTORS, *(name for name in known if name not in DETECTORS))
     except (URLError, TimeoutError, ValueError, KeyError, TypeError, ValidationError):
-        return DETECTORS  # starting the run tells what is wrong
+        return DETECTORS  # the user sees the error when the run is started
 
 
 def _post(project: Any, path: str, body: dict[str, Any]) -> Any:
@@ -126,13 +130,13 @@ def _post(project: Any, path: str, body: dict[str, Any]) -> Any:
         with OPENER.open(Request(url + path, json.dumps(body).encode(), headers), timeout=TIMEOUT_S) as answer:
             return json.load(answer)
     except HTTPError as error:
-        raise ValidationError(f"The SAM backend at {url} refused: {_words(error)}") from None
+        raise ValidationError(f"The SAM backend at {url} refused the run: {_error_text(error)}") from None
     except (URLError, TimeoutError, ValueError) as error:
-        raise ValidationError(f"The SAM backend at {url} does not answer ({error})") from None
+        raise ValidationError(f"The SAM backend at {url} does not answer: {error}") from None
 
 
 def _backend(project: Any) -> tuple[str, dict[str, str]]:
-    """The backend's address and how to be let in: SAM_BACKEND_URL, else the project's connected model that is ours."""
+    """Return the backend's address and authorization: SAM_BACKEND_URL, otherwise the project's SAM backend."""
     connected = list(project.ml_backends.order_by("id"))
     chosen = os.environ.get("SAM_BACKEND_URL", "").rstrip("/")
     if chosen:
@@ -145,25 +149,25 @@ def _backend(project: Any) -> tuple[str, dict[str, str]]:
             return model.url.rstrip("/"), _headers(model)
     if connected:
         urls = ", ".join(model.url for model in connected)
-        raise ValidationError(f"No model of this project is a SAM backend that answers ({urls})")
-    raise ValidationError("This project has no model: connect the SAM backend under Settings > Model")
+        raise ValidationError(f"Could not find a SAM backend: no model of this project answers as one ({urls})")
+    raise ValidationError("Could not find a SAM backend: this project has no model; connect one under Settings > Model")
 
 
 def _for_api(headers: dict[str, str]) -> dict[str, str]:
-    """The headers of a call of /api: SAM_API_TOKEN in place of a password.
+    """Return the headers of a call of /api: SAM_API_TOKEN, if it is set, replaces the password.
 
-    The token goes to SAM_BACKEND_URL only: whoever may connect a model could else collect it.
+    The token is sent to SAM_BACKEND_URL only: a user who may connect models could otherwise read it.
     """
     token = os.environ.get("SAM_API_TOKEN", "").strip()
     if not token:
         return headers
     if not os.environ.get("SAM_BACKEND_URL"):
-        raise ValidationError("SAM_API_TOKEN needs SAM_BACKEND_URL beside it: the token is sent there and nowhere else")
+        raise ValidationError("SAM_API_TOKEN needs SAM_BACKEND_URL: the token is sent to that address only")
     return {**headers, "Authorization": f"Bearer {token}"}
 
 
 def _headers(model: Any) -> dict[str, str]:
-    """The password that a connected model has in Label Studio."""
+    """Return the authorization that Label Studio stores for a connected model."""
     return _credentials(model.basic_auth_user, model.basic_auth_pass) if model.auth_method == "BASIC_AUTH" else {}
 
 
@@ -181,7 +185,7 @@ def _is_ours(url: str, headers: dict[str, str]) -> bool:
         return False
 
 
-def _words(error: HTTPError) -> str:
+def _error_text(error: HTTPError) -> str:
     try:
         return str(json.load(error)["error"])
     except (ValueError, KeyError, TypeError):

@@ -40,9 +40,9 @@ def test_a_run_on_the_page_gives_masks_in_the_editor_and_undo_takes_them_away(
 
     page.get_by_label("Project").select_option(str(project))
     page.get_by_label("Find objects with").select_option("everything")
-    page.get_by_label("Least score").fill("0.7")
-    page.get_by_label("Classes as labels").fill("object=Plant")
-    page.get_by_label("Classes as labels").press("Tab")
+    page.get_by_label("Minimum score").fill("0.7")
+    page.get_by_label("Label map").fill("object=Plant")
+    page.get_by_label("Label map").press("Tab")
     expect(page.locator("#mapping")).to_contain_text("object → Plant")
     page.get_by_role("button", name="Preview").click()
     expect(page.locator("#preview img")).to_have_count(1, timeout=RUN_MS)

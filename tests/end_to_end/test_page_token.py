@@ -19,7 +19,7 @@ def test_the_page_asks_for_the_token_once_and_says_when_it_is_wrong(browser: Bro
             page.goto(url)
             token = page.get_by_label("API token")
             expect(token).to_be_focused()
-            expect(page.locator("#problems")).to_contain_text("asks for its API token")
+            expect(page.locator("#problems")).to_contain_text("requires its API token")
             token.fill("wrong")
             token.press("Enter")
             expect(page.locator("#token-error")).to_have_text("The backend refused this token.")

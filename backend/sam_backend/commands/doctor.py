@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         print("loading the model ...", file=sys.stderr)
     with suppress(ModelNotReadyError):  # the check of the model tells
         service.model.segmenter(LOADING_S)
-    checks = service.health_monitor.look()
+    checks = service.health_monitor.check_now()
     if args.json:
         print(json.dumps({"checks": [asdict(check) for check in checks]}, indent=2))
     else:

@@ -228,23 +228,23 @@ def _dry_run(args: argparse.Namespace, configuration: "RunConfiguration", settin
         store=store_from_env(os.environ),
     )
     args.out.mkdir(parents=True, exist_ok=True)
-    for one in found.pictures:
+    for one in found.images:
         if one.jpeg is not None:
             (args.out / f"task-{one.task_id}.jpg").write_bytes(one.jpeg)
     answer = found.to_json()
     if args.json:
-        for picture in answer["pictures"]:
-            picture["picture"] = picture["picture"] and str(args.out / f"task-{picture['task']}.jpg")
+        for image in answer["images"]:
+            image["image"] = image["image"] and str(args.out / f"task-{image['task']}.jpg")
         print(json.dumps(answer))
         return 0
     for line in found.report.lines():
         print(line)
-    for one in found.pictures:
+    for one in found.images:
         counts = ", ".join(f"{number} {label or 'without label'}" for label, number in one.labels.items())
         print(f"  task {one.task_id}: {one.error or counts or 'nothing found'}")
     estimate = answer["estimate"]
     print(
-        f"{len(found.pictures)} of {estimate['tasks']} tasks drawn into {args.out}; all would take about "
+        f"{len(found.images)} of {estimate['tasks']} tasks drawn into {args.out}; all would take about "
         f"{_duration(estimate['seconds'])} and {estimate['bytes'] / 1e6:.1f} MB of predictions"
     )
     return 0

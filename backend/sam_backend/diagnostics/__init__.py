@@ -1,1 +1,1 @@
-"""What is missing, and how to fix it."""
+"""Checks of the model, Label Studio and folders, each with a fix."""

@@ -1,4 +1,4 @@
-"""A first run that explains itself: what is missing, in the log, on the page and for `label-studio-sam doctor`."""
+"""Health of the running service for the log, the page and `label-studio-sam doctor`: problems, each with a fix."""
 
 import logging
 import threading
@@ -20,73 +20,82 @@ from sam_model.weights.store import Presence, WeightStore
 
 logger = logging.getLogger(__name__)
 
-LOOK_AGAIN_S = 10.0
-SHOWN_RUNS = 3
+CHECK_AGAIN_S = 10.0
+MAX_NAMED_RUNS = 3
 KEEP_OR_DELETE = (
-    "their predictions are still in Label Studio, and a new run with the policy skip passes over those; delete the "
-    "files in the subfolder `damaged` of the runs' folder, or restore them from a backup, to end this message"
+    "their predictions are still in Label Studio, and a new run with the policy skip skips those tasks; delete the "
+    "files in the subfolder `damaged` of SAM_RUNS_DIR, or restore them from a backup, to remove this message"
 )
 
 
 class HealthMonitor:
-    """Looks at model and Label Studio, in a thread of its own: no request of Label Studio waits for it."""
+    """Check model, folders and Label Studio; Label Studio in a thread, so that no request waits for it."""
 
     def __init__(
         self,
         settings: Settings,
-        access: LabelStudioCredentials,
+        credentials: LabelStudioCredentials,
         model: ModelLoading,
         store: WeightStore,
         is_connected: Callable[[], bool],
         extra_params_problem: Callable[[], str | None],
     ) -> None:
-        self._settings, self._access, self._model, self._store = settings, access, model, store
+        """
+        Args:
+            settings: of the service.
+            credentials: the Label Studio to check.
+            model: the model that answers clicks.
+            store: the weights.
+            is_connected: whether a project is registered.
+            extra_params_problem: why a project's extra parameters cannot be used; None if they can.
+        """
+        self._settings, self._credentials, self._model, self._store = settings, credentials, model, store
         self._is_connected, self._extra_params_problem = is_connected, extra_params_problem
         self._runs = RunStore(runs_folder(settings.runs_dir))
-        self._seen: tuple[Check, ...] = ()
-        self._look_again_at = 0.0
-        self._looking: threading.Thread | None = None
-        self._told: set[str] = set()
+        self._last_result: tuple[Check, ...] = ()  # of Label Studio's checks
+        self._check_again_at = 0.0
+        self._thread: threading.Thread | None = None
+        self._logged: set[str] = set()
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        """Begin to look, if nobody does and the last look is some seconds ago; a new problem goes to the log, once."""
+        """Check Label Studio in a thread, unless a check is running or recent; log each new problem once."""
         with self._lock:
-            if time.monotonic() < self._look_again_at or (self._looking and self._looking.is_alive()):
+            if time.monotonic() < self._check_again_at or (self._thread and self._thread.is_alive()):
                 return
-            self._looking = threading.Thread(target=self._look, name="first-run", daemon=True)
-            self._looking.start()
-
-    def _look(self) -> None:
-        try:
-            self._seen = self._look_at_label_studio()
-        except Exception:  # the edge of a thread
-            logger.exception("what a first run lacks could not be found out")
-        self._look_again_at = time.monotonic() + LOOK_AGAIN_S
-        for check in self._seen:
-            if not check.ok and check.problem not in self._told:
-                self._told.add(check.problem)
-                logger.warning("%s: %s. Next: %s", check.name, check.problem, check.next_step)
-
-    def _look_at_label_studio(self) -> tuple[Check, ...]:
-        return tuple(check_label_studio(self._access, self._model.version, self._is_connected()))
+            self._thread = threading.Thread(target=self._run, name="health-check", daemon=True)
+            self._thread.start()
 
     def checks(self) -> tuple[Check, ...]:
-        """At once: the model as it is, Label Studio as the last look found it; where that is old, another begins."""
+        """Return all checks at once, with Label Studio's last result; start a new check if that is old."""
         self.start()
-        seen = self._seen
-        if self._is_connected():  # a project may have introduced itself since that look
-            seen = tuple(PROJECT_CONNECTED if check.name == PROJECT_CONNECTED.name else check for check in seen)
-        return (*self._own_checks(), *seen)
+        result = self._last_result
+        if self._is_connected():  # a project may have been registered since the last check
+            result = tuple(PROJECT_CONNECTED if check.name == PROJECT_CONNECTED.name else check for check in result)
+        return (*self._own_checks(), *result)
 
     def label_studio_checks(self) -> tuple[Check, ...]:
-        """Return Label Studio's checks as the last look found them, at once; where that is old, another begins."""
+        """Return Label Studio's last result at once; start a new check if that is old."""
         self.start()
-        return self._seen
+        return self._last_result
 
-    def look(self) -> tuple[Check, ...]:
-        """The same, looked at now; takes some seconds where Label Studio does not answer."""
-        return (*self._own_checks(), *self._look_at_label_studio())
+    def check_now(self) -> tuple[Check, ...]:
+        """Check everything and return the result; takes some seconds if Label Studio does not answer."""
+        return (*self._own_checks(), *self._check_label_studio())
+
+    def _run(self) -> None:
+        try:
+            self._last_result = self._check_label_studio()
+        except Exception:  # the edge of a thread
+            logger.exception("health check failed")
+        self._check_again_at = time.monotonic() + CHECK_AGAIN_S
+        for check in self._last_result:
+            if not check.ok and check.problem not in self._logged:
+                self._logged.add(check.problem)
+                logger.warning("%s: %s. Next: %s", check.name, check.problem, check.next_step)
+
+    def _check_label_studio(self) -> tuple[Check, ...]:
+        return tuple(check_label_studio(self._credentials, self._model.version, self._is_connected()))
 
     def _own_checks(self) -> tuple[Check, ...]:
         checks = [check_model(self._settings, self._model, self._store), check_runs(self._runs)]
@@ -100,53 +109,53 @@ class HealthMonitor:
 
 
 def check_runs(runs: RunStore) -> Check:
-    """Whether bulk runs can keep their state, and which of them cannot be read; clicks are answered in any case."""
+    """Check that runs can be stored, and that all ledgers are readable; clicks do not need either."""
     problem = runs.problem()
     if problem:
-        way_out = (
-            "free space on that disk, or set SAM_RUNS_DIR to a folder that the backend's user may write and start the "
-            "backend again"
+        next_step = (
+            "free space on that disk, or set SAM_RUNS_DIR to a folder that is writable for the backend's user and "
+            "restart the backend"
         )
-        return Check("Runs", False, problem=f"{problem}: no bulk run can begin or go on", next_step=way_out)
+        return Check("Runs", False, problem=f"{problem}: no run can start or continue", next_step=next_step)
     try:
         unreadable = runs.unreadable()
     except RunStoreError as error:
         return Check("Runs", False, problem=str(error), next_step="set SAM_RUNS_DIR to another folder")
     if unreadable:
-        return Check("Runs", False, problem=_words_of(unreadable), next_step=KEEP_OR_DELETE)
-    return Check("Runs", True, found="their folder can be written, all of them can be read")
+        return Check("Runs", False, problem=_describe(unreadable), next_step=KEEP_OR_DELETE)
+    return Check("Runs", True, found="SAM_RUNS_DIR is writable, all runs are readable")
 
 
-def _words_of(unreadable: list[UnreadableRun]) -> str:
-    named = "; ".join(f"run {one.id}: {one.cause}" for one in unreadable[:SHOWN_RUNS])
-    more = f"; and {len(unreadable) - SHOWN_RUNS} more" if len(unreadable) > SHOWN_RUNS else ""
-    return f"runs that cannot be read: {named}{more}"
+def _describe(unreadable: list[UnreadableRun]) -> str:
+    named = "; ".join(f"run {run.id}: {run.cause}" for run in unreadable[:MAX_NAMED_RUNS])
+    more = f"; and {len(unreadable) - MAX_NAMED_RUNS} more" if len(unreadable) > MAX_NAMED_RUNS else ""
+    return f"could not read some runs: {named}{more}"
 
 
 def check_embeddings(folder: Path) -> Check:
-    """Whether embeddings can be kept over restarts; clicks are answered in any case."""
+    """Check that embeddings can be stored on disk; clicks do not need that."""
     if is_writable(folder):
-        return Check("Embeddings", True, found="their folder can be written")
+        return Check("Embeddings", True, found="SAM_EMBEDDINGS_DIR is writable")
     return Check(
         "Embeddings",
         False,
-        problem="SAM_EMBEDDINGS_DIR cannot be written: every image is embedded again after a restart",
-        next_step="make it a folder that the backend's user may write, or unset SAM_EMBEDDINGS_DIR",
+        problem="SAM_EMBEDDINGS_DIR is not writable: every image is embedded again after a restart",
+        next_step="set it to a folder that is writable for the backend's user, or unset SAM_EMBEDDINGS_DIR",
     )
 
 
 def check_model(settings: Settings, model: ModelLoading, store: WeightStore) -> Check:
-    """Whether the model answers that was asked for; one that is still being loaded counts."""
+    """Check that the model of the settings answers clicks, or is still loading."""
     if model.state == "failed":
         weights = _missing_weights(settings.model, store)
         if weights is None:
-            way_out = "choose another model with SAM_MODEL, or SAM_DEVICE=auto; then start the backend again"
-            return Check("Model", False, problem=model.problem or "", next_step=way_out)
-        problem = f"{model.name} has no weights: {weights.file} is missing, and no click is answered"
-        return Check("Model", False, problem=problem, next_step=_how_to_bring(weights, store))
+            next_step = "select another model with SAM_MODEL, or set SAM_DEVICE=auto; then restart the backend"
+            return Check("Model", False, problem=model.problem or "", next_step=next_step)
+        problem = f"could not load {model.name}: the weights file {weights.file} is missing; no click is answered"
+        return Check("Model", False, problem=problem, next_step=_how_to_get(weights, store))
     if model.name == "classical" and settings.model == "auto":
-        problem = f"no weights of {DEFAULT_MODEL}: the classical segmenter answers, which is no Segment Anything model"
-        return Check("Model", False, problem=problem, next_step=_how_to_bring(find_weights(DEFAULT_MODEL), store))
+        problem = f"no weights of {DEFAULT_MODEL}: the classical segmenter answers clicks, which is not a SAM model"
+        return Check("Model", False, problem=problem, next_step=_how_to_get(find_weights(DEFAULT_MODEL), store))
     return Check("Model", True, found=f"{model.version}, {model.progress or model.state}")
 
 
@@ -158,9 +167,8 @@ def _missing_weights(name: str, store: WeightStore) -> WeightFile | None:
     return None if store.status(weights).presence is Presence.PRESENT else weights
 
 
-def _how_to_bring(weights: WeightFile, store: WeightStore) -> str:
+def _how_to_get(weights: WeightFile, store: WeightStore) -> str:
     return (
-        f"run `label-studio-sam weights download {weights.model}` where the backend runs, or fetch "
-        f"{mask_userinfo(store.url(weights))} and put it into the folder that SAM_WEIGHTS_DIR names; then start the "
-        "backend again"
+        f"run `label-studio-sam weights download {weights.model}` on the backend's machine, or download "
+        f"{mask_userinfo(store.url(weights))} into the folder SAM_WEIGHTS_DIR; then restart the backend"
     )

@@ -1,4 +1,4 @@
-"""What stands between this backend and Label Studio, looked at one step after the other, each with its way out."""
+"""Checks of Label Studio: address, token, connected project; each problem with a fix."""
 
 from dataclasses import dataclass
 
@@ -15,32 +15,32 @@ from sam_backend.label_studio.projects import newest_projects
 from sam_backend.redaction import mask_userinfo
 
 TIMEOUT_S = 5.0
-PROJECTS_ASKED = 20  # for each of them Label Studio asks its backends how they are
+MAX_PROJECTS = 20  # Label Studio calls /health of every model of each project
 
 CONNECT = (
     "run `label-studio-sam connect --project N --url URL`, or in Label Studio open the project's Settings > Model > "
-    "Connect Model, with interactive preannotations; URL is this backend's address as Label Studio's machine sees it"
+    "Connect Model and switch on interactive preannotations; URL is this backend's address as Label Studio reaches it"
 )
 NO_ADDRESS = (
     "start the backend with LABEL_STUDIO_URL=<address of Label Studio> and LABEL_STUDIO_API_KEY=<personal access "
-    "token>; or connect a project in Label Studio, under its Settings > Model > Connect Model, which tells the address"
+    "token>; or connect a project in Label Studio under Settings > Model > Connect Model, which sends the address"
 )
 FIX_ADDRESS = (
-    "see that Label Studio runs, and set LABEL_STUDIO_URL to its address as the backend's machine sees it (with "
+    "check that Label Studio is running, and set LABEL_STUDIO_URL to its address as the backend reaches it (with "
     "Docker the container's name, such as http://label-studio:8080, not localhost)"
 )
-UPGRADE = "upgrade Label Studio (a newer image, or pip install --upgrade label-studio); its data stay"
-CREATE_ONE = (
-    "in Label Studio open Account & Settings (the picture in the upper right corner) > Personal Access Token, create "
-    "one, and start the backend with it as LABEL_STUDIO_API_KEY, beside LABEL_STUDIO_URL"
+UPGRADE = "upgrade Label Studio: pip install --upgrade label-studio, or a newer Docker image"
+OPEN_ACCOUNT_SETTINGS = (
+    "in Label Studio open Account & Settings (the user icon in the upper right corner) > Personal Access Token, create "
+    "a token, and start the backend with LABEL_STUDIO_URL and with the token as LABEL_STUDIO_API_KEY"
 )
-LEGACY = "; legacy tokens are refused unless Organization > API Tokens Settings allows them"
+LEGACY = "; Label Studio accepts legacy tokens only if Organization > API Tokens Settings allows them"
 ADDRESS, TOKEN = "Label Studio", "Token"  # names of checks
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that has to be right: what was found, or what is missing and the next step."""
+    """The result of one check: what was found, or the problem and the next step."""
 
     name: str
     ok: bool
@@ -52,89 +52,86 @@ class Check:
 PROJECT_CONNECTED = Check("Project", True, found="connected")
 
 
-def check_label_studio(access: LabelStudioCredentials, model_version: str, is_connected: bool) -> list[Check]:
-    """Address, token and connected project; what cannot be right before an earlier step is, is left out.
+def check_label_studio(credentials: LabelStudioCredentials, model_version: str, is_connected: bool) -> list[Check]:
+    """Check address, token and connected project, up to the first problem.
 
     Args:
-        access: the address and the token to look at.
-        model_version: of this backend, by which a project's entry is known to be this one.
-        is_connected: whether a project has introduced itself already.
+        credentials: the address and the token to check.
+        model_version: of this backend; identifies its registration among those of a project.
+        is_connected: whether a project is registered in this process.
     """
-    address = _check_address(access)
+    address = _check_address(credentials)
     if not address.ok:
         return [address]
-    token = _check_token(access)
+    token = _check_token(credentials)
     if not token.ok:
         return [address, token]
-    return [address, token, _check_project(access, model_version, is_connected)]
+    return [address, token, _check_project(credentials, model_version, is_connected)]
 
 
-def _check_address(access: LabelStudioCredentials) -> Check:
+def _check_address(credentials: LabelStudioCredentials) -> Check:
     name = ADDRESS
-    if access.url is None:
+    if credentials.url is None:
         return Check(name, False, problem="Label Studio's address is not known", next_step=NO_ADDRESS)
     try:
-        release = check_version(LabelStudioClient(access, TIMEOUT_S))
+        release = check_version(LabelStudioClient(credentials, TIMEOUT_S))
     except RegistrationError as error:
         is_old = "too old" in str(error)
-        way_out = (
-            "upgrade Label Studio: pip install --upgrade label-studio, or a newer image" if is_old else FIX_ADDRESS
-        )
-        return Check(name, False, problem=f"{access.url}: {error}", next_step=way_out)
+        return Check(name, False, problem=f"{credentials.url}: {error}", next_step=UPGRADE if is_old else FIX_ADDRESS)
     except LabelStudioApiError as error:
-        return Check(name, False, problem=f"{access.url} cannot be used: {error}", next_step=FIX_ADDRESS)
-    return Check(name, True, found=f"{release} at {access.url}")
+        return Check(name, False, problem=f"could not use {credentials.url}: {error}", next_step=FIX_ADDRESS)
+    return Check(name, True, found=f"{release} at {credentials.url}")
 
 
-def _check_token(access: LabelStudioCredentials) -> Check:
-    name, token = TOKEN, access.describe_token()
+def _check_token(credentials: LabelStudioCredentials) -> Check:
+    name, token = TOKEN, credentials.describe_token()
     if token is None:
-        return Check(name, False, problem="no token of Label Studio is known", next_step=CREATE_ONE)
+        return Check(name, False, problem="no token of Label Studio is known", next_step=OPEN_ACCOUNT_SETTINGS)
     try:
-        user = LabelStudioClient(access, TIMEOUT_S).call("GET", "/api/current-user/whoami")
+        user = LabelStudioClient(credentials, TIMEOUT_S).call("GET", "/api/current-user/whoami")
     except LabelStudioApiError as error:
         if error.status not in (401, 403):
-            return Check(name, False, problem=f"{token} could not be tried: {error}", next_step=FIX_ADDRESS)
-        why = LEGACY if "legacy" in token else ""
-        return Check(name, False, problem=f"Label Studio refuses {token}{why}", next_step=CREATE_ONE)
-    email = user.get("email") if isinstance(user, dict) and _is_quoted(access) else None
+            return Check(name, False, problem=f"could not check {token}: {error}", next_step=FIX_ADDRESS)
+        cause = LEGACY if "legacy" in token else ""
+        return Check(name, False, problem=f"Label Studio refuses {token}{cause}", next_step=OPEN_ACCOUNT_SETTINGS)
+    email = user.get("email") if isinstance(user, dict) and _is_quoted(credentials) else None
     return Check(name, True, found=f"{token}, of {email or 'a user'}")
 
 
-def _check_project(access: LabelStudioCredentials, model_version: str, is_connected: bool) -> Check:
+def _check_project(credentials: LabelStudioCredentials, model_version: str, is_connected: bool) -> Check:
     if is_connected:
         return PROJECT_CONNECTED
     name = PROJECT_CONNECTED.name
     try:
-        entries = _entries(LabelStudioClient(access, TIMEOUT_S))
+        entries = _entries(LabelStudioClient(credentials, TIMEOUT_S))
     except LabelStudioApiError as error:
-        return Check(name, False, problem=f"Label Studio's models could not be listed: {error}", next_step=FIX_ADDRESS)
+        return Check(name, False, problem=f"could not list Label Studio's models: {error}", next_step=FIX_ADDRESS)
     ours = [entry for entry in entries if entry[1].is_connected and model_version in entry[1].model_version]
     if ours:
-        where = ", ".join(_named(*entry, access) for entry in ours[:3])
+        where = ", ".join(_named(*entry, credentials) for entry in ours[:3])
         return Check(name, True, found=f"connected: {where}")
     unreached = next((entry for entry in entries if not entry[1].is_connected), None)
     if unreached is not None:
-        problem = f"Label Studio does not reach the model of {_named(*unreached, access)}"
+        problem = f"Label Studio does not reach the model of {_named(*unreached, credentials)}"
         return Check(name, False, problem=problem, next_step=f"if that is this backend: {NOT_REACHED}")
-    return Check(name, False, problem="no project of Label Studio is connected with this backend", next_step=CONNECT)
+    return Check(name, False, problem="no project of Label Studio uses this backend", next_step=CONNECT)
 
 
-def _is_quoted(access: LabelStudioCredentials) -> bool:
-    """Whether Label Studio's words may be shown: a host that a POST /setup named may be any."""
-    known = access.credential
+def _is_quoted(credentials: LabelStudioCredentials) -> bool:
+    """Return whether Label Studio's text may be shown: the host that a POST /setup names may be any host."""
+    known = credentials.credential
     return known is not None and known.is_url_from_settings
 
 
-def _named(project: int, entry: BackendRegistration, access: LabelStudioCredentials) -> str:
+def _named(project: int, entry: BackendRegistration, credentials: LabelStudioCredentials) -> str:
     where = f"project {project}"
-    return f"{where} at {mask_userinfo(entry.url)}" if _is_quoted(access) else where
+    return f"{where} at {mask_userinfo(entry.url)}" if _is_quoted(credentials) else where
 
 
 def _entries(api: LabelStudioClient) -> list[tuple[int, BackendRegistration]]:
-    """The newest projects' numbers and registered models; Label Studio checks each model before it answers."""
+    """Return the newest projects' numbers and registrations; Label Studio calls each model before it answers."""
     return [
         (project.id, entry)
-        for project in newest_projects(api, PROJECTS_ASKED)
+        for project in newest_projects(api, MAX_PROJECTS)
         for entry in registrations(api, project.id)
     ]

@@ -1,4 +1,4 @@
-"""What would make a service useless is said before its port opens: a device that is not there, a folder kept shut."""
+"""Startup checks: device available, folders writable."""
 
 import os
 from pathlib import Path
@@ -7,39 +7,39 @@ from sam_backend.settings import SettingsError
 
 
 def check_device(name: str) -> None:
-    """See that the device of the settings is one of this machine's.
+    """Check that this machine has the device of the settings.
 
     Raises:
-        SettingsError: it is not; the message says what is there and what to set.
+        SettingsError: it has not; names the devices it has and the setting.
     """
     if name in ("auto", "cpu"):
         return
-    from sam_model.runtime.torch_runtime import torch_device  # PyTorch takes a second, and is often not asked for
+    from sam_model.runtime.torch_runtime import torch_device  # importing PyTorch takes a second; often not needed
 
     try:
         torch_device(name)
     except ValueError as error:
         raise SettingsError(
-            f"SAM_DEVICE: {error}. SAM_DEVICE=auto takes the best that is here; in a container a GPU takes its driver "
-            "on the host, the NVIDIA Container Toolkit, and the profile gpu"
+            f"SAM_DEVICE: {error}. SAM_DEVICE=auto selects the fastest device of this machine; a container needs the "
+            "host's GPU driver, the NVIDIA Container Toolkit, and the profile gpu"
         ) from None
 
 
 def check_folder(variable: str, folder: Path | None) -> None:
-    """See that a folder that a variable names can be made and written.
+    """Check that the folder of a setting exists or can be created, and is writable.
 
     Raises:
-        SettingsError: it cannot; the message says for whom, and what helps.
+        SettingsError: it is not; names the user and the fix.
     """
     if folder is not None and not is_writable(folder):
         raise SettingsError(
-            f"{variable}={folder} cannot be written by user {os.getuid()}: give it that folder "
-            f"(chown -R {os.getuid()} {folder}), or set {variable} to another one"
+            f"{variable}={folder} is not writable for user {os.getuid()}: change its owner "
+            f"(chown -R {os.getuid()} {folder}), or set {variable} to another folder"
         )
 
 
 def is_writable(folder: Path) -> bool:
-    """Whether files can be made in `folder`, which is made where it is missing."""
+    """Return whether files can be created in `folder`; create it if it is missing."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

@@ -52,7 +52,7 @@ class TaskPreview:
 class Preview:
     """Some tasks and what they cost; `tasks` counts those that the run would look at."""
 
-    pictures: tuple[TaskPreview, ...]
+    images: tuple[TaskPreview, ...]
     report: MappingReport
     tasks: int
     seconds_per_task: float
@@ -61,14 +61,14 @@ class Preview:
     def to_json(self) -> dict[str, Any]:
         """As POST /api/runs/preview answers."""
         return {
-            "pictures": [
+            "images": [
                 {
                     "task": one.task_id,
-                    "picture": one.jpeg and "data:image/jpeg;base64," + base64.b64encode(one.jpeg).decode(),
+                    "image": one.jpeg and "data:image/jpeg;base64," + base64.b64encode(one.jpeg).decode(),
                     "labels": one.labels,
                     "error": one.error,
                 }
-                for one in self.pictures
+                for one in self.images
             ],
             "mapping": self.report.to_json(),
             "estimate": {
@@ -109,15 +109,15 @@ def preview_run(
     )
     wanted = configuration.filter
     few = replace(wanted, sample=min(number, wanted.sample or number))
-    began, pictures, size = time.perf_counter(), [], 0
+    began, images, size = time.perf_counter(), [], 0
     for task in islice(_tasks(api, replace(configuration, filter=few, policy="add")), number):
-        picture, outcome = _picture_of(preannotator, task)
-        pictures.append(picture)
+        image, outcome = _preview_of(preannotator, task)
+        images.append(image)
         size += len(outcome.prediction or b"")
-    per_task = 1 / max(1, len(pictures))
+    per_task = 1 / max(1, len(images))
     tasks = wanted.sample or len(wanted.ids) or project.tasks
     seconds = (time.perf_counter() - began) * per_task
-    return Preview(tuple(pictures), preannotator.report, tasks, seconds, size * per_task)
+    return Preview(tuple(images), preannotator.report, tasks, seconds, size * per_task)
 
 
 def _tasks(api: LabelStudioClient, configuration: RunConfiguration) -> Iterator[BulkTask]:
@@ -140,7 +140,7 @@ class _Pages:
         self.masks.setdefault(page, []).append(run_lengths_from_mask(mask.view(np.bool_)))
 
 
-def _picture_of(preannotator: Preannotator, task: BulkTask) -> tuple[TaskPreview, Outcome]:
+def _preview_of(preannotator: Preannotator, task: BulkTask) -> tuple[TaskPreview, Outcome]:
     fetched = preannotator.fetch(task)
     if isinstance(fetched, Outcome):
         return TaskPreview(task.id, None, {}, fetched.error), fetched

@@ -346,7 +346,7 @@ def test_the_status_says_that_the_folder_cannot_be_written(tmp_path: Path) -> No
     found = check_embeddings(folder)
 
     assert not found.ok
-    assert "SAM_EMBEDDINGS_DIR cannot be written" in found.problem
+    assert "SAM_EMBEDDINGS_DIR is not writable" in found.problem
 
 
 def test_after_a_restart_the_same_picture_is_not_embedded_again_and_another_at_its_address_is(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ HEALTHY = {"/health": (200, {"model_class": "label-studio-sam"})}
 def test_all_tasks_are_asked_for_without_naming_them_and_others_by_their_ids(action: ModuleType) -> None:
     everything = {"selectedItems": {"all": True, "excluded": []}, "detector": "yolov8n"}
     some = {"selectedItems": {"all": False, "included": [4, 5]}}
-    filtered = {"selectedItems": '{"all": true}', "filters": {"items": [{}]}, "which": "Only those without annotations"}
+    filtered = {"selectedItems": '{"all": true}', "filters": {"items": [{}]}, "which": "Only tasks without annotations"}
 
     assert action.configuration(7, everything, Tasks([1, 2])) == {
         "project": 7, "filter": {}, "detector": "yolov8n", "policy": "skip",
@@ -104,9 +104,9 @@ def test_all_tasks_are_asked_for_without_naming_them_and_others_by_their_ids(act
 
 def test_what_cannot_be_read_is_refused_by_the_name_of_its_field(action: ModuleType) -> None:
     for asked, words in (
-        ({"score_threshold": "high"}, "Least score: 'high'"),
-        ({"label_map": "car"}, "Classes as labels: 'car'"),
-        ({"selectedItems": {"included": []}}, "No task is selected"),
+        ({"score_threshold": "high"}, "Minimum score: 'high'"),
+        ({"label_map": "car"}, "Label map: 'car'"),
+        ({"selectedItems": {"included": []}}, "no task is selected"),
     ):
         with pytest.raises(ValidationError, match=words):
             action.configuration(7, asked, Tasks([] if "selectedItems" in asked else [1]))
@@ -117,10 +117,10 @@ def test_the_connected_model_that_is_ours_is_asked_with_its_password(action: Mod
         backend({"/health": (200, {"model_class": "Another"})}) as (other, _),
         backend({**HEALTHY, "/api/runs": (202, {"run": {"id": "r1"}})}) as (ours, asked),
     ):
-        request = SimpleNamespace(data={"which": "Only those without predictions"})
+        request = SimpleNamespace(data={"which": "Only tasks without predictions"})
         found = action.preannotate_with_sam(project(other, ours, password="pw"), Tasks([1, 2]), request=request)
 
-    assert found["detail"] == "Run r1 pre-annotates those of 2 tasks that have no prediction"
+    assert found["detail"] == "Run r1 pre-annotates the tasks without predictions among 2"
     path, body, authorization = asked[-1]
     assert (path, body["project"], authorization) == ("/api/runs", 7, "Basic YW5uOnB3")
 
@@ -157,13 +157,13 @@ def test_a_backend_that_cannot_be_asked_is_named(action: ModuleType) -> None:
         backend({**HEALTHY, "/api/runs": (400, {"error": "detector='x' is unknown"})}) as (refusing, _),
     ):
         for connected, words in (
-            (project(), "no model: connect the SAM backend"),
+            (project(), "no model; connect one"),
             (
                 project("http://127.0.0.1:1"),
-                r"No model of this project is a SAM backend that answers \(http://127.0.0.1:1\)",
+                r"no model of this project answers as one \(http://127.0.0.1:1\)",
             ),
-            (project(redirecting), "No model of this project is a SAM backend"),
-            (project(refusing), "refused: detector='x' is unknown"),
+            (project(redirecting), "no model of this project answers as one"),
+            (project(refusing), "refused the run: detector='x' is unknown"),
         ):
             with pytest.raises(ValidationError, match=words):
                 action.preannotate_with_sam(connected, Tasks([1]), request=SimpleNamespace(data={}))

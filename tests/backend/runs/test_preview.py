@@ -41,13 +41,13 @@ def test_a_few_tasks_spread_over_the_project_are_drawn_and_nothing_is_written(st
 
     found = tried(url, 3)
 
-    assert [one.task_id for one in found.pictures] == [1, 4, 7]
-    assert found.pictures[1].error is not None
-    assert found.pictures[1].jpeg is None
-    drawn = cv2.imdecode(np.frombuffer(found.pictures[0].jpeg or b"", np.uint8), cv2.IMREAD_COLOR)
+    assert [one.task_id for one in found.images] == [1, 4, 7]
+    assert found.images[1].error is not None
+    assert found.images[1].jpeg is None
+    drawn = cv2.imdecode(np.frombuffer(found.images[0].jpeg or b"", np.uint8), cv2.IMREAD_COLOR)
     assert drawn is not None
     assert drawn.shape == (48, 64, 3)
-    assert found.pictures[0].labels["face"] >= 1
+    assert found.images[0].labels["face"] >= 1
     assert found.tasks == 9
     assert found.bytes_per_task > 0
     assert store.predictions == {}
@@ -59,6 +59,6 @@ def test_the_estimate_counts_the_tasks_asked_for(store: Store, url: str) -> None
 
     answer = tried(url, 2, filter=TaskFilter(ids=(2, 3, 5, 7))).to_json()
 
-    assert [one["task"] for one in answer["pictures"]] == [2, 5]
+    assert [one["task"] for one in answer["images"]] == [2, 5]
     assert answer["estimate"]["tasks"] == 4
     assert answer["mapping"]["mapped"] == {"object": "face"}

@@ -213,7 +213,7 @@ def test_a_folder_that_became_read_only_is_named_and_its_runs_are_shown(store: R
     runs, problem, check = program.stdout.strip().split("|")
     assert runs == "[199]"
     assert problem == "the folder of the runs cannot be written"
-    assert "no bulk run can begin or go on" in check
+    assert "no run can start or continue" in check
 
 
 def test_a_folder_that_is_a_file_is_said_and_no_empty_list(tmp_path: Path) -> None:

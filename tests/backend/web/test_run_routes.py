@@ -166,7 +166,7 @@ def test_failed_tasks_are_listed_and_only_they_are_tried_again(house: House) -> 
     house.backend.wait_until(lambda: house.runs()[0]["counts"]["written"] == 3)
 
     assert failure["task"] == 2
-    assert "picture" in failure["error"] or "image" in failure["error"]
+    assert "image" in failure["error"]
     house.backend.wait_for(run_id, "finished")
     status, answer = house.backend.ask(f"/api/runs/{run_id}/retry", {})
     assert (status, answer["error"]) == (409, f"run {run_id} has no failed task")
@@ -196,14 +196,14 @@ def test_a_damaged_ledger_stops_no_other_run_and_is_named(house: House, tmp_path
     assert first in checks["Runs"]["problem"]
 
 
-def test_a_preview_shows_pictures_and_writes_nothing(house: House) -> None:
+def test_a_preview_returns_images_and_writes_nothing(house: House) -> None:
     house.store.add_tasks(6)
 
     status, answer = house.backend.ask("/api/runs/preview", {**EVERYTHING, "tasks": 2})
 
     assert status == 200
-    assert [one["task"] for one in answer["pictures"]] == [1, 4]
-    assert answer["pictures"][0]["picture"].startswith("data:image/")
+    assert [one["task"] for one in answer["images"]] == [1, 4]
+    assert answer["images"][0]["image"].startswith("data:image/")
     assert answer["estimate"]["tasks"] == 6
     assert house.predictions() == {}
     assert house.runs() == []
