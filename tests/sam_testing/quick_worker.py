@@ -60,7 +60,7 @@ def main(folder: str, project: str, seconds: str) -> int:
             settings=Settings(model="classical"),
             access=LabelStudioCredentials(os.environ["LABEL_STUDIO_URL"], os.environ["LABEL_STUDIO_API_KEY"]),
             store=store_from_env({"SAM_OFFLINE": "1"}),
-            say=_say,
+            notify=_say,
             executor_for=lambda preannotator: WaitingExecutor(preannotator, float(seconds)),
             give_up_after_s=float(os.environ.get("GIVE_UP_AFTER_S", "600")),
         )

@@ -128,7 +128,7 @@ def work_in_terminal(run: "Run", settings: Settings, as_json: bool) -> int:
     def pause(number: int, frame: Any) -> None:
         if not stop.is_set():
             stop.set()
-            run.ask("pause")
+            run.request("pause")
 
     before = {number: signal.signal(number, pause) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -138,7 +138,7 @@ def work_in_terminal(run: "Run", settings: Settings, as_json: bool) -> int:
                 settings=settings,
                 access=LabelStudioCredentials(settings.label_studio_url, settings.label_studio_api_key),
                 store=store_from_env(os.environ),
-                say=said,
+                notify=said,
             )
     finally:
         for number, handler in before.items():
@@ -166,10 +166,10 @@ def _preannotate(configuration: "RunConfiguration", settings: Settings, as_json:
         if not as_json:
             _say(f"going on with run {run.id}")
         refuse_elsewhere(run, settings)
-        run.ask("go")
+        run.request("resume")
     else:
         other = runs.unfinished_of_project(origin)
-        if other is not None and other.is_held:
+        if other is not None and other.is_locked:
             raise BackendError(f"run {other.id} works on project {configuration.project} at this moment")
         run = runs.create(configuration, origin)
     return work_in_terminal(run, settings, as_json)

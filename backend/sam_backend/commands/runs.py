@@ -61,13 +61,13 @@ def _run(args: argparse.Namespace) -> int:
     if args.action in ("resume", "retry", "undo"):
         refuse_elsewhere(chosen, needed_settings())
     if args.action in ("pause", "cancel"):
-        chosen.ask(args.action)
+        chosen.request(args.action)
     elif args.action == "retry":
         if not chosen.retry() and not args.json:
             print("no task failed")
             return 0
     elif args.action in ("resume", "undo"):
-        chosen.ask("go" if args.action == "resume" else "undo")
+        chosen.request(args.action)
     if args.action in ("resume", "retry", "undo"):
         return work_in_terminal(chosen, needed_settings(), args.json)
     if args.json:

@@ -1,4 +1,4 @@
-"""Waits for a Label Studio that is busy, restarting or out of reach for a while, and says when that is too long."""
+"""Retry policy for calls of Label Studio: repeat transient errors with growing pauses, up to a time limit."""
 
 import random
 import time
@@ -8,60 +8,79 @@ from typing import TypeVar
 from sam_backend.label_studio.client import LabelStudioApiError
 
 T = TypeVar("T")
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
-POLL_S = 0.1
+FIRST_PAUSE_S, MAX_PAUSE_S = 0.5, 30.0
+POLL_INTERVAL_S = 0.1
 
 
 class StoppedError(Exception):
-    """Somebody wants the work to end, while it waited."""
+    """The work was told to stop."""
 
 
 class RetryPolicy:
-    """Calls again what failed for a passing reason, after waits that double, with jitter, or that a 429 names."""
+    """Repeat calls that failed with a transient error; each pause is twice the one before, with jitter.
 
-    def __init__(self, is_stopping: Callable[[], bool], give_up_after_s: float, say: Callable[[str], None]) -> None:
-        """Give up after so many seconds in which nothing succeeded; `say` is told when the waiting begins."""
-        self._is_stopping, self._give_up_after_s, self._say = is_stopping, give_up_after_s, say
+    A 429 with Retry-After sets the pause itself.
+    """
+
+    def __init__(
+        self,
+        is_stopping: Callable[[], bool],
+        give_up_after_s: float,
+        notify: Callable[[str], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """
+        Args:
+            is_stopping: whether the work was told to stop.
+            give_up_after_s: seconds after the first attempt of a call, after which its error is raised.
+            notify: receives a message for people when the first pause begins.
+            clock: in seconds.
+            sleep: of seconds.
+        """
+        self._is_stopping, self._give_up_after_s, self._notify = is_stopping, give_up_after_s, notify
+        self._clock, self._sleep = clock, sleep
 
     def call(self, once: Callable[[], T], *, is_repeatable: Callable[[LabelStudioApiError], bool] | None = None) -> T:
-        """What `once` gives, sooner or later.
+        """Call `once` until it succeeds, and return its result.
 
         Args:
             once: makes the call.
-            is_repeatable: whether the call may be made again after an error; by default when the error may pass.
+            is_repeatable: whether the call may be repeated after a transient error; by default always.
 
         Raises:
-            LabelStudioApiError: it did not pass, or not in time.
-            StoppedError: the work is to end.
+            LabelStudioApiError: the error is not transient, may not be repeated, or lasts too long.
+            StoppedError: the work was told to stop during a pause.
         """
-        began, failures = time.monotonic(), 0
+        began, failures = self._clock(), 0
         while True:
             try:
                 return once()
             except LabelStudioApiError as error:
                 may_repeat = error.is_transient and (is_repeatable is None or is_repeatable(error))
-                if not may_repeat or time.monotonic() - began > self._give_up_after_s:
+                if not may_repeat or self._clock() - began > self._give_up_after_s:
                     raise
                 failures += 1
                 if failures == 1:
-                    self._say(f"waiting for Label Studio: {error}")
-                self.wait(error.retry_after_s or _backoff_s(failures))
+                    self._notify(f"waiting for Label Studio: {error}")
+                self.pause(error.retry_after_s or _backoff_s(failures))
 
-    def wait(self, seconds: float) -> None:
-        """Wait, but no longer than the work is wanted.
+    def pause(self, seconds: float) -> None:
+        """Wait for at most `MAX_PAUSE_S` seconds.
 
         Raises:
-            StoppedError: the work is to end.
+            StoppedError: the work was told to stop.
         """
-        end = time.monotonic() + min(seconds, LONGEST_WAIT_S)
+        end = self._clock() + min(seconds, MAX_PAUSE_S)
         while not self._is_stopping():
-            left = end - time.monotonic()
-            if left <= 0:
+            left_s = end - self._clock()
+            if left_s <= 0:
                 return
-            time.sleep(min(left, POLL_S))
+            self._sleep(min(left_s, POLL_INTERVAL_S))
         raise StoppedError
 
 
 def _backoff_s(failures: int) -> float:
-    longest: float = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(failures - 1, 20))
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311  # spreads callers, keeps no secret
+    longest_s: float = min(MAX_PAUSE_S, FIRST_PAUSE_S * 2 ** min(failures - 1, 20))
+    return longest_s * random.uniform(0.5, 1.0)  # noqa: S311  # jitter, no secret

@@ -82,7 +82,7 @@ def installation_of(url: str | None) -> str:
     return f"{scheme}://{name}{number}{urlsplit(url or '').path.rstrip('/')}"
 
 
-def claim(run: "Run", api: LabelStudioClient, url: str | None, patience: RetryPolicy) -> ProjectDetails:
+def claim(run: "Run", api: LabelStudioClient, url: str | None, retry_policy: RetryPolicy) -> ProjectDetails:
     """Return the run's project as Label Studio at `url` has it, and record where the run is worked on.
 
     Raises:
@@ -91,14 +91,14 @@ def claim(run: "Run", api: LabelStudioClient, url: str | None, patience: RetryPo
     """
     recorded, number = run.origin, run.configuration.project
     try:
-        details = patience.call(partial(project_details, api, number))
+        details = retry_policy.call(partial(project_details, api, number))
     except LabelStudioApiError as error:
         if error.status == 404 and recorded.is_other(RunOrigin(installation_of(url), number)):
             found = f"{installation_of(url)} has no project {number} that this token may see"
             raise _elsewhere(run, recorded, found) from None
         raise
     here = RunOrigin.of(url, details)
-    if not _belongs(run, recorded, here, api, patience):
+    if not _belongs(run, recorded, here, api, retry_policy):
         raise _elsewhere(run, recorded, f"this is {here}")
     if recorded != here:
         if not recorded.installation:
@@ -109,7 +109,9 @@ def claim(run: "Run", api: LabelStudioClient, url: str | None, patience: RetryPo
     return details
 
 
-def _belongs(run: "Run", recorded: RunOrigin, here: RunOrigin, api: LabelStudioClient, patience: RetryPolicy) -> bool:
+def _belongs(
+    run: "Run", recorded: RunOrigin, here: RunOrigin, api: LabelStudioClient, retry_policy: RetryPolicy
+) -> bool:
     if recorded.created_at and here.created_at and recorded.created_at != here.created_at:
         return False
     if recorded.installation == here.installation:
@@ -119,7 +121,7 @@ def _belongs(run: "Run", recorded: RunOrigin, here: RunOrigin, api: LabelStudioC
     written = run.ledger.last_written(LOOKED_AT)
     if not written:
         return bool(recorded.created_at) or recorded.title in ("", here.title)
-    stored = (patience.call(partial(predictions_of_task, api, task)) for task in written)
+    stored = (retry_policy.call(partial(predictions_of_task, api, task)) for task in written)
     return any(is_of_run(prediction, run.id) for found in stored for prediction in found)
 
 

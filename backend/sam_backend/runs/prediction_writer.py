@@ -41,9 +41,9 @@ class PredictionWriter:
     """Takes outcomes and stores them from a thread of its own."""
 
     def __init__(
-        self, api: LabelStudioClient, run: Run, patience: RetryPolicy, is_stopping: Callable[[], bool]
+        self, api: LabelStudioClient, run: Run, retry_policy: RetryPolicy, is_stopping: Callable[[], bool]
     ) -> None:
-        self._api, self._run, self._patience, self._is_stopping = api, run, patience, is_stopping
+        self._api, self._run, self._retry_policy, self._is_stopping = api, run, retry_policy, is_stopping
         self._project = run.configuration.project
         self._waiting: queue.Queue[Outcome | None] = queue.Queue(MAX_WAITING)
         self._waiting_bytes = 0
@@ -148,7 +148,7 @@ class PredictionWriter:
         """Store a batch that is in the ledger as being sent."""
         texts = [one.prediction for one in outcomes if one.prediction is not None]
         try:
-            created = self._patience.call(
+            created = self._retry_policy.call(
                 partial(import_predictions, self._api, self._project, texts),
                 is_repeatable=lambda error: error.status == 429,  # of all else nobody knows whether it was stored
             )
@@ -173,7 +173,7 @@ class PredictionWriter:
 
     def _send_missing(self, outcomes: Sequence[Outcome]) -> None:
         """After a lost answer: store what is not there yet."""
-        self._patience.wait(SETTLE_S)
+        self._retry_policy.pause(SETTLE_S)
         stored = self._stored(outcomes)
         self._finish([one for one in outcomes if one.task_id in stored])
         missing = [one for one in outcomes if one.task_id not in stored]
@@ -182,7 +182,7 @@ class PredictionWriter:
 
     def _find_dropped(self, outcomes: Sequence[Outcome], created: int) -> None:
         """Label Studio drops what it finds invalid without a word: which is it?"""
-        config = self._patience.call(partial(project_details, self._api, self._project)).labeling_config
+        config = self._retry_policy.call(partial(project_details, self._api, self._project)).labeling_config
         stored = self._stored(outcomes)
         self._finish([one for one in outcomes if one.task_id in stored])
         dropped = [one.task_id for one in outcomes if one.task_id not in stored]
@@ -200,7 +200,7 @@ class PredictionWriter:
         return {one.task_id for one in outcomes if self._is_stored(one.task_id)}
 
     def _is_stored(self, task: int) -> bool:
-        found = self._patience.call(partial(predictions_of_task, self._api, task))
+        found = self._retry_policy.call(partial(predictions_of_task, self._api, task))
         return any(is_of_run(prediction, self._run.id) for prediction in found)
 
     def _finish(self, outcomes: Sequence[Outcome]) -> None:
@@ -217,11 +217,11 @@ class PredictionWriter:
 
     def _delete_older(self, tasks: Sequence[int]) -> None:
         """Delete what earlier runs of this product wrote for these tasks; this run's own are there already."""
-        versions = self._patience.call(partial(versions_of_predictions, self._api, self._project, tasks))
+        versions = self._retry_policy.call(partial(versions_of_predictions, self._api, self._project, tasks))
         for task in (task for task, found in versions.items() if any(is_ours({"model_version": v}) for v in found)):
-            for prediction in self._patience.call(partial(predictions_of_task, self._api, task)):
+            for prediction in self._retry_policy.call(partial(predictions_of_task, self._api, task)):
                 if is_ours(prediction) and not is_of_run(prediction, self._run.id):
-                    self._patience.call(partial(delete_prediction, self._api, prediction["id"]))
+                    self._retry_policy.call(partial(delete_prediction, self._api, prediction["id"]))
 
     def settle(self) -> None:
         """Find out what became of the tasks that were being sent when an earlier process ended.
@@ -240,7 +240,7 @@ class PredictionWriter:
                 continue
             young_s = SETTLE_S - (now() - float(self._run.ledger.run()["sent_at"]))
             if young_s > 0:
-                self._patience.wait(young_s)
+                self._retry_policy.pause(young_s)
             else:
                 self._run.ledger.back_to_pending(missing)
 

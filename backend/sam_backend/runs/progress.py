@@ -1,4 +1,4 @@
-"""How far a run is: what the command line, the HTTP interface and the web page show."""
+"""Progress of a run, as the command line, the HTTP interface and the web page show it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,14 +7,14 @@ from typing import Any
 
 from sam_backend.preannotation.configuration import RunConfiguration
 
-ENDED = ("finished", "failed", "cancelled", "undone")  # nobody works on these, or will by themselves
+ENDED = ("finished", "failed", "cancelled", "undone")  # no process works on these runs until a person resumes them
 
 
 @dataclass(frozen=True)
 class RunCounts:
-    """Tasks by what became of them, and the objects in their predictions."""
+    """Numbers of tasks by outcome, and of objects in their predictions."""
 
-    total: int | None = None  # None while nobody knows yet
+    total: int | None = None  # None while the tasks are not counted yet
     written: int = 0
     skipped: int = 0
     failed: int = 0
@@ -24,16 +24,16 @@ class RunCounts:
 
     @property
     def done(self) -> int:
-        """Tasks about which nothing is left to do."""
+        """Number of tasks that are written, skipped or failed."""
         return self.written + self.skipped + self.failed
 
 
 @dataclass(frozen=True)
 class RunProgress:
-    """A run as it stands.
+    """State and counts of a run at one moment.
 
-    `state` is queued, running, paused, cancelled, finished, failed (it could not go on: `message` says why),
-    interrupted (nobody works on it though somebody should), undoing or undone. Times are seconds since 1970.
+    `state` is queued, running, paused, cancelled, finished, failed (`message` says why), interrupted (its process ended
+    before it did), undoing or undone. Times are seconds since 1970.
     """
 
     id: str
@@ -46,19 +46,19 @@ class RunProgress:
     ended_at: float | None
     counts: RunCounts
     labels: Mapping[str, int] = field(default_factory=dict)
-    rate_per_s: float = 0.0  # tasks, of late
+    rate_per_s: float = 0.0  # tasks per second, over the last half minute
     message: str = ""
-    installation: str = ""  # the address of its Label Studio; empty where it is not recorded
+    installation: str = ""  # the address of its Label Studio; empty if not recorded
 
     @property
     def eta_s(self) -> float | None:
-        """Seconds to the end at the present rate; None where that cannot be told."""
+        """Seconds until the end at the present rate; None if unknown."""
         if self.state != "running" or not self.rate_per_s or self.counts.total is None:
             return None
         return max(0, self.counts.total - self.counts.done) / self.rate_per_s
 
     def to_json(self) -> dict[str, Any]:
-        """The run as the HTTP interface gives it."""
+        """Return the run as in the HTTP interface."""
         counts = self.counts
         return {
             "id": self.id,

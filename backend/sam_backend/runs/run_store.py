@@ -1,16 +1,15 @@
-"""The folder of the runs: a ledger for each, and a lock that says whether a process works on it.
+"""Runs of one machine in one folder: each has a ledger and a lock file.
 
-A ledger that cannot be read stops nothing: it is set aside (`unreadable_runs`) or, where it was written by a newer
-version of this program or cannot be opened at the moment, left where it is; `RunStore.unreadable` names it.
+An unreadable ledger does not affect other runs. A damaged one is moved into a subfolder (`unreadable_runs`); one of a
+newer version of this program, or one that cannot be opened now, stays in place. `RunStore.unreadable` lists them all.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from sam_backend.errors import BackendError
@@ -19,135 +18,140 @@ from sam_backend.preannotation.provenance import new_run_id
 from sam_backend.runs.ledger import Ledger, LedgerDamagedError, LedgerNewerError, LedgerUnavailableError, Row, now
 from sam_backend.runs.origin import RunOrigin
 from sam_backend.runs.progress import ENDED, RunCounts, RunProgress
-from sam_backend.runs.unreadable_runs import UnreadableRun, is_locked, runs_set_aside, set_aside
+from sam_backend.runs.run_lock import is_locked, locked_file
+from sam_backend.runs.unreadable_runs import UnreadableRun, runs_set_aside, set_aside
 
-LEAST_FREE_BYTES = 1 << 20  # less than this, and the next write may fail
+STORED_RESUME = "go"  # in the ledger's column `wish`, for the action "resume"
+MIN_FREE_BYTES = 1 << 20  # with less, the next write may fail
 
 
 class UnknownRunError(BackendError):
-    """There is no such run."""
+    """No run has this id, or several have ids that begin so."""
 
     status = 404
 
 
 class RunStateError(BackendError):
-    """What was asked for does not fit the state that the run is in."""
+    """The requested action is not possible in the run's state."""
 
     status = 409
 
 
-class RunHeldError(RunStateError):
+class RunLockedError(RunStateError):
     """Another process works on the run."""
 
 
 class RunStoreError(BackendError):
-    """The folder of the runs cannot be used."""
+    """The folder of the runs cannot be read or written."""
 
     status = 503
 
 
 def runs_folder(chosen: Path | None, environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder of the runs: the one that was chosen, else the one for a user's state (XDG base directories)."""
+    """Return the folder of the runs: the chosen one, else the one in the user's state folder (XDG base directories)."""
     state = Path(environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser())
     return chosen or state / "label-studio-sam" / "runs"
 
 
 class Run:
-    """One run: what it was asked to do, what became of it, and what people want of it now."""
+    """A run: its configuration, its progress, and the action that was requested last."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock_path = path, path.with_suffix(".lock")
         self.ledger = Ledger(path)
         row = self.ledger.run()
         self.id = str(row["id"])
-        if self.id != path.stem:  # the id marks the run's predictions
+        if self.id != path.stem:  # the id is in the run's predictions
             raise LedgerDamagedError(f"the ledger {path.name} is damaged: it holds run {self.id}")
         self.configuration = _configuration(row)
         self.created_at = float(row["created_at"])
         self.is_of_service = bool(row["is_of_service"])
 
     @property
-    def wish(self) -> str:
-        """What people want: go, pause, cancel or undo."""
-        return str(self.ledger.run()["wish"])
+    def requested_action(self) -> str:
+        """The action that was requested last: resume (also of a new run), pause, cancel or undo."""
+        stored = str(self.ledger.run()["wish"])
+        return "resume" if stored == STORED_RESUME else stored
 
-    def ask(self, wish: str) -> None:
-        """Say what is wanted; who works on the run sees it within a moment.
+    def request(self, action: str) -> None:
+        """Request to resume, pause, cancel or undo; the process that works on the run polls for it.
 
         Raises:
-            RunStateError: the run is in a state where that makes no sense.
+            RunStateError: the action is not possible in the run's state.
         """
         state = self.progress().state
-        if wish == "go" and state in ("finished", "undone", "undoing"):
-            raise RunStateError(f"run {self.id} is {state}: there is nothing to go on with")
-        if wish in ("pause", "cancel") and state in (*ENDED, "undoing"):
-            raise RunStateError(f"run {self.id} is {state}: there is nothing to {wish}")
-        if wish == "undo" and state == "running":
-            raise RunStateError(f"run {self.id} is running: cancel or pause it before it is undone")
-        self.ledger.set_run(wish=wish)
+        if action == "resume" and state in ("finished", "undone", "undoing"):
+            raise RunStateError(f"run {self.id} is {state}: there is nothing to resume")
+        if action in ("pause", "cancel") and state in (*ENDED, "undoing"):
+            raise RunStateError(f"run {self.id} is {state}: there is nothing to {action}")
+        if action == "undo" and state == "running":
+            raise RunStateError(f"run {self.id} is running: cancel or pause it first")
+        self.ledger.set_run(wish=STORED_RESUME if action == "resume" else action)
         if state == "running":
             return
-        if wish in ("pause", "cancel"):
-            self.end("paused" if wish == "pause" else "cancelled")
+        if action in ("pause", "cancel"):
+            self.end("paused" if action == "pause" else "cancelled")
         else:
-            self.ledger.set_run(state="queued" if wish == "go" else "undoing", message="", ended_at=None)
+            self.ledger.set_run(state="queued" if action == "resume" else "undoing", message="", ended_at=None)
 
     @property
     def origin(self) -> RunOrigin:
-        """The Label Studio and the project that the run belongs to, as far as they are recorded."""
+        """The run's Label Studio and project; what is not recorded is empty."""
         row = self.ledger.run()
         return RunOrigin(
             str(row["installation"]), self.configuration.project, str(row["project_created_at"]), str(row["title"])
         )
 
     def record_origin(self, origin: RunOrigin) -> None:
-        """Note the Label Studio and the project that the run belongs to."""
+        """Record the run's Label Studio and project."""
         self.ledger.set_run(installation=origin.installation, project_created_at=origin.created_at, title=origin.title)
 
-    def hand_to_service(self) -> None:
-        """Let the service work on it from now on, whoever began it."""
+    def assign_to_service(self) -> None:
+        """Let the service work on the run, also if the command line started it."""
         self.ledger.set_run(is_of_service=1)
         self.is_of_service = True
 
     def end(self, state: str, message: str = "") -> None:
-        """Note that nobody works on it any more, and why."""
+        """Record the state in which work on the run ended, and a message for people."""
         self.ledger.set_run(state=state, message=message, ended_at=now() if state in ENDED else None, rate=0.0)
 
     @property
-    def is_held(self) -> bool:
-        """Whether a process works on it at this moment."""
+    def is_locked(self) -> bool:
+        """Whether a process works on the run."""
         return is_locked(self._lock_path)
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
-        """Lock the run for this process, until the end of the block or of the process, and check its ledger.
+    def locked(self) -> Iterator[None]:
+        """Lock the run until the end of the block or of the process, and check its ledger.
 
         Raises:
-            RunHeldError: another process works on it.
+            RunLockedError: another process works on the run.
             LedgerDamagedError: the ledger is damaged; it is set aside.
-            LedgerUnavailableError: the ledger cannot be opened at the moment.
+            LedgerUnavailableError: the ledger or the lock file cannot be opened now.
         """
         try:
-            file = self._lock_path.open("a")
-        except OSError as error:
-            raise LedgerUnavailableError(f"run {self.id} cannot be locked: {_reason(error)}") from error
-        try:
-            with file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise RunHeldError(f"another process works on run {self.id}") from None
-                with self.ledger.kept_open():
-                    yield
+            with self._file_locked(), self.ledger.kept_open():
+                yield
         except LedgerDamagedError as error:
             set_aside(self._path, str(error))
             raise
 
+    @contextmanager
+    def _file_locked(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked_file(self._lock_path))
+            except BlockingIOError:
+                raise RunLockedError(f"another process works on run {self.id}") from None
+            except OSError as error:
+                raise LedgerUnavailableError(f"could not lock run {self.id}: {_reason(error)}") from error
+            yield
+
     def progress(self) -> RunProgress:
-        """How far it is."""
+        """Return the run's state and counts."""
         row = self.ledger.run()
         state = str(row["state"])
-        if state == "running" and not self.is_held:
+        if state == "running" and not self.is_locked:
             state = "interrupted"
         return RunProgress(
             id=self.id,
@@ -168,21 +172,21 @@ class Run:
         )
 
     def failures(self, limit: int = 100) -> list[tuple[int, str]]:
-        """The first failed tasks and why."""
+        """Return the first failed tasks with their reasons."""
         return self.ledger.failures(limit)
 
     def retry(self) -> int:
-        """Make the failed tasks pending again; how many there were.
+        """Make the failed tasks pending again and return their number.
 
         Raises:
-            RunStateError: somebody works on it, or it is being undone.
+            RunStateError: a process works on the run, or the run is undone.
         """
         state = self.progress().state
         if state in ("running", "undoing", "undone"):
-            raise RunStateError(f"run {self.id} is {state}: its failed tasks can be tried again when it has ended")
+            raise RunStateError(f"run {self.id} is {state}: its failed tasks can be retried when it has ended")
         number = self.ledger.retry_failed()
         if number:
-            self.ledger.set_run(wish="go", state="queued", message="", ended_at=None)
+            self.ledger.set_run(wish=STORED_RESUME, state="queued", message="", ended_at=None)
         return number
 
 
@@ -197,20 +201,20 @@ class RunStore:
     def create(
         self, configuration: RunConfiguration, origin: RunOrigin | None = None, *, is_of_service: bool = False
     ) -> Run:
-        """Return a new run, queued; one of the service goes on by itself after a restart.
+        """Create a queued run; one of the service continues by itself after a restart.
 
-        Without an origin the run is adopted by the Label Studio that works on it first.
+        Without an origin, the first Label Studio that the run is worked on with adopts it.
 
         Raises:
-            RunStoreError: the folder cannot be written to.
+            RunStoreError: the folder cannot be written.
         """
         run_id = new_run_id()
         path = self._folder / f"{run_id}.sqlite3"
-        half_done = path.with_suffix(".new")  # a run is there whole, or not at all
+        unfinished = path.with_suffix(".new")  # renamed when it is complete
         text = json.dumps(configuration.to_json())
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            Ledger(half_done).create_run(
+            Ledger(unfinished).create_run(
                 {
                     "id": run_id,
                     "configuration": text,
@@ -225,17 +229,17 @@ class RunStore:
                     "is_of_service": int(is_of_service),
                 }
             )
-            half_done.rename(path)
+            unfinished.rename(path)
         except (OSError, BackendError) as error:
             with suppress(OSError):
-                half_done.unlink()
+                unfinished.unlink()
             raise RunStoreError(
-                f"runs cannot be kept: {_reason(error)}; SAM_RUNS_DIR names a folder that can be written to"
+                f"could not store a run: {_reason(error)}; set SAM_RUNS_DIR to a folder that can be written"
             ) from error
         return Run(path)
 
     def problem(self) -> str:
-        """Return why no new run can be kept, for people; empty where it can."""
+        """Return why no new run can be stored, as a message for people; empty if one can."""
         folder = self._folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -246,32 +250,32 @@ class RunStore:
             return f"the folder of the runs cannot be used: {_reason(error)}"
         if not os.access(folder, os.W_OK | os.X_OK):
             return "the folder of the runs cannot be written"
-        if space.f_bavail * space.f_frsize < LEAST_FREE_BYTES:
+        if space.f_bavail * space.f_frsize < MIN_FREE_BYTES:
             return "the disk that holds the folder of the runs is full"
         return ""
 
     def runs(self) -> list[Run]:
-        """Return all runs that can be read, the newest first.
+        """Return all readable runs, the newest first.
 
         Raises:
             RunStoreError: the folder cannot be read.
         """
-        return self._look()[0]
+        return self._read_all()[0]
 
     def unreadable(self) -> list[UnreadableRun]:
-        """Return the runs that cannot be read: those that were set aside, and those that are where they were.
+        """Return the unreadable runs: those that were set aside, and those that stayed in place.
 
         Raises:
             RunStoreError: the folder cannot be read.
         """
-        in_place = [one for one in self._look()[1] if not one.is_set_aside]
+        in_place = [one for one in self._read_all()[1] if not one.is_set_aside]
         return [*in_place, *runs_set_aside(self._folder)]
 
     def get(self, run_id: str) -> Run:
-        """Return the run of this id, or the only one whose id begins so.
+        """Return the run with this id, or the only one whose id begins with it.
 
         Raises:
-            UnknownRunError: none, or several.
+            UnknownRunError: no run, or several.
             BackendError: its ledger cannot be read.
         """
         paths = [path for path in self._paths() if run_id and path.stem.startswith(run_id)]
@@ -279,7 +283,7 @@ class RunStore:
             if not paths:
                 self._raise_where_set_aside(run_id)
             what = "there is no run" if not paths else f"{len(paths)} runs begin with"
-            raise UnknownRunError(f"{what} {run_id[:40]!r}; label-studio-sam runs list shows them")
+            raise UnknownRunError(f"{what} {run_id[:40]!r}; list the runs with `label-studio-sam runs list`")
         try:
             return self._run(paths[0])
         except LedgerDamagedError as error:
@@ -292,7 +296,7 @@ class RunStore:
                 raise LedgerDamagedError(f"run {one.id} cannot be used: {one.cause}")
 
     def unfinished(self, configuration: RunConfiguration, origin: RunOrigin) -> Run | None:
-        """Return the newest run of a project that was asked for the same and has not ended."""
+        """Return the newest run of a project with this configuration that has not ended."""
         return next((run for run in self._unfinished(origin) if run.configuration == configuration), None)
 
     def unfinished_of_project(self, origin: RunOrigin) -> Run | None:
@@ -302,8 +306,8 @@ class RunStore:
     def _unfinished(self, origin: RunOrigin) -> Iterator[Run]:
         return (run for run in self.runs() if not run.origin.is_other(origin) and _is_unfinished(run))
 
-    def _look(self) -> tuple[list[Run], list[UnreadableRun]]:
-        """Return the runs, the newest first, and those that cannot be read."""
+    def _read_all(self) -> tuple[list[Run], list[UnreadableRun]]:
+        """Return the readable runs, the newest first, and the unreadable ones."""
         found, unreadable = [], []
         paths = self._paths()
         with self._lock:
@@ -318,7 +322,7 @@ class RunStore:
         return sorted(found, key=lambda run: -run.created_at), unreadable
 
     def _run(self, path: Path) -> Run:
-        """Return the run in a file, which is read again only after it has changed.
+        """Return the run in a file; an unchanged file is not read again.
 
         Raises:
             BackendError: the ledger cannot be read.
@@ -337,9 +341,11 @@ class RunStore:
             with os.scandir(self._folder) as entries:
                 return {self._folder / one.name for one in entries if one.name.endswith(".sqlite3")}
         except FileNotFoundError:
-            return set()  # made with the first run
+            return set()  # the first run creates the folder
         except OSError as error:
-            raise RunStoreError(f"runs cannot be read: {_reason(error)}; SAM_RUNS_DIR names another folder") from error
+            raise RunStoreError(
+                f"could not read the runs: {_reason(error)}; set SAM_RUNS_DIR to a folder that can be read"
+            ) from error
 
 
 def _configuration(row: Row) -> RunConfiguration:
@@ -348,7 +354,7 @@ def _configuration(row: Row) -> RunConfiguration:
     except ValueError:
         is_whole = False
     if not is_whole:
-        raise LedgerDamagedError("the ledger is damaged: the run's configuration is not what it was")
+        raise LedgerDamagedError("the ledger is damaged: the configuration does not match its digest")
     try:
         return RunConfiguration.from_stored_json(json.loads(row["configuration"]))
     except BackendError as error:
@@ -356,7 +362,7 @@ def _configuration(row: Row) -> RunConfiguration:
 
 
 def _digest(configuration: str) -> str:
-    """Return 16 hex digits of a configuration's JSON, whatever the order of its fields."""
+    """Return 16 hex digits of a configuration's JSON, independent of the order of its fields."""
     words = json.dumps(json.loads(configuration), sort_keys=True)
     return hashlib.sha256(words.encode()).hexdigest()[:16]
 
@@ -366,5 +372,5 @@ def _is_unfinished(run: Run) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    cause = error.__cause__ or error  # SQLite's own words
+    cause = error.__cause__ or error  # SQLite's own message
     return (cause.strerror or type(cause).__name__) if isinstance(cause, OSError) else str(cause)

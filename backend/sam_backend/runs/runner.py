@@ -1,4 +1,4 @@
-"""Works on a run from wherever it stands to its end, a pause or a cancellation."""
+"""Work on a run, from its present state until it ends, is paused or is cancelled."""
 
 import logging
 import os
@@ -29,11 +29,11 @@ from sam_model.weights.store import WeightStore
 
 logger = logging.getLogger(__name__)
 
-POLL_S = 0.2  # how soon a wish is seen
-GRACE_S = 1.2  # for the stages to end by themselves after it
-GIVE_UP_AFTER_S = 600.0  # without any answer of Label Studio; the run can be resumed then
+POLL_INTERVAL_S = 0.2  # for requested actions
+STOP_TIMEOUT_S = 1.2  # for the stages to end after a pause or cancel was requested
+GIVE_UP_AFTER_S = 600.0  # without an answer of Label Studio; the run can be resumed then
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 ExecutorFor = Callable[[Preannotator], Executor]
 
 
@@ -43,46 +43,46 @@ def work_on(
     settings: Settings,
     access: LabelStudioCredentials,
     store: WeightStore,
-    say: Say = logger.info,
+    notify: Notify = logger.info,
     executor_for: ExecutorFor | None = None,
     give_up_after_s: float = GIVE_UP_AFTER_S,
 ) -> RunProgress:
-    """Do what is wanted of the run (`run.wish`), and return when that is done or something else is wanted.
+    """Resume or undo a run, as `run.requested_action` says, until that is done or another action is requested.
 
-    A stage that is busy when the run is paused or cancelled is not waited for; its thread ends later and its result is
-    dropped. `say` is told what a person should know.
+    A stage that is busy when the run is paused or cancelled is left behind: its thread ends later and its result is
+    dropped. `notify` receives messages for people.
 
     Raises:
-        RunHeldError: another process works on it.
-        RunElsewhereError: it belongs to another Label Studio or project; it stays as it is.
+        RunLockedError: another process works on the run.
+        RunElsewhereError: the run belongs to another Label Studio or project; it is unchanged.
         LedgerDamagedError: the ledger is damaged; it is set aside.
-        LedgerUnavailableError: the ledger cannot be written, such as on a full disk; the run is interrupted then, and
-            goes on with the next call.
+        LedgerUnavailableError: the ledger cannot be written, such as on a full disk; the run is interrupted and can be
+            continued with another call.
     """
-    work = _Work(run, settings, access, store, say, executor_for, give_up_after_s)
+    work = _Work(run, settings, access, store, notify, executor_for, give_up_after_s)
     worker = threading.Thread(target=work.run_thread, name=f"run-{run.id}", daemon=True)
     worker.start()
-    work.is_held.wait()
+    work.has_started.wait()
     if work.error is not None:
         worker.join()
         raise work.error
     while worker.is_alive():
-        worker.join(POLL_S)
-        if run.wish in ("pause", "cancel"):
+        worker.join(POLL_INTERVAL_S)
+        if run.requested_action in ("pause", "cancel"):
             work.stopping.set()
-            worker.join(GRACE_S)
+            worker.join(STOP_TIMEOUT_S)
             break
     if work.error is not None:
         raise work.error
     if work.stopping.is_set():
         with work.ending:
             work.is_abandoned = worker.is_alive()
-            run.end("cancelled" if run.wish == "cancel" else "paused")
+            run.end("cancelled" if run.requested_action == "cancel" else "paused")
     return run.progress()
 
 
 class _Work:
-    """One attempt at a run, in a thread that can be left behind."""
+    """One attempt at a run, in a thread that can be abandoned."""
 
     def __init__(
         self,
@@ -90,77 +90,77 @@ class _Work:
         settings: Settings,
         access: LabelStudioCredentials,
         store: WeightStore,
-        say: Say,
+        notify: Notify,
         executor_for: ExecutorFor | None,
         give_up_after_s: float,
     ) -> None:
-        self.run, self.settings, self.access, self.store, self.say = run, settings, access, store, say
+        self.run, self.settings, self.access, self.store, self.notify = run, settings, access, store, notify
         self.executor_for = executor_for or self._executor
-        self.stopping, self.is_held, self.ending = threading.Event(), threading.Event(), threading.Lock()
+        self.stopping, self.has_started, self.ending = threading.Event(), threading.Event(), threading.Lock()
         self.error: BackendError | None = None
         self.is_abandoned = False
         self.api = LabelStudioClient(access)
-        self.patience = RetryPolicy(self.stopping.is_set, give_up_after_s, say)
+        self.retry_policy = RetryPolicy(self.stopping.is_set, give_up_after_s, notify)
 
     def run_thread(self) -> None:
-        """Hold the run, work, note how it ended."""
+        """Lock the run, work on it, and record how that ended."""
         try:
-            with self.run.hold():
-                wish = self.run.wish
-                self.run.ledger.set_run(state="undoing" if wish == "undo" else "running", message="")
-                self.is_held.set()
-                self._end(*self._outcome(wish))
-        except BackendError as error:  # another process holds it, or its ledger cannot be used
+            with self.run.locked():
+                action = self.run.requested_action
+                self.run.ledger.set_run(state="undoing" if action == "undo" else "running", message="")
+                self.has_started.set()
+                self._end(*self._outcome(action))
+        except BackendError as error:  # another process holds the lock, or the ledger cannot be used
             self.error = error
         finally:
-            self.is_held.set()
+            self.has_started.set()
 
     def _end(self, state: str | None, message: str) -> None:
         with self.ending:
             if state is not None and not self.is_abandoned:
                 self.run.end(state, message)
 
-    def _outcome(self, wish: str) -> tuple[str | None, str]:
-        """The state that the run ends in, and what people should know; no state where it was told to stop."""
+    def _outcome(self, action: str) -> tuple[str | None, str]:
+        """Work, and return the run's end state (None if it was told to stop) and a message for people."""
         try:
-            if wish == "undo":
+            if action == "undo":
                 self._undo()
                 return "undone", ""
             self._preannotate()
             return "finished", ""
         except StoppedError:
             return None, ""
-        except (LedgerDamagedError, LedgerUnavailableError):  # the state cannot be noted either
+        except (LedgerDamagedError, LedgerUnavailableError):  # the state cannot be recorded either
             raise
-        except RunElsewhereError as error:  # it stays as it is, for its own Label Studio
+        except RunElsewhereError as error:  # the run stays as it is, for its own Label Studio
             self.run.ledger.set_run(message=str(error))
             raise
         except (BackendError, WeightsError, ConfigChangedError) as error:
             return "failed", str(error)
         except LabelStudioApiError as error:
             return "failed", self._explained(error)
-        except Exception:  # the edge of a thread: the run must not stay "running" for ever
+        except Exception:  # the thread's last resort: the run must not stay "running"
             logger.exception("run %s failed", self.run.id)
-            return "failed", "internal error; the log tells more"
+            return "failed", "internal error; see the log"
 
     def _explained(self, error: LabelStudioApiError) -> str:
         project = self.run.configuration.project
         if error.status in (401, 403):
             return f"{error}. {self.access.explain_refusal()}"
         if error.status == 404:
-            return f"project {project} is not there, or this token's user may not see it ({error})"
+            return f"project {project} does not exist, or this token's user may not see it ({error})"
         if error.is_transient:
             return f"Label Studio did not answer for too long; the run can be resumed ({error})"
         return str(error)
 
     def _undo(self) -> None:
-        claim(self.run, self.api, self.access.url, self.patience)
-        PredictionWriter(self.api, self.run, self.patience, self.stopping.is_set).settle()
-        undo_run(self.run, self.api, self.patience, self.stopping.is_set)
+        claim(self.run, self.api, self.access.url, self.retry_policy)
+        PredictionWriter(self.api, self.run, self.retry_policy, self.stopping.is_set).settle()
+        undo_run(self.run, self.api, self.retry_policy, self.stopping.is_set)
 
     def _preannotate(self) -> None:
         run, configuration = self.run, self.run.configuration
-        project = claim(run, self.api, self.access.url, self.patience)
+        project = claim(run, self.api, self.access.url, self.retry_policy)
         run.ledger.set_run(
             labeling_config=project.labeling_config,
             started_at=run.progress().started_at or time.time(),
@@ -176,10 +176,10 @@ class _Work:
         )
         run.ledger.set_run(version=preannotator.version)
         for line in preannotator.report.lines():
-            self.say(line)
-        writer = PredictionWriter(self.api, run, self.patience, self.stopping.is_set)
+            self.notify(line)
+        writer = PredictionWriter(self.api, run, self.retry_policy, self.stopping.is_set)
         writer.settle()
-        source = TaskSource(self.api, run, preannotator.version, self.patience)
+        source = TaskSource(self.api, run, preannotator.version, self.retry_policy)
         writer.start()
         for outcome in self.executor_for(preannotator).run(source, self.stopping.is_set):
             writer.put(outcome)
@@ -187,28 +187,28 @@ class _Work:
             raise StoppedError
         writer.finish()
         if configuration.show:
-            self.patience.call(lambda: show_predictions_of(self.api, configuration.project, preannotator.version))
+            self.retry_policy.call(lambda: show_predictions_of(self.api, configuration.project, preannotator.version))
 
     def _executor(self, preannotator: Preannotator) -> Executor:
         if self.run.configuration.engine == "ray":
             return self._ray_executor(preannotator)
-        segmenter = preannotator.version.rpartition("+")[2]  # PyTorch works with all cores by itself
+        segmenter = preannotator.version.rpartition("+")[2]  # PyTorch uses all cores by itself
         is_classical = segmenter.startswith("classical")
         return LocalExecutor(preannotator, compute_threads=(os.cpu_count() or 1) if is_classical else 1)
 
     def _ray_executor(self, preannotator: Preannotator) -> Executor:
         try:
-            from sam_backend.preannotation.ray_executor import RayExecutor, WorkerOrder  # takes a moment to import
+            from sam_backend.preannotation.ray_executor import RayExecutor, WorkerOrder  # slow to import
         except ImportError:
             raise BadRequestError("engine='ray' needs the package ray: pip install 'label-studio-sam[ray]'") from None
-        told = self.access.child_environment()
+        variables = self.access.child_environment()
         order = WorkerOrder(
             self.run.configuration,
             str(self.run.ledger.run()["labeling_config"]),
             self.run.id,
             self.settings,
-            told.get("LABEL_STUDIO_URL"),
-            told.get("LABEL_STUDIO_API_KEY"),
+            variables.get("LABEL_STUDIO_URL"),
+            variables.get("LABEL_STUDIO_API_KEY"),
             preannotator.credentials,
         )
         return RayExecutor(order)

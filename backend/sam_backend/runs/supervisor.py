@@ -1,10 +1,10 @@
-"""Runs of the service: one at a time, each in a process of its own behind the clicks.
+"""Supervisor of the service's runs: one worker process at a time, with lower priority than clicks.
 
-A worker ends with the service, however that ends: it reads its standard input, which closes then. Its run is
-interrupted in the ledger, and the next service goes on with it.
+A worker ends with the service: it reads its standard input, which closes then. Its run is recorded as interrupted, and
+the next service continues it.
 
-A worker that ends before its run does is started again: at once when it got further, else after 1, 2, 4 ... 60 s, in
-which other runs have their turn. After `MAX_ATTEMPTS` in a row without progress the run is failed; a person can
+If a worker ends before its run does, another one is started: at once after progress, else after 1, 2, 4 ... 60 s, in
+which other runs can start. After `MAX_ATTEMPTS` attempts in a row without progress the run is failed; a person can
 resume it.
 """
 
@@ -30,17 +30,17 @@ from sam_backend.runs.run_store import Run, RunStateError, RunStore
 
 logger = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 2.0  # for what another process left waiting
-END_TIMEOUT_S = 5.0
+POLL_INTERVAL_S = 2.0  # for runs that another process left waiting
+STOP_TIMEOUT_S = 5.0  # of a worker, before it is killed
 CHECK_TIMEOUT_S = 5.0  # of Label Studio, for the project that a run belongs to
-MAX_ATTEMPTS = 10  # in a row without progress: some four minutes
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # after an attempt without progress; doubles
+MAX_ATTEMPTS = 10  # in a row without progress: about four minutes
+FIRST_PAUSE_S, MAX_PAUSE_S = 1.0, 60.0  # after an attempt without progress; doubles
 WAITING = ("queued", "interrupted", "undoing")
 
 
 @dataclass(frozen=True)
 class _Attempts:
-    """How often a run's worker ended in a row without progress, and when the next may start."""
+    """Attempts of a run in a row without progress, and when the next one may start."""
 
     progress: int
     failures: int
@@ -48,62 +48,68 @@ class _Attempts:
 
 
 class RunSupervisor:
-    """Start one worker process at a time for the runs that the service was asked for, the oldest first."""
+    """Start one worker process at a time for the service's runs, the oldest first."""
 
     def __init__(
         self,
         folder: Path,
         access: LabelStudioCredentials,
         environ: Mapping[str, str],
-        look_every_s: float = LOOK_EVERY_S,
+        poll_interval_s: float = POLL_INTERVAL_S,
     ) -> None:
-        """`folder` holds the runs; `environ` is what workers get, besides Label Studio's address and token."""
+        """
+        Args:
+            folder: of the runs.
+            access: Label Studio's URL and token, which workers get by their environment.
+            environ: further environment variables of workers.
+            poll_interval_s: seconds between two looks for waiting runs.
+        """
         self._folder, self._runs, self._access, self._environ = folder, RunStore(folder), access, environ
-        self._look_every_s = look_every_s
+        self._poll_interval_s = poll_interval_s
         self._changed, self._is_over = threading.Event(), threading.Event()
         self._lock, self._creating = threading.Lock(), threading.Lock()
         self._thread: threading.Thread | None = None
         self._worker: subprocess.Popen[bytes] | None = None
         self._attempts: dict[str, _Attempts] = {}
-        self._elsewhere: dict[str, str | None] = {}  # run of another Label Studio -> the address that it was refused at
-        self._problem = ""  # why no worker is started, as the log was told last
+        self._elsewhere: dict[str, str | None] = {}  # run of another Label Studio -> the address that refused it
+        self._problem = ""  # the last logged reason why no worker is started
 
     def start(self) -> None:
-        """Begin, if that has not begun; what an earlier service left unfinished goes on."""
+        """Start the supervisor's thread once; it also continues unfinished runs of an earlier service."""
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run_thread, name="supervise-runs", daemon=True)
                 self._thread.start()
 
     def create(self, configuration: RunConfiguration, origin: RunOrigin, *, beside_others: bool = False) -> Run:
-        """A new run, which begins when those before it have ended.
+        """Create a run, which starts when the runs before it have ended.
 
         Raises:
-            RunStateError: the project has an unfinished run, unless this one may stand `beside_others`.
-            RunStoreError: runs cannot be kept.
+            RunStateError: the project has an unfinished run, and not `beside_others`.
+            RunStoreError: the run cannot be stored.
         """
         with self._creating:
             other = None if beside_others else self._runs.unfinished_of_project(origin)
             if other is not None:
                 state = other.progress().state
-                what_now = "resume or cancel it first" if state == "paused" else "wait for its end, or cancel it"
-                raise RunStateError(f"run {other.id} of project {configuration.project} is {state}: {what_now}")
+                fix = "resume or cancel it first" if state == "paused" else "wait for its end, or cancel it"
+                raise RunStateError(f"run {other.id} of project {configuration.project} is {state}: {fix}")
             run = self._runs.create(configuration, origin, is_of_service=True)
         self._changed.set()
         return run
 
-    def take(self, run: Run) -> None:
-        """Work on a run again, whoever began it."""
+    def enqueue(self, run: Run) -> None:
+        """Queue an existing run, also one that the command line started."""
         self._attempts.pop(run.id, None)
         self._elsewhere.pop(run.id, None)
-        run.hand_to_service()
+        run.assign_to_service()
         self._changed.set()
 
     def refuse_elsewhere(self, run: Run) -> None:
-        """Refuse a run of another Label Studio; one that does not answer is left to the worker, which waits for it.
+        """Check that a run belongs to this Label Studio; if it does not answer now, the worker checks later.
 
         Raises:
-            RunElsewhereError: names both.
+            RunElsewhereError: the run belongs to another one; the message names both.
         """
         if self._access.is_known:
             api = LabelStudioClient(self._access, timeout_s=CHECK_TIMEOUT_S)
@@ -111,7 +117,7 @@ class RunSupervisor:
                 claim(run, api, self._access.url, RetryPolicy(lambda: False, 0.0, logger.debug))
 
     def close(self) -> None:
-        """End the worker; its run stays to be gone on with."""
+        """Stop the worker; its run can be continued."""
         self._is_over.set()
         self._changed.set()
         with self._lock:
@@ -120,7 +126,7 @@ class RunSupervisor:
             return
         worker.terminate()
         with suppress(subprocess.TimeoutExpired):
-            worker.wait(END_TIMEOUT_S)
+            worker.wait(STOP_TIMEOUT_S)
             return
         worker.kill()
         worker.wait()
@@ -130,26 +136,26 @@ class RunSupervisor:
             try:
                 while not self._is_over.is_set() and (run := self._next()) is not None:
                     self._work_on(run)
-                self._note_problem(self._runs.problem())
+                self._log_problem(self._runs.problem())
             except BackendError as error:
-                self._note_problem(str(error))
-            except Exception:  # the edge of a thread that must go on
-                logger.exception("runs cannot be supervised")
-            self._changed.wait(self._look_every_s)
+                self._log_problem(str(error))
+            except Exception:  # the thread must continue
+                logger.exception("run supervisor failed; trying again")
+            self._changed.wait(self._poll_interval_s)
             self._changed.clear()
 
-    def _note_problem(self, problem: str) -> None:
-        """Log why no run is worked on, once for each cause; /api/runs has it as well."""
+    def _log_problem(self, problem: str) -> None:
+        """Log why no worker is started, once for each reason; /api/runs returns it too."""
         if problem and problem != self._problem:
-            logger.warning("no bulk run is worked on: %s", problem)
+            logger.warning("no bulk run can be started: %s", problem)
         self._problem = problem
 
     def _next(self) -> Run | None:
-        """Return the run that has waited longest; None while no address of Label Studio is known, or no disk space."""
+        """Return the oldest waiting run; None while Label Studio is unknown or no run can be stored."""
         if not self._access.is_known or self._runs.problem():
             return None
         ours = [run for run in reversed(self._runs.runs()) if run.is_of_service and self._may_start(run)]
-        return next((run for run in ours if run.progress().state in WAITING and not run.is_held), None)
+        return next((run for run in ours if run.progress().state in WAITING and not run.is_locked), None)
 
     def _may_start(self, run: Run) -> bool:
         if run.id in self._elsewhere and self._elsewhere[run.id] == self._access.url:
@@ -158,7 +164,7 @@ class RunSupervisor:
         return attempts is None or time.monotonic() >= attempts.next_at
 
     def _work_on(self, run: Run) -> None:
-        """Let a worker do what is wanted of the run, and wait for it."""
+        """Start a worker for the run and wait for its end."""
         try:
             self.refuse_elsewhere(run)
         except RunElsewhereError as error:
@@ -170,20 +176,20 @@ class RunSupervisor:
         with self._lock:
             if self._is_over.is_set():
                 return
-            # its end of the pipe closes with this process; a session of its own, so that Ctrl-C reaches only us
+            # the pipe closes with this process; a new session, so that Ctrl-C reaches only this process
             self._worker = subprocess.Popen(  # noqa: S603  # our own program
                 command, env=self._worker_environment(), stdin=subprocess.PIPE, start_new_session=True
             )
-        logger.info("run %s: process %d works on it", run.id, self._worker.pid)
+        logger.info("run %s: started worker process %d", run.id, self._worker.pid)
         with self._worker:
             code = self._worker.wait()
-        self._note_attempt(run, code)
+        self._count_attempt(run, code)
         ended = run.progress()
-        what = f"{ended.counts.written} written, {ended.counts.skipped} skipped, {ended.counts.failed} failed"
-        logger.info("run %s is %s: %s %s (exit code %d)", run.id, ended.state, what, ended.message, code)
+        counts = f"{ended.counts.written} written, {ended.counts.skipped} skipped, {ended.counts.failed} failed"
+        logger.info("run %s is %s: %s %s (exit code %d)", run.id, ended.state, counts, ended.message, code)
 
-    def _note_attempt(self, run: Run, code: int) -> None:
-        """Count a worker that ended while its run is still to be worked on; fail the run after too many."""
+    def _count_attempt(self, run: Run, code: int) -> None:
+        """Count a worker that ended before its run did; fail the run after too many."""
         earlier = self._attempts.get(run.id)
         try:
             if run.progress().state not in WAITING:
@@ -195,19 +201,19 @@ class RunSupervisor:
             logger.warning("run %s: %s", run.id, error)
             progress = earlier.progress if earlier is not None else -1
         failures = earlier.failures + 1 if earlier is not None and earlier.progress == progress else 0
-        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (failures - 1)) if failures else 0.0
+        pause_s = min(MAX_PAUSE_S, FIRST_PAUSE_S * 2 ** (failures - 1)) if failures else 0.0
         is_over = failures >= MAX_ATTEMPTS
         self._attempts[run.id] = _Attempts(progress, failures, math.inf if is_over else time.monotonic() + pause_s)
         if is_over:
-            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            cause = f"signal {-code}" if code < 0 else f"exit code {code}"
             run.end(
                 "failed",
-                f"its worker process ended {failures + 1} times without progress, the last time with {how}; see the "
+                f"the worker process ended {failures + 1} times without progress, the last time with {cause}; see the "
                 "backend's log for the cause, then resume the run",
             )
 
     def _worker_environment(self) -> dict[str, str]:
-        """Address and token go by the environment: arguments are shown to everyone by ps."""
-        threads = str(max(1, (os.cpu_count() or 2) - 1))  # a core stays for clicks
+        """Return the worker's environment with URL and token; arguments would be visible to all users (ps)."""
+        threads = str(max(1, (os.cpu_count() or 2) - 1))  # one core is left for clicks
         limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
         return {**limits, **self._environ, **self._access.child_environment()}

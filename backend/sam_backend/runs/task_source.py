@@ -1,7 +1,7 @@
-"""The tasks of a run, as they are needed: listed in pages, noted in the ledger, filtered and passed over by policy.
+"""Source of a run's tasks: listed in pages, recorded in the ledger, selected by filter and policy.
 
-What must not move while predictions are written is listed first, as ids only: the tasks of a tab, of a list of ids,
-of a sample. A whole project streams behind a growing task id.
+A selection that written predictions could change (a tab, a list of ids, a sample) is listed completely first, as ids
+only. A whole project is read page by page, each page after the last task id of the one before.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,35 +22,35 @@ from sam_backend.protocol.regions import PromptRegion, RotatedRectangle, prompt_
 from sam_backend.runs.ledger import PENDING, SKIPPED
 from sam_backend.runs.run_store import Run
 
-GONE = "the task is no longer in the project"
+TASK_DELETED = "the task is no longer in the project"
 
 
 class TaskSource:
-    """Iterating gives every task of the run that is still to be done, once."""
+    """Iterable of the run's remaining tasks, each once."""
 
-    def __init__(self, api: LabelStudioClient, run: Run, version: str, patience: RetryPolicy) -> None:
-        """`version` is the model_version whose predictions make the policy `skip` pass a task over."""
-        self._api, self._run, self._version, self._patience = api, run, version, patience
+    def __init__(self, api: LabelStudioClient, run: Run, version: str, retry_policy: RetryPolicy) -> None:
+        """`version` is the model_version of the predictions for which the policy `skip` skips a task."""
+        self._api, self._run, self._version, self._retry_policy = api, run, version, retry_policy
         self._project, self._filter = run.configuration.project, run.configuration.filter
 
     def __iter__(self) -> Iterator[BulkTask]:
         if not self._is_listed and self._is_fixed:
             self._list_all_ids()
-        for ids in self._pending_of_before():
-            found = self._of_ids(ids)
+        for ids in self._pending_ids():
+            found = self._tasks_with_ids(ids)
             here = {task.id for task in found}
-            self._run.ledger.fail({task: GONE for task in ids if task not in here})
+            self._run.ledger.fail({task: TASK_DELETED for task in ids if task not in here})
             unwanted = [task.id for task in found if not self._is_wanted(task)]
             self._run.ledger.finish(SKIPPED, unwanted)
-            yield from self._to_be_done([task for task in found if self._is_wanted(task)])
+            yield from self._selected([task for task in found if self._is_wanted(task)])
         while not self._is_listed:
-            yield from self._to_be_done(self._list_page())
+            yield from self._selected(self._list_page())
 
-    def _of_ids(self, ids: Sequence[int]) -> list[ListedTask]:
-        return self._patience.call(lambda: tasks_of_ids(self._api, self._project, ids))
+    def _tasks_with_ids(self, ids: Sequence[int]) -> list[ListedTask]:
+        return self._retry_policy.call(lambda: tasks_of_ids(self._api, self._project, ids))
 
-    def _ids_of(self, page: int) -> tuple[list[int], int]:
-        return self._patience.call(lambda: ids_of_page(self._api, self._project, page, self._filter.view))
+    def _ids_on_page(self, page: int) -> tuple[list[int], int]:
+        return self._retry_policy.call(lambda: ids_of_page(self._api, self._project, page, self._filter.view))
 
     @property
     def _is_listed(self) -> bool:
@@ -61,25 +61,25 @@ class TaskSource:
         return bool(self._filter.view or self._filter.ids or self._filter.sample)
 
     def _list_all_ids(self) -> None:
-        """Note the ids of all tasks; begun anew where it was interrupted."""
+        """Record the ids of all selected tasks; an interrupted listing starts again."""
         wanted, ledger = self._filter, self._run.ledger
         if wanted.ids:
-            ids = wanted.ids if wanted.sample is None else evenly(wanted.ids, wanted.sample)
+            ids = wanted.ids if wanted.sample is None else even_sample(wanted.ids, wanted.sample)
             ledger.list_tasks(ids, is_listed=True)
             return
         page, total = 1, None
         while total is None or (page - 1) * PAGE_SIZE < total:
             first = (page - 1) * PAGE_SIZE
             if total is None or wanted.sample is None or sampled_in(first, first + PAGE_SIZE, total, wanted.sample):
-                ids_here, total = self._ids_of(page)
+                ids_here, total = self._ids_on_page(page)
                 if wanted.sample is not None:
-                    places = sampled_in(first, first + len(ids_here), total, wanted.sample)
-                    ids_here = [ids_here[place - first] for place in places]
+                    positions = sampled_in(first, first + len(ids_here), total, wanted.sample)
+                    ids_here = [ids_here[position - first] for position in positions]
                 ledger.list_tasks(ids_here, is_listed=False)
             page += 1
         ledger.list_tasks((), is_listed=True)
 
-    def _pending_of_before(self) -> Iterator[list[int]]:
+    def _pending_ids(self) -> Iterator[list[int]]:
         after = 0
         while ids := self._run.ledger.tasks_in(PENDING, after, PAGE_SIZE):
             after = ids[-1]
@@ -88,7 +88,7 @@ class TaskSource:
     def _list_page(self) -> list[ListedTask]:
         row = self._run.ledger.run()
         after = int(row["last_listed"])
-        page = self._patience.call(
+        page = self._retry_policy.call(
             lambda: tasks_after(
                 self._api,
                 self._project,
@@ -115,8 +115,8 @@ class TaskSource:
             return False
         return not (wanted.without_predictions and task.has_predictions)
 
-    def _to_be_done(self, tasks: list[ListedTask]) -> Iterator[BulkTask]:
-        """The tasks that the policy does not pass over, with what the detector needs of them."""
+    def _selected(self, tasks: list[ListedTask]) -> Iterator[BulkTask]:
+        """Yield the tasks that the policy does not skip, with their boxes if the detector needs them."""
         done = self._with_this_version(tasks) if self._run.configuration.policy == "skip" else set()
         self._run.ledger.finish(SKIPPED, [task.id for task in tasks if task.id in done])
         left = [task for task in tasks if task.id not in done]
@@ -128,14 +128,14 @@ class TaskSource:
         ids = [task.id for task in tasks if task.has_predictions]
         if not ids:
             return set()
-        found = self._patience.call(lambda: versions_of_predictions(self._api, self._project, ids))
+        found = self._retry_policy.call(lambda: versions_of_predictions(self._api, self._project, ids))
         return {task for task, versions in found.items() if self._version in versions}
 
     def _boxes(self, tasks: Sequence[ListedTask]) -> dict[int, tuple[PromptRegion, ...]]:
         if self._run.configuration.detector != "boxes" or not tasks:
             return {}
         ids = [task.id for task in tasks]
-        found = self._patience.call(lambda: regions_of_tasks(self._api, self._project, ids))
+        found = self._retry_policy.call(lambda: regions_of_tasks(self._api, self._project, ids))
         return {task: boxes_from_results(results) for task, results in found.items()}
 
 
@@ -148,19 +148,19 @@ def boxes_from_results(results: list[Json]) -> tuple[PromptRegion, ...]:
     return tuple(region for region in regions if isinstance(region.shape, RotatedRectangle))
 
 
-def evenly(ids: Sequence[int], number: int) -> tuple[int, ...]:
-    """`number` of the ids, spread evenly; all of them where there are no more."""
-    return tuple(ids[place] for place in sampled_in(0, len(ids), len(ids), number))
+def even_sample(ids: Sequence[int], number: int) -> tuple[int, ...]:
+    """Return `number` of the ids, evenly spread; all of them if there are fewer."""
+    return tuple(ids[position] for position in sampled_in(0, len(ids), len(ids), number))
 
 
 def sampled_in(first: int, end: int, total: int, number: int) -> list[int]:
-    """Which places from `first` to before `end` are in a sample of `number` of `total` places, spread evenly."""
+    """Return the positions from `first` up to `end` (excluded) in an even sample of `number` of `total` positions."""
     number = min(number, total)
-    places = (sample * total // number for sample in range(first * number // max(total, 1), number))
+    positions = (sample * total // number for sample in range(first * number // max(total, 1), number))
     found = []
-    for place in places:
-        if place >= end:
+    for position in positions:
+        if position >= end:
             break
-        if place >= first:
-            found.append(place)
+        if position >= first:
+            found.append(position)
     return found

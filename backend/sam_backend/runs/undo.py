@@ -1,4 +1,4 @@
-"""Takes back what a run wrote, and nothing else."""
+"""Undo of a run: delete the predictions that it wrote, and no others."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,26 +11,26 @@ from sam_backend.preannotation.provenance import is_of_run
 from sam_backend.runs.ledger import UNDONE, WRITTEN
 from sam_backend.runs.run_store import Run
 
-AT_ONCE = 4  # requests; Label Studio is threaded, SQLite writes one at a time
-CHUNK = 40  # tasks between two notes in the ledger
+PARALLEL_REQUESTS = 4  # Label Studio is threaded, but SQLite writes one at a time
+CHUNK_TASKS = 40  # recorded in the ledger together
 
 
-def undo_run(run: Run, api: LabelStudioClient, patience: RetryPolicy, is_stopping: Callable[[], bool]) -> None:
-    """Delete the run's predictions, task after task; goes on where an earlier undo was interrupted.
+def undo_run(run: Run, api: LabelStudioClient, retry_policy: RetryPolicy, is_stopping: Callable[[], bool]) -> None:
+    """Delete the run's predictions task by task; continue an undo that was interrupted.
 
     Raises:
-        LabelStudioApiError: Label Studio refuses, or is out of reach for too long.
-        StoppedError: the work is to end.
+        LabelStudioApiError: Label Studio refuses, or does not answer for too long.
+        StoppedError: the work was told to stop.
     """
 
     def undo_task(task: int) -> None:
-        for prediction in patience.call(partial(predictions_of_task, api, task)):
+        for prediction in retry_policy.call(partial(predictions_of_task, api, task)):
             if is_of_run(prediction, run.id):
-                patience.call(partial(delete_prediction, api, int(prediction["id"])))
+                retry_policy.call(partial(delete_prediction, api, int(prediction["id"])))
 
     after = 0
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="undo") as pool:
-        while tasks := run.ledger.tasks_in(WRITTEN, after, CHUNK):
+    with ThreadPoolExecutor(PARALLEL_REQUESTS, thread_name_prefix="undo") as pool:
+        while tasks := run.ledger.tasks_in(WRITTEN, after, CHUNK_TASKS):
             if is_stopping():
                 raise StoppedError
             list(pool.map(undo_task, tasks))

@@ -1,7 +1,7 @@
-"""The process that works on one run of the server: `python -m sam_backend.runs.worker_process FOLDER RUN`.
+"""Worker process for one run of the service: `python -m sam_backend.runs.worker_process FOLDER RUN`.
 
-It gives way to everything else on the machine, and ends when its standard input does, that is when the server ends. A
-worker that is killed leaves its run to be gone on with.
+The process has the lowest priority. It ends when its standard input closes, that is when the service ends; the run of
+a killed worker can be continued.
 """
 
 import logging
@@ -27,9 +27,9 @@ NICENESS = 19  # the lowest priority
 
 def main(folder: str, run_id: str) -> int:
     """Work on the run until it ends, is paused or is cancelled."""
-    threading.Thread(target=_end_with_the_server, daemon=True).start()
+    threading.Thread(target=_end_with_the_service, daemon=True).start()
     os.nice(NICENESS)
-    cv2.setNumThreads(1)  # pictures go side by side already
+    cv2.setNumThreads(1)  # images are already processed in parallel
     settings = Settings.from_env()
     configure_logs(settings.log_level, settings.log_format)
     try:
@@ -47,7 +47,7 @@ def main(folder: str, run_id: str) -> int:
     return 0
 
 
-def _end_with_the_server() -> None:
+def _end_with_the_service() -> None:
     sys.stdin.buffer.read()
     os._exit(0)
 
@@ -55,4 +55,4 @@ def _end_with_the_server() -> None:
 if __name__ == "__main__":
     code = main(*sys.argv[1:])
     sys.stderr.flush()
-    os._exit(code)  # a stage that is still busy is not waited for
+    os._exit(code)  # without waiting for a stage that is still busy

@@ -96,7 +96,7 @@ class Runs:
             BackendError: as `find`, or the run's state does not allow it.
         """
         run = self.find(run_id)
-        run.ask("pause")
+        run.request("pause")
         return run
 
     def cancel(self, run_id: str) -> Run:
@@ -106,7 +106,7 @@ class Runs:
             BackendError: as `find`, or the run's state does not allow it.
         """
         run = self.find(run_id)
-        run.ask("cancel")
+        run.request("cancel")
         return run
 
     def resume(self, run_id: str) -> Run:
@@ -116,8 +116,8 @@ class Runs:
             BackendError: as `find`, the run belongs to another Label Studio, or its state does not allow it.
         """
         run = self._find_ours(run_id)
-        run.ask("go")
-        self._supervisor.take(run)
+        run.request("resume")
+        self._supervisor.enqueue(run)
         return run
 
     def undo(self, run_id: str) -> Run:
@@ -127,8 +127,8 @@ class Runs:
             BackendError: as `resume`.
         """
         run = self._find_ours(run_id)
-        run.ask("undo")
-        self._supervisor.take(run)
+        run.request("undo")
+        self._supervisor.enqueue(run)
         return run
 
     def retry(self, run_id: str) -> Run:
@@ -140,7 +140,7 @@ class Runs:
         run = self._find_ours(run_id)
         if not run.retry():
             raise RunStateError(f"run {run.id} has no failed task")
-        self._supervisor.take(run)
+        self._supervisor.enqueue(run)
         return run
 
     def start_training(self, project: int) -> None:

@@ -126,7 +126,7 @@ def test_a_label_studio_that_stays_away_leaves_a_run_that_can_be_resumed(house: 
     code, _ = house.work(0.02, give_up_after_s=1.0)
     state, message = house.state()
     house.store.fault = None
-    RunStore(house.folder).runs()[0].ask("go")
+    RunStore(house.folder).runs()[0].request("resume")
     again, _ = house.work()
 
     assert code == 1
@@ -146,7 +146,7 @@ def test_a_token_that_is_revoked_ends_the_run_with_the_way_out(house: FaultyHous
     code, _ = house.work(0.02)
     state, message = house.state()
     house.store.fault, house.store.is_allowed = None, True
-    RunStore(house.folder).runs()[0].ask("go")
+    RunStore(house.folder).runs()[0].request("resume")
     again, _ = house.work()
 
     assert (code, state) == (1, "failed")
@@ -185,5 +185,5 @@ def test_a_model_file_that_is_gone_is_named_and_the_run_can_be_resumed(house: Fa
     assert "gone.pt" in program.stderr
     assert "Traceback" not in program.stderr
     assert house.state()[0] == "failed"
-    RunStore(house.folder).runs()[0].ask("go")
+    RunStore(house.folder).runs()[0].request("resume")
     assert house.state()[0] == "queued"

@@ -7,7 +7,7 @@ import pytest
 from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.runs.ledger import PENDING, SENDING, SKIPPED, WRITTEN
 from sam_backend.runs.origin import RunOrigin
-from sam_backend.runs.run_store import RunHeldError, RunStateError, RunStore, RunStoreError, UnknownRunError
+from sam_backend.runs.run_store import RunLockedError, RunStateError, RunStore, RunStoreError, UnknownRunError
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ import sys, time
 from pathlib import Path
 from sam_backend.runs.origin import RunOrigin
 from sam_backend.runs.run_store import RunStore
-with RunStore(Path(sys.argv[1])).get(sys.argv[2]).hold():
+with RunStore(Path(sys.argv[1])).get(sys.argv[2]).locked():
     print("holding", flush=True)
     time.sleep(600)
 """
@@ -102,13 +102,13 @@ def test_a_run_that_was_running_is_interrupted_when_its_process_is_killed(store:
     run.ledger.set_run(state="running")
 
     assert run.progress().state == "running"
-    with pytest.raises(RunHeldError), run.hold():
+    with pytest.raises(RunLockedError), run.locked():
         pass
     worker.kill()
     worker.communicate()
 
     assert run.progress().state == "interrupted"
-    with run.hold():
+    with run.locked():
         pass
 
 
@@ -116,19 +116,19 @@ def test_what_makes_no_sense_is_refused_with_the_state(store: RunStore) -> None:
     run = store.create(RunConfiguration(1))
     run.end("finished")
 
-    for wish in ("go", "pause", "cancel"):
+    for action in ("resume", "pause", "cancel"):
         with pytest.raises(RunStateError, match=f"run {run.id} is finished"):
-            run.ask(wish)
+            run.request(action)
 
 
 def test_a_run_that_nobody_works_on_is_paused_and_cancelled_at_once(store: RunStore) -> None:
     run = store.create(RunConfiguration(1))
 
-    run.ask("pause")
+    run.request("pause")
     assert run.progress().state == "paused"
-    run.ask("go")
+    run.request("resume")
     assert run.progress().state == "queued"
-    run.ask("cancel")
+    run.request("cancel")
 
     assert run.progress().state == "cancelled"
     assert run.progress().ended_at is not None

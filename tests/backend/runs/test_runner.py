@@ -72,7 +72,7 @@ class House:
             settings=CLASSICAL,
             access=LabelStudioCredentials(self.url, token),
             store=store_from_env({"SAM_OFFLINE": "1"}),
-            say=self.said.append,
+            notify=self.said.append,
             executor_for=None if real else self.executor_for,
             give_up_after_s=give_up_after_s,
         )
@@ -162,7 +162,7 @@ def test_undo_removes_exactly_what_the_run_wrote(house: House) -> None:
     house.work(first)
     house.work(second)
 
-    second.ask("undo")
+    second.request("undo")
     progress = house.work(second)
 
     assert progress.state == "undone"
@@ -261,18 +261,18 @@ class Endless:
         yield Outcome(1, error="never")
 
 
-@pytest.mark.parametrize(("wish", "state"), [("pause", "paused"), ("cancel", "cancelled")])
-def test_a_run_whose_stage_hangs_is_left_within_two_seconds(house: House, wish: str, state: str) -> None:
+@pytest.mark.parametrize(("action", "state"), [("pause", "paused"), ("cancel", "cancelled")])
+def test_a_run_whose_stage_hangs_is_left_within_two_seconds(house: House, action: str, state: str) -> None:
     house.store.add_tasks(3)
     house.executor_for = lambda preannotator: Endless()  # type: ignore[assignment, method-assign, return-value]
     run = house.create()
     ended = threading.Event()
     worker = threading.Thread(target=lambda: (house.work(run), ended.set()))
     worker.start()
-    while not run.is_held or run.progress().counts.total is None:
+    while not run.is_locked or run.progress().counts.total is None:
         time.sleep(0.05)
 
-    run.ask(wish)
+    run.request(action)
 
     assert ended.wait(2.0)
     assert run.progress().state == state
@@ -291,7 +291,7 @@ def test_a_paused_run_goes_on_where_it_was(house: House) -> None:
         def run_and_pause(*arguments: Any) -> Iterator[Outcome]:
             for number, outcome in enumerate(tasks(*arguments)):
                 if number == 250:
-                    run.ask("pause")
+                    run.request("pause")
                     time.sleep(1)
                 yield outcome
 
@@ -303,7 +303,7 @@ def test_a_paused_run_goes_on_where_it_was(house: House) -> None:
     assert paused.state == "paused"
     assert 0 < paused.counts.written < 300
 
-    run.ask("go")
+    run.request("resume")
     house.executor_for = executor_for  # type: ignore[method-assign]
     progress = house.work(run)
 

@@ -57,8 +57,8 @@ def test_a_ledger_of_the_first_schema_is_migrated_and_goes_on(store: RunStore, f
 
     assert run.configuration == RunConfiguration(3)
     assert (run.progress().state, run.progress().counts.written) == ("paused", 1)
-    run.ask("go")
-    with run.hold():
+    run.request("resume")
+    with run.locked():
         run.ledger.finish(WRITTEN, [2])
     assert RunStore(folder).get(run.id).progress().counts.written == 2
     with closing(sqlite3.connect(folder / "251124-aaaaaa.sqlite3")) as migrated:
@@ -143,7 +143,7 @@ def test_one_flipped_byte_anywhere_stops_nothing(store: RunStore, folder: Path, 
             assert [one.id for one in store.unreadable()] == [run.id]
             continue
         try:
-            with store.get(run.id).hold():
+            with store.get(run.id).locked():
                 pass
         except LedgerDamagedError:
             found_at_work += 1
@@ -160,7 +160,7 @@ def test_a_task_of_an_unknown_state_is_found_before_work_begins(store: RunStore,
         database.execute("UPDATE task SET state = 9 WHERE id = 1")
         database.commit()
 
-    with pytest.raises(LedgerDamagedError), store.get(run.id).hold():
+    with pytest.raises(LedgerDamagedError), store.get(run.id).locked():
         pass
 
     assert [one.id for one in store.unreadable()] == [run.id]
@@ -168,7 +168,7 @@ def test_a_task_of_an_unknown_state_is_found_before_work_begins(store: RunStore,
 
 def test_a_damaged_ledger_that_a_process_holds_is_not_moved(store: RunStore, folder: Path) -> None:
     run = run_with_tasks(store)
-    with run.hold():
+    with run.locked():
         path = ledger_of(folder, run)
         path.with_name(f"{path.name}-wal").unlink(missing_ok=True)
         path.write_bytes(b"x" * 5000)
@@ -220,7 +220,7 @@ def test_a_folder_that_is_a_file_is_said_and_no_empty_list(tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     store = RunStore(tmp_path / "file")
 
-    with pytest.raises(RunStoreError, match="runs cannot be read"):
+    with pytest.raises(RunStoreError, match="could not read the runs"):
         store.runs()
     assert "the folder of the runs cannot be used" in store.problem()
     assert not check_runs(store).ok
@@ -231,7 +231,7 @@ import resource, sys
 from pathlib import Path
 from sam_backend.runs.run_store import RunStore
 run = RunStore(Path(sys.argv[1])).get(sys.argv[2])
-with run.hold():
+with run.locked():
     resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
     run.ledger.finish(2, [399])
 """
@@ -246,7 +246,7 @@ def test_a_full_disk_is_an_error_of_its_own_and_damages_nothing(store: RunStore,
 
     assert "LedgerUnavailableError: the ledger" in program.stderr
     assert "SAM_RUNS_DIR" in program.stderr
-    with run.hold():
+    with run.locked():
         run.ledger.finish(WRITTEN, [399])
     assert store.unreadable() == []
     assert run.progress().counts.written == 200
@@ -270,7 +270,7 @@ def test_listing_opens_only_the_ledgers_that_changed(
 
     assert [run.progress().state for run in store.runs()] == ["queued"] * 5
     assert opened == []
-    RunStore(folder).get(runs[2].id).ask("cancel")
+    RunStore(folder).get(runs[2].id).request("cancel")
     opened.clear()
     assert [run.id for run in store.runs() if run.progress().state == "cancelled"] == [runs[2].id]
     assert set(opened) == {runs[2].id}
