@@ -65,7 +65,11 @@ class Run:
             raise LedgerDamagedError(f"the ledger {path.name} is damaged: it holds run {self.id}")
         self.configuration = _configuration(row)
         self.created_at = float(row["created_at"])
-        self.is_of_service = bool(row["is_of_service"])
+
+    @property
+    def is_of_service(self) -> bool:
+        """Whether the service works on the run; another process may change that."""
+        return bool(self.ledger.run()["is_of_service"])
 
     @property
     def requested_action(self) -> str:
@@ -109,7 +113,6 @@ class Run:
     def assign_to_service(self) -> None:
         """Let the service work on the run, also if the command line started it."""
         self.ledger.set_run(is_of_service=1)
-        self.is_of_service = True
 
     def end(self, state: str, message: str = "") -> None:
         """Record the state in which work on the run ended, and a message for people."""
