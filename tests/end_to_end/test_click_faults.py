@@ -17,15 +17,12 @@ import pytest
 import urllib3
 
 import sam_testing.backend_program as backend_program
-from sam_backend.demo.child_process import ChildProcess, free_port
-from sam_backend.demo.label_studio_process import label_studio_url, start_label_studio
-from sam_backend.demo.login import load_or_make_login
-from sam_backend.demo.user_actions import create_personal_access_token, create_project, import_files, tasks_of_project
+from sam_backend.demo.child_process import free_port
+from sam_backend.demo.user_actions import create_project, import_files, tasks_of_project
 from sam_backend.label_studio.backend_registration import connect
-from sam_backend.label_studio.client import LabelStudioClient
-from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_testing.backend_program import BackendProgram
 from sam_testing.label_studio import BRUSH_CONFIG, key_point, predict_request
+from sam_testing.real_label_studio import RestartableLabelStudio
 from sam_testing.seeded_checkpoints import write_seeded_checkpoint
 from sam_testing.service import png_image
 from sam_testing.web_server import Answer, Asked, WebServer, serving
@@ -33,31 +30,6 @@ from sam_testing.web_server import Answer, Asked, WebServer, serving
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(290)]
 
 FLOWER = Path("examples/photos/flower.jpg")
-
-
-class Program:
-    """A real Label Studio that can be stopped and started again with its data."""
-
-    def __init__(self, command: Path, folder: Path) -> None:
-        self._command, self._folder, self._port = command, folder, free_port(0)
-        self._login = load_or_make_login(folder / "login.json")
-        self.url = label_studio_url(self._port)
-        self._running: ChildProcess | None = None
-        self.start()
-        self.token = create_personal_access_token(self.url, self._login.email, self._login.password)
-        self.api = LabelStudioClient(LabelStudioCredentials(self.url, self.token))
-
-    def start(self, *, waits: bool = True) -> None:
-        login = self._login
-        self._running = start_label_studio(
-            self._command, self._folder / "data", self._port, login.email, login.password, self._folder / "log"
-        )
-        if waits:
-            self._running.wait_for(f"{self.url}/health", 240, lambda waited_s: None)
-
-    def stop(self) -> None:
-        if self._running is not None:
-            self._running.stop()
 
 
 @dataclass
@@ -106,8 +78,10 @@ def _slowly(body: bytes) -> Iterable[bytes]:
 
 
 @pytest.fixture(scope="module")
-def label_studio(label_studio_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    program = Program(label_studio_program, tmp_path_factory.mktemp("faults"))
+def label_studio(
+    label_studio_program: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RestartableLabelStudio]:
+    program = RestartableLabelStudio(label_studio_program, tmp_path_factory.mktemp("faults"))
     try:
         yield program
     finally:
@@ -118,7 +92,7 @@ def label_studio(label_studio_program: Path, tmp_path_factory: pytest.TempPathFa
 class Place:
     """A backend beside Label Studio, which it reaches through a proxy; and an image server."""
 
-    label_studio: Program
+    label_studio: RestartableLabelStudio
     backend: BackendProgram
     proxy: Faults
     images: Faults
@@ -151,7 +125,7 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(label_studio: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(label_studio: RestartableLabelStudio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder, proxy, images = tmp_path_factory.mktemp("backend"), Faults(label_studio.url), Faults()
     with ExitStack() as stack:
         url = stack.enter_context(serving(proxy.answer)).url

@@ -1,11 +1,11 @@
-"""A real Label Studio for benchmarks: started in a folder of its own, with a user and a token."""
+"""A real Label Studio for tests and benchmarks: started in a folder of its own, with a user and a token."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from sam_backend.demo.child_process import free_port
+from sam_backend.demo.child_process import ChildProcess, free_port
 from sam_backend.demo.label_studio_process import find_label_studio, label_studio_url, start_label_studio
 from sam_backend.demo.login import load_or_make_login
 from sam_backend.demo.user_actions import create_personal_access_token, create_project
@@ -27,6 +27,34 @@ def real_label_studio() -> Iterator[tuple[str, str]]:
         ) as program:
             program.wait_for(f"{url}/health", 300, lambda waited_s: None)
             yield url, create_personal_access_token(url, login.email, login.password)
+
+
+class RestartableLabelStudio:
+    """A real Label Studio that can be stopped and started again with its data and at its address."""
+
+    def __init__(self, command: Path, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+        """Start it and create a token; `settings` are environment variables of Label Studio."""
+        self._command, self._folder, self._port, self._settings = command, folder, free_port(0), settings
+        self._login = load_or_make_login(folder / "login.json")
+        self.url = label_studio_url(self._port)
+        self._running: ChildProcess | None = None
+        self.start()
+        self.token = create_personal_access_token(self.url, self._login.email, self._login.password)
+        self.api = LabelStudioClient(LabelStudioCredentials(self.url, self.token))
+
+    def start(self, *, waits: bool = True) -> None:
+        """Start it and, by default, wait until it answers."""
+        data, login = self._folder / "data", self._login
+        self._running = start_label_studio(
+            self._command, data, self._port, login.email, login.password, self._folder / "log", self._settings
+        )
+        if waits:
+            self._running.wait_for(f"{self.url}/health", 240, lambda waited_s: None)
+
+    def stop(self) -> None:
+        """End its processes; the data stay."""
+        if self._running is not None:
+            self._running.stop()
 
 
 def project_with_images(url: str, token: str, images: list[str], tasks: int) -> int:

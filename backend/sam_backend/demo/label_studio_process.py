@@ -47,8 +47,19 @@ def find_label_studio() -> Path:
     return Path(on_path)
 
 
-def start_label_studio(program: Path, directory: Path, port: int, email: str, password: str, log: Path) -> ChildProcess:
-    """Start Label Studio on 127.0.0.1:`port`, everything it keeps under `directory`; the user is made if missing."""
+def start_label_studio(
+    program: Path,
+    directory: Path,
+    port: int,
+    email: str,
+    password: str,
+    log: Path,
+    settings: Mapping[str, str] | None = None,
+) -> ChildProcess:
+    """Start Label Studio on 127.0.0.1:`port` with its data in `directory`; create the user if there is none.
+
+    `settings` are environment variables, which take precedence over ours.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     environment = _without_foreign_settings(os.environ) | SETTINGS
     environment |= {
@@ -60,6 +71,7 @@ def start_label_studio(program: Path, directory: Path, port: int, email: str, pa
         "LABEL_STUDIO_USERNAME": email,
         "LABEL_STUDIO_PASSWORD": password,  # not an argument: those are shown to everyone by ps
     }
+    environment |= settings or {}
     command = [str(program), "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(port)]
     return ChildProcess("Label Studio", command, environment, log)
 
