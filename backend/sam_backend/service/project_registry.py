@@ -121,9 +121,9 @@ class ProjectRegistry:
             given = orjson.loads(stored) if stored else None
         except orjson.JSONDecodeError as error:  # half of a surrogate pair, which is JSON but not text
             raise BadRequestError(f"the model's extra parameters are not JSON: {error}") from None
-        if isinstance(given, str) and given.strip():
+        if isinstance(given, str):
             try:
-                return json.loads(given)
+                return json.loads(given) if given.strip() else None
             except ValueError:
                 raise BadRequestError(f"the model's extra parameters {shown(given)} are not JSON") from None
         return given

@@ -169,7 +169,7 @@ def test_a_mask_without_a_pixel_is_no_region(service: SamService, caplog: pytest
     points = [key_point(50, 50, "a"), key_point(50, 50, "b", is_positive=False)]
 
     assert service.predict(predict_request(points))["result"] == []
-    assert "task 1: nothing found" in caplog.text
+    assert "no mask returned" in caplog.text
 
 
 def test_a_second_click_fetches_and_embeds_nothing(service: SamService) -> None:
