@@ -6,9 +6,10 @@ once a minute a small bulk run writes predictions. Time and the number of reques
 
 Measured: resident memory (MB, 10^6 bytes), open files and threads of the serving processes, and the processes of the
 whole tree; a process of a bulk run lives for seconds and counts among the latter only. All clients pause for each
-measurement, so that no request is under way. After the warm-up the slope of the memory is estimated with an interval
-of 95 percent (`sam_testing.trend`). Failed: memory surely grows, and by the bar or more; files, threads or processes
-gained more than a few; a wrong request got a 5xx answer, or a right one neither 200 nor 503.
+measurement until the server has returned its free memory, and all caches fill within the warm-up: what grows is a leak.
+After the warm-up the slope of the memory is estimated with an interval of 95 percent (`sam_testing.trend`). Failed: the
+slope is above the bar and its interval above 0; files, threads or processes gained more than a few; a wrong request got
+a 5xx answer, or a right one neither 200 nor 503.
 
     python tests/benchmarks/soak.py --minutes 30         the bar is 1 MB/h
     python tests/benchmarks/soak.py --minutes 1.2 --warm-up 0.4 --bar 300 --seed 7
@@ -32,18 +33,21 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from sam_backend.web.malloc import TRIM_EVERY_S
 from sam_testing.backend_program import BackendProgram
 from sam_testing.fake_label_studio import CONFIG, TOKEN, Store, fake_label_studio
 from sam_testing.label_studio import key_point, predict_request, rectangle, setup_request
+from sam_testing.processes import process_tree
 from sam_testing.trend import Trend, trend
 from sam_testing.web_server import Answer, Asked, WebServer, serving
 
 CLIENTS, PAUSE_S = 3, 0.05  # a client waits so long between two requests
 MAX_REQUESTS_PER_S = 60
-SAMPLES = 90  # measurements in all, but at most one in 2 s
-IDLE_S = 0.2  # without any request before a measurement
+SAMPLES = 40  # measurements in all, but at most one in 2 s
+IDLE_S = TRIM_EVERY_S + 0.5  # without any request before a measurement: free memory is returned meanwhile
 RUN_EVERY_S, RUN_TASKS = 45.0, 4
 KNOWN_IMAGES = 12
+NEW_IMAGES = 100  # addresses, in turn; the cache holds 6 embeddings, so each is computed again
 MORE_FILES = MORE_THREADS = 4  # than after the warm-up: a pool may start its last thread late
 WIDTH, HEIGHT = 320, 240
 
@@ -85,23 +89,6 @@ class Sample:
     processes: int  # of the whole tree
 
 
-def process_tree(root: int) -> list[int]:
-    """A process and all that descend from it."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                stat = (entry / "stat").read_text()
-            except OSError:
-                continue  # it has just ended
-            children.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(int(entry.name))
-    found, waiting = [], [root]
-    while waiting:
-        found.append(waiting.pop())
-        waiting += children.get(found[-1], [])
-    return found
-
-
 def sample(root: int, serving_pids: list[int], at_s: float) -> Sample:
     """Read /proc."""
     memory = files = threads = 0
@@ -128,7 +115,7 @@ class Soak:
     under_way: int = 0
     go_on: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    new_images: int = KNOWN_IMAGES
+    new_images: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
 
     def send(self, kind: str, expected: Callable[[int], bool], path: str, body: object = None) -> Any:
@@ -161,8 +148,8 @@ class Soak:
 
     def new_image(self) -> str:
         with self.lock:
-            self.new_images += 1
-            return f"{self.images.url}/image/{self.new_images}.jpg"
+            self.new_images = (self.new_images + 1) % NEW_IMAGES
+            return f"{self.images.url}/image/{KNOWN_IMAGES + self.new_images}.jpg"
 
     def click(self, chance: random.Random, url: str, config: str = CONFIG, kind: str = "click") -> None:
         x, y = chance.uniform(5, 95), chance.uniform(5, 95)

@@ -1,10 +1,11 @@
-"""Runs Python code in a process of its own and tells how much its memory grew at most. Needs Linux's /proc."""
+"""Memory of processes. Needs Linux's /proc."""
 
 import json
 import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from typing import Any
 
 # ru_maxrss would begin with the peak of the process that started this one, and hide as much growth
@@ -31,3 +32,9 @@ def peak_growth(setup: str, measured: str) -> tuple[int, Any]:
     assert ran.returncode == 0, ran.stderr[-3000:]
     growth, result = json.loads(ran.stdout.splitlines()[-1])
     return growth, result
+
+
+def anonymous_bytes(pid: int) -> int:
+    """Return a process's resident memory without files, such as libraries."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Anonymous:")) * 1024

@@ -15,6 +15,7 @@ from sam_backend.service.service import Service
 from sam_backend.web.app import create_app
 from sam_backend.web.asgi_adapter import AsgiAdapter
 from sam_backend.web.gunicorn_worker import WebWorker
+from sam_backend.web.malloc import limit_arenas
 
 
 class PortTakenError(OSError):
@@ -63,6 +64,7 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn ships n
 
     def _start(self, worker: object) -> None:
         """In the worker, after the fork."""
+        limit_arenas()
         self._service.start()
 
     def _close(self, server: object, worker: Any) -> None:

@@ -15,6 +15,7 @@ from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers.gasgi import ASGIWorker
 
 from sam_backend.web.asgi_adapter import Message, Receive, Send
+from sam_backend.web.malloc import trim_regularly
 
 logger = logging.getLogger(__name__)
 
@@ -145,9 +146,11 @@ class WebWorker(ASGIWorker):  # type: ignore[misc]  # gunicorn ships no types
                 lambda: HttpConnection(self), sock=listener.sock, backlog=self.cfg.backlog
             )
             self.servers.append(server)
+        trimming = self.loop.create_task(trim_regularly())
         while self.alive and self.ppid == os.getppid():
             self.notify()
             await asyncio.sleep(0.2)
+        trimming.cancel()
         if not self._quick_shutdown:
             await self._stop()
 
