@@ -1,1 +1,1 @@
-"""From a task's data value to pixels: where the picture is, its bytes, its RGB array."""
+"""From a task's data value to the image: where the file is, its bytes, its version, its pixels."""

@@ -1,8 +1,7 @@
-"""Which addresses of the network a task may point to.
+"""Host names of image URLs -> IP addresses.
 
-Whoever may import tasks chooses the URLs that this process opens, so it opens public addresses only: not this
-machine, not its neighbours, not the metadata service of a cloud. The decision is made on the resolved IP address
-that is then connected to, since names, decimal or hexadecimal spellings and DNS answers that change all end there.
+Users who import tasks choose the URLs that this process opens. So the fetcher checks the resolved IP address, and opens
+the connection to that address: other spellings of an address and changing DNS answers cannot evade the check.
 """
 
 import socket
@@ -13,24 +12,24 @@ Resolver = Callable[[str, int], list[str]]
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """The IP addresses of `host`, in the order of the system's preference.
+    """Return the IP addresses of `host`, in the system's order of preference.
 
     Raises:
-        OSError: `host` has none.
+        OSError: `host` has no IP address.
     """
     try:
         answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except ValueError as error:  # a label that IDNA cannot encode, or a null character
-        raise OSError(f"{host!r} is no host name") from error
+        raise OSError(f"{host!r} is not a host name") from error
     return list(dict.fromkeys(str(answer[4][0]) for answer in answers))
 
 
 def resolve_within(timeout_s: float, resolver: Resolver, host: str, port: int) -> list[str]:
-    """`resolver(host, port)`, given up after `timeout_s` seconds: getaddrinfo knows no time limit.
+    """Return `resolver(host, port)`, with a time limit, which getaddrinfo lacks.
 
     Raises:
-        TimeoutError: no answer in time; the look-up's thread ends when the system gives up.
-        OSError: `host` has no address.
+        TimeoutError: no answer after `timeout_s` seconds; the thread ends when the system's look-up does.
+        OSError: `host` has no IP address.
     """
     answer: list[str] = []
     failure: list[OSError] = []

@@ -1,8 +1,7 @@
-"""HTTP connections to IP addresses that were checked before, with one time limit for everything.
+"""HTTP connections to IP addresses that were checked before, with one time limit for connecting and reading.
 
-The connection is opened to the address, not to the name, so that no second DNS answer can lead elsewhere; the
-Host header, SNI and the certificate's name remain those of the URL. Proxies of the environment are not used: a
-proxy would look the name up again.
+Connections are opened to the IP address, so a second DNS answer has no effect. The Host header, SNI and the name in the
+certificate are those of the URL. Proxies of the environment are not used: a proxy would resolve the name again.
 """
 
 import http.client
@@ -25,14 +24,14 @@ from sam_backend.label_studio.credentials import Origin, is_timeout, origin_of
 
 MAX_IDLE = 16
 MAX_DRAINED_BYTES = 65536
-CONNECT_TIMEOUT_S = 5.0  # to one of several addresses, before the next is tried
+CONNECT_TIMEOUT_S = 5.0  # to one of several addresses, before trying the next
 
 _Key = tuple[Origin, str]
 _BROKEN = (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError)
 
 
 class Deadline:
-    """The end of the time that one image may take."""
+    """The end of the time limit of one image."""
 
     def __init__(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
@@ -40,14 +39,14 @@ class Deadline:
 
     @property
     def is_over(self) -> bool:
-        """Whether the time has run out."""
+        """Whether no time is left."""
         return time.monotonic() >= self._end
 
     def remaining_s(self) -> float:
-        """Seconds left, more than 0.
+        """Return the seconds left, more than 0.
 
         Raises:
-            TimeoutError: none.
+            TimeoutError: no time is left.
         """
         remaining = self._end - time.monotonic()
         if remaining <= 0:
@@ -56,7 +55,7 @@ class Deadline:
 
 
 class Connections:
-    """Keeps connections open between requests, for each origin and address apart. Threads may share it."""
+    """Connections that are reused by later requests to the same origin and address. Threads may share it."""
 
     def __init__(self) -> None:
         self._idle: deque[tuple[_Key, HTTPConnection]] = deque()
@@ -69,27 +68,27 @@ class Connections:
     def get(
         self, url: str, addresses: Sequence[str], headers: Mapping[str, str], deadline: Deadline
     ) -> Iterator[urllib3.HTTPResponse]:
-        """The answer to GET `url`, body unread, from the first of `addresses` that takes the connection.
+        """Yield the answer to GET `url`, body unread, from the first of `addresses` that can be connected to.
 
         Raises:
-            TimeoutError: the deadline passed, in here or while the body was read.
-            ConnectionError: no connection, or it broke, in here or while the body was read.
+            TimeoutError: the deadline passed, here or while the caller read the body.
+            ConnectionError: connecting failed, or the connection broke, here or while the caller read the body.
         """
         connection: HTTPConnection | None = None
         try:
             for key, connection, is_reused in self._candidates(origin_of(url), addresses):
                 is_last = not is_reused and key[1] == addresses[-1]
-                with _CutOff(deadline) as cut_off:
+                with _Watchdog(deadline) as watchdog:
                     try:
-                        response = _ask(connection, url, headers, deadline, cut_off, is_patient=is_last)
+                        response = _send(connection, url, headers, deadline, watchdog, is_last_address=is_last)
                     except _BROKEN:
                         connection.close()
                         if deadline.is_over or is_last:
                             raise
-                        continue  # a kept connection that the server closed, or an address that is not there
+                        continue  # the server closed an idle connection, or the address cannot be reached
                     yield response
-                    deadline.remaining_s()  # a body without a length looks complete when it was cut off
-                    if _is_read_to_its_end(response) and connection.sock is not None:
+                    deadline.remaining_s()  # a body without a length seems complete when it was cut off
+                    if _is_fully_read(response) and connection.sock is not None:
                         self._keep(key, connection)
                         connection = None
                 return
@@ -102,7 +101,7 @@ class Connections:
                 connection.close()
 
     def close(self) -> None:
-        """Close what is open and unused."""
+        """Close the idle connections."""
         with self._lock:
             while self._idle:
                 self._idle.pop()[1].close()
@@ -142,15 +141,15 @@ class Connections:
 
     def _keep(self, key: _Key, connection: HTTPConnection) -> None:
         with self._lock:
-            self._idle.appendleft((key, connection))  # the newest is taken first, the oldest goes first
+            self._idle.appendleft((key, connection))  # the newest is reused first, the oldest is closed first
             if len(self._idle) > MAX_IDLE:
                 self._idle.pop()[1].close()
 
 
-class _CutOff:
-    """Shuts a socket when the deadline passes, whatever is being waited for.
+class _Watchdog:
+    """Shuts a socket down when the deadline passes.
 
-    A socket's own timeout starts again with every byte, so a server could drip for ever.
+    The socket's own timeout starts again with every byte, so a slow server could keep a thread forever.
     """
 
     def __init__(self, deadline: Deadline) -> None:
@@ -160,7 +159,7 @@ class _CutOff:
         self._timer.daemon = True
 
     def watch(self, connection: HTTPConnection) -> None:
-        """The socket to shut; asked for once, since a connection forgets it when the answer will close it."""
+        """Set the socket, once: a connection drops its reference when the server is going to close it."""
         with self._lock:
             self._socket = connection.sock
 
@@ -171,30 +170,30 @@ class _CutOff:
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
         with self._lock:
-            self._socket = None  # the connection may be someone else's from here on
+            self._socket = None  # another request may use the connection from now on
 
     def _shut(self) -> None:
         with self._lock, suppress(OSError):
             if self._socket is not None:
-                socket.shutdown(self._socket, SHUT_RDWR)  # TCP's: the one of TLS would want to say goodbye
+                socket.shutdown(self._socket, SHUT_RDWR)  # of TCP: the one of TLS would wait for the server
 
 
-def _ask(
+def _send(
     connection: HTTPConnection,
     url: str,
     headers: Mapping[str, str],
     deadline: Deadline,
-    cut_off: _CutOff,
+    watchdog: _Watchdog,
     *,
-    is_patient: bool,
+    is_last_address: bool,
 ) -> urllib3.HTTPResponse:
     parts = urlsplit(url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if connection.sock is None:
         remaining_s = deadline.remaining_s()
-        connection.timeout = remaining_s if is_patient else min(CONNECT_TIMEOUT_S, remaining_s)
+        connection.timeout = remaining_s if is_last_address else min(CONNECT_TIMEOUT_S, remaining_s)
         connection.connect()
-    cut_off.watch(connection)
+    watchdog.watch(connection)
     connection.timeout = deadline.remaining_s()
     connection.sock.settimeout(connection.timeout)
     connection.request("GET", target, headers={"Host": _host_header(url), **headers}, preload_content=False)
@@ -207,8 +206,8 @@ def _host_header(url: str) -> str:
     return name if port == {"http": 80, "https": 443}[scheme] else f"{name}:{port}"
 
 
-def _is_read_to_its_end(response: urllib3.HTTPResponse) -> bool:
-    """Reads what is left of a short answer, a redirect's say, so that the connection can be used again."""
+def _is_fully_read(response: urllib3.HTTPResponse) -> bool:
+    """Read the rest of a short answer, such as a redirect; return whether the connection can be reused."""
     length = response.headers.get("Content-Length", "")
     if not response.closed and length.isdecimal() and int(length) <= MAX_DRAINED_BYTES:
         response.read(MAX_DRAINED_BYTES + 1, decode_content=False)
@@ -217,7 +216,7 @@ def _is_read_to_its_end(response: urllib3.HTTPResponse) -> bool:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, urllib3.exceptions.ProtocolError | http.client.IncompleteRead):
-        return "the connection broke before the picture was complete"
+        return "the connection broke before the image was complete"
     if isinstance(error, urllib3.exceptions.DecodeError):
         return "the content encoding is broken"
     if isinstance(error, ssl.SSLError | urllib3.exceptions.SSLError):

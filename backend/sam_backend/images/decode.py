@@ -1,4 +1,4 @@
-"""Image decoding for the backend: `sam_model.images`, with errors that have an HTTP status."""
+"""Image decoding by `sam_model.images`, with the errors of this package, which have an HTTP status."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,9 @@ def decode_image(data: bytes, max_pixels: int = 100_000_000) -> NDArray[np.uint8
     """Decode the file `data` to RGB uint8 (H, W, 3), upright, in sRGB.
 
     Raises:
-        BrokenImageError: the bytes are no image of a supported format, or a damaged one.
-        ImageTooLargeError: more than `max_pixels`, or more memory or work than the limits of decoding allow.
-        DecoderBusyError: other images used the whole memory for decoding for too long.
+        BrokenImageError: the format is not supported, or the file is damaged.
+        ImageTooLargeError: the image exceeds `max_pixels`, or the limits of memory or work for decoding.
+        DecoderBusyError: other images used all memory for decoding for too long.
     """
     try:
         return decode.decode_image(data, max_pixels)

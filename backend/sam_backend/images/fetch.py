@@ -1,7 +1,7 @@
-"""A task's data value -> the bytes of its picture.
+"""A task's data value -> the bytes of its image file.
 
-Three rules hold on every hop of a redirect: the address must be public or Label Studio's own; credentials go to
-the origin they are meant for, and never come back once a redirect has left it; all hops share one time limit.
+Three rules hold for each request of a chain of redirects: its IP address is public or Label Studio's; credentials are
+sent only to their own origin, and never again after a redirect to another one; all requests share one time limit.
 """
 
 import base64
@@ -46,21 +46,21 @@ REDIRECTS = (301, 302, 303, 307, 308)
 MAX_REDIRECTS = 5
 CHUNK_BYTES = 65536
 USER_AGENT = "label-studio-sam"
-LONGEST_VALIDATOR = 1024  # characters; a longer ETag is not sent back
-SAME_SECOND = timedelta(seconds=2)  # a file this new may change again without another Last-Modified or ETag
+MAX_VALIDATOR_LENGTH = 1024  # characters; a longer ETag is not sent back
+MIN_AGE = timedelta(seconds=2)  # a newer file may change again and keep its Last-Modified and ETag
 
 
 @dataclass(frozen=True)
 class FetchLimits:
-    """How long, how much and from where."""
+    """Limits of time, size and addresses."""
 
     timeout_s: float = 30.0  # for one image: DNS, redirects and the whole body
-    max_bytes: int = 200_000_000  # of one image, after its content encoding is undone
+    max_bytes: int = 200_000_000  # of one image, after decoding its content encoding
     allow_private_addresses: bool = False  # hosts other than Label Studio on loopback or LAN addresses
 
 
 def fetch_limits(settings: Settings) -> FetchLimits:
-    """The limits that the settings give."""
+    """Return the limits of the settings."""
     return FetchLimits(
         timeout_s=settings.fetch_timeout_s,
         max_bytes=settings.max_image_mib * MIB,
@@ -78,9 +78,9 @@ class ImageCredentials:
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """A data value of a task, and all else that decides which file it means.
+    """A data value of a task, with everything that decides which file it refers to.
 
-    `login` and `password` are the project's task data credentials, for http(s) hosts that are not Label Studio.
+    `login` and `password` are the project's `ImageCredentials`.
     """
 
     uri: str
@@ -91,15 +91,15 @@ class ImageRequest:
 
     @property
     def is_inline(self) -> bool:
-        """Whether the data value holds the image itself, which then can never change."""
+        """Whether the data value is a data: URI, which contains the image and never changes."""
         return self.uri[:5].lower() == "data:"
 
 
 @dataclass(frozen=True)
 class Validators:
-    """What a server says of the version of a file (RFC 9110, section 8.8); sent back, they ask if it changed."""
+    """A server's identification of a version of a file (RFC 9110, section 8.8), for conditional requests."""
 
-    location: str  # URL of the file without its query, which differs each time an address is signed
+    location: str  # URL of the file without its query, which differs each time a URL is signed
     etag: str | None
     last_modified: str | None
     length: str | None
@@ -107,7 +107,7 @@ class Validators:
 
 @dataclass(frozen=True)
 class FetchedImage:
-    """The bytes of an image; `validators` are None where the server gives none that can be relied on."""
+    """The bytes of an image file; `validators` are None if the server sends none that are reliable."""
 
     data: bytes
     validators: Validators | None = None
@@ -115,11 +115,11 @@ class FetchedImage:
 
 @dataclass(frozen=True)
 class _Hop:
-    """One request on the way to the picture."""
+    """One request of a chain of redirects."""
 
     url: str
-    credentials: str | None  # value of the Authorization header; dropped for good when the origin changes
-    label_studio: Credential | None = None  # that the header was made of, where it goes to Label Studio
+    credentials: str | None  # value of the Authorization header; dropped when the origin changes
+    label_studio: Credential | None = None  # source of the header, for requests to Label Studio
     may_renew: bool = False
 
 
@@ -138,7 +138,7 @@ class Fetcher(Protocol):
 
 
 class ImageFetcher:
-    """Fetches pictures; keeps its connections. Safe to share between threads."""
+    """Fetches images and reuses connections. Threads may share it."""
 
     def __init__(self, access: LabelStudioCredentials, limits: FetchLimits, *, resolver: Resolver = resolve) -> None:
         self._access = access
@@ -154,68 +154,65 @@ class ImageFetcher:
         login: str | None = None,
         password: str | None = None,
     ) -> bytes:
-        """The bytes behind a data value of a task.
+        """Return the bytes of the image at `uri`, a data value of a task.
 
-        `login` and `password` are the project's task data credentials, for http(s) hosts that are not Label
-        Studio.
+        `login` and `password` are the project's `ImageCredentials`.
 
         Raises:
-            ImageError: as `fetch_if_changed` does.
+            ImageError: as in `fetch_if_changed`.
         """
         fetched = self.fetch_if_changed(ImageRequest(uri, task_id, project_id, login, password))
-        assert fetched is not None  # nothing is known that could be unchanged
+        assert fetched is not None  # without `known`, nothing is unchanged
         return fetched.data
 
-    def key(self, asked: ImageRequest) -> str:
-        """A name for all that decides which file `asked` means: the full URL and the credentials, as a hash.
+    def key(self, request: ImageRequest) -> str:
+        """Return a hash of everything that decides which file a request refers to: full URL and credentials.
 
-        A relative or cloud address means another file in another Label Studio, project or storage: its URL is Label
-        Studio's, with the task's or project's number where Label Studio resolves it for one of them.
+        A relative or cloud address refers to different files in different Label Studios, projects or storages. Its URL
+        is one of Label Studio, with the number of the task or project for which Label Studio resolves the address.
 
         Raises:
-            ImageError: no address that can be fetched.
+            ImageError: the address cannot be fetched.
         """
-        uri = asked.uri.strip()
-        url = uri if asked.is_inline else url_of(uri, self._access.url, asked.task_id, asked.project_id)
-        name = hashlib.sha256(json.dumps([asked.login, asked.password]).encode())
+        uri = request.uri.strip()
+        url = uri if request.is_inline else url_of(uri, self._access.url, request.task_id, request.project_id)
+        name = hashlib.sha256(json.dumps([request.login, request.password]).encode())
         name.update(url.encode(errors="surrogatepass"))
         return name.hexdigest()
 
     def fetch_if_changed(
-        self, asked: ImageRequest, known: Validators | None = None, timeout_s: float | None = None
+        self, request: ImageRequest, known: Validators | None = None, timeout_s: float | None = None
     ) -> FetchedImage | None:
-        """The image; None where the server says that it is still the version that `known` tells.
-
-        `timeout_s` may only shorten the limit of the settings.
+        """Return the image; None if it is still the version `known`. `timeout_s` can only lower the settings' limit.
 
         Raises:
-            ImageNotFoundError: it is not there.
-            ImageForbiddenError: a refused token, a private address, another scheme, a login page.
-            ImageTooLargeError: more bytes than the limit.
-            ImageTimeoutError: more time than the limit.
-            ImageUnavailableError: the host cannot be reached, or has a failure of its own.
-            BrokenImageError: a data: URI that is none.
-            ImageError: the host answers with something else.
+            ImageNotFoundError: the server answers 404.
+            ImageForbiddenError: the token is refused, the address is not allowed, or the answer is a web page.
+            ImageTooLargeError: the file exceeds the limit of bytes.
+            ImageTimeoutError: fetching exceeds the time limit.
+            ImageUnavailableError: the host cannot be reached, or reports an internal error.
+            BrokenImageError: the data: URI is invalid.
+            ImageError: the host gives another answer.
             LabelStudioError: Label Studio does not exchange the personal access token.
         """
-        uri = asked.uri.strip()
-        if asked.is_inline:
+        uri = request.uri.strip()
+        if request.is_inline:
             return FetchedImage(bytes_of_data_uri(uri, self._limits.max_bytes))
-        credential = self._access.credential  # one value: its token goes to its URL, whatever a /setup brings meanwhile
-        url = url_of(uri, credential.url if credential else None, asked.task_id, asked.project_id)
+        credential = self._access.credential  # read once: a /setup may replace URL and token
+        url = url_of(uri, credential.url if credential else None, request.task_id, request.project_id)
         deadline = Deadline(min(self._limits.timeout_s, timeout_s or self._limits.timeout_s))
-        hop = self._first_hop(url, credential, asked.login, asked.password)
+        hop = self._first_hop(url, credential, request.login, request.password)
         for _ in range(MAX_REDIRECTS + 1):
             try:
-                answer = self._walk(hop, uri, deadline, known)
+                answer = self._answer(hop, uri, deadline, known)
             except TimeoutError as error:
                 raise ImageTimeoutError(
-                    f"the image {shown(uri)!r} was not here after {deadline.timeout_s:g} s, "
-                    f"from {urlsplit(hop.url).hostname}"
+                    f"could not fetch the image {shown(uri)!r}: {urlsplit(hop.url).hostname} has not sent it after "
+                    f"{deadline.timeout_s:g} s"
                 ) from error
             except OSError as error:
                 raise ImageUnavailableError(
-                    f"the image {shown(uri)!r} cannot be fetched from {urlsplit(hop.url).hostname}: {error}"
+                    f"could not fetch the image {shown(uri)!r} from {urlsplit(hop.url).hostname}: {error}"
                 ) from error
             if not isinstance(answer, _Hop):
                 logger.debug(
@@ -223,10 +220,10 @@ class ImageFetcher:
                 )
                 return answer
             hop = answer
-        raise ImageError(f"the image {shown(uri)!r} is behind more than {MAX_REDIRECTS} redirects")
+        raise ImageError(f"could not fetch the image {shown(uri)!r}: more than {MAX_REDIRECTS} redirects")
 
     def close(self) -> None:
-        """Close the connections that are kept."""
+        """Close the idle connections."""
         self._connections.close()
 
     def _first_hop(self, url: str, known: Credential | None, login: str | None, password: str | None) -> _Hop:
@@ -242,13 +239,13 @@ class ImageFetcher:
             return _Hop(url, None)
         return _Hop(without_user(url), f"Basic {base64.b64encode(f'{user}:{secret}'.encode()).decode()}")
 
-    def _walk(self, hop: _Hop, uri: str, deadline: Deadline, known: Validators | None) -> FetchedImage | _Hop | None:
-        """The image, or the next hop to it; None where it is unchanged."""
+    def _answer(self, hop: _Hop, uri: str, deadline: Deadline, known: Validators | None) -> FetchedImage | _Hop | None:
+        """Send one request; return the image, or the next request after a redirect, or None if it is unchanged."""
         headers = {"User-Agent": USER_AGENT, "Accept": "image/*,*/*;q=0.8", "Accept-Encoding": "identity"}
         if hop.credentials is not None:
             headers["Authorization"] = hop.credentials
         if known is not None and known.location != _location(hop.url):
-            known = None  # another file's
+            known = None  # of another file
         if known is not None:
             headers |= _conditions(known)
         addresses = self._allowed_addresses(hop.url, uri, deadline)
@@ -259,14 +256,14 @@ class ImageFetcher:
             if status == 200 and "html" not in response.headers.get("Content-Type", "").lower():
                 validators = _validators(hop.url, response.headers)
                 if validators is not None and validators == known:
-                    return None  # from a server that knows no conditional requests
+                    return None  # the server ignores conditional requests
                 return FetchedImage(self._body(response, uri), validators)
             if status == 304 and known is not None:
                 return None
         if status == 401 and hop.may_renew and hop.credentials is not None:
             renewed = self._access.renewed_authorization(hop.credentials, hop.label_studio)
             if renewed is not None:
-                return self._walk(replace(hop, credentials=renewed, may_renew=False), uri, deadline, known)
+                return self._answer(replace(hop, credentials=renewed, may_renew=False), uri, deadline, known)
         raise self._refusal(hop, uri, status)
 
     def _allowed_addresses(self, url: str, uri: str, deadline: Deadline) -> list[str]:
@@ -276,20 +273,22 @@ class ImageFetcher:
         except TimeoutError:
             raise
         except OSError as error:
-            raise ImageUnavailableError(f"the image {shown(uri)!r} is on {host!r}, which has no address") from error
+            raise ImageUnavailableError(
+                f"could not fetch the image {shown(uri)!r}: {host!r} has no IP address"
+            ) from error
         usable = [address for address in addresses if not is_link_local(address)]
         if not usable:
             raise ImageForbiddenError(
-                f"the image {shown(uri)!r} is on {host!r}, a link-local address, where clouds keep their metadata "
-                "services; images are never fetched from there"
+                f"could not fetch the image {shown(uri)!r}: {host!r} is a link-local address, as metadata services of "
+                "clouds have; images are never fetched from such addresses"
             )
         if self._limits.allow_private_addresses or self._access.is_own_origin(url):
             return usable
         allowed = [address for address in usable if is_public(address)]
         if not allowed:
             raise ImageForbiddenError(
-                f"the image {shown(uri)!r} is on {host!r}, a private address; images are fetched from public "
-                "addresses and from Label Studio itself, unless SAM_ALLOW_PRIVATE_ADDRESSES=true"
+                f"could not fetch the image {shown(uri)!r}: {host!r} is a private address; set "
+                "SAM_ALLOW_PRIVATE_ADDRESSES=true to allow addresses that are neither public nor Label Studio's"
             )
         return allowed
 
@@ -298,7 +297,7 @@ class ImageFetcher:
             url = http_url(without_user(urljoin(hop.url, location)))
         except ImageError as error:
             raise ImageForbiddenError(
-                f"the image {shown(uri)!r} redirects to {shown(location)!r}, which is no http(s) address"
+                f"could not fetch the image {shown(uri)!r}: redirected to {shown(location)!r}, not an http(s) URL"
             ) from error
         if self._access.is_own_origin(url) and is_login(url):
             raise self._refusal(hop, uri, 401)
@@ -309,7 +308,7 @@ class ImageFetcher:
         return replace(hop, url=url)
 
     def _body(self, response: urllib3.HTTPResponse, uri: str) -> bytes:
-        """All bytes of an answer, as long as they are not too many."""
+        """Return the bytes of an answer."""
         announced = response.headers.get("Content-Length", "")
         if announced.isdecimal() and int(announced) > self._limits.max_bytes:
             raise self._too_large(uri)
@@ -324,27 +323,30 @@ class ImageFetcher:
             yield chunk
 
     def _too_large(self, uri: str) -> ImageTooLargeError:
-        return ImageTooLargeError(f"the image {shown(uri)!r} has more than {self._limits.max_bytes} bytes")
+        return ImageTooLargeError(
+            f"could not fetch the image {shown(uri)!r}: it has more than {self._limits.max_bytes} bytes"
+        )
 
     def _refusal(self, hop: _Hop, uri: str, status: int) -> ImageError:
         host = urlsplit(hop.url).hostname
-        refused = f"the image {shown(uri)!r} was refused"
+        problem = f"could not fetch the image {shown(uri)!r}"
         if status == 404:
-            return ImageNotFoundError(f"the image {shown(uri)!r} is not there: {host} answered 404")
+            return ImageNotFoundError(f"{problem}: not found, {host} answered 404")
         if status not in (200, 401, 403):
             kind = ImageUnavailableError if status >= 500 or status in (408, 429) else ImageError
-            return kind(f"the image {shown(uri)!r} cannot be fetched: {host} answered {status}")
+            return kind(f"{problem}: {host} answered {status}")
         if hop.label_studio is not None:
-            return ImageForbiddenError(f"{refused}: {self._access.explain_refusal(hop.label_studio)}")
+            return ImageForbiddenError(f"{problem}: {self._access.explain_refusal(hop.label_studio)}")
         if is_task_data(hop.url, self._access.url) or is_login(hop.url):
             scheme, host, port = origin_of(hop.url)
             return ImageForbiddenError(
-                f"{refused}: is Label Studio at {scheme}://{host}:{port}? The token goes to LABEL_STUDIO_URL only"
+                f"{problem}: {host} refused it. The token is sent to LABEL_STUDIO_URL only; set it to "
+                f"{scheme}://{host}:{port} if that is Label Studio"
             )
         if status == 200:
-            return ImageForbiddenError(f"{refused}: {host} answered with a web page, a login perhaps")
+            return ImageForbiddenError(f"{problem}: {host} answered with a web page, perhaps its login")
         return ImageForbiddenError(
-            f"{refused}: {host} answered {status}; its signature may have run out, or the project's task data "
+            f"{problem}: {host} answered {status}; its signature may have expired, or the project's task data "
             "login and password are missing"
         )
 
@@ -354,17 +356,17 @@ def _location(url: str) -> str:
 
 
 def _validators(url: str, headers: Mapping[str, str]) -> Validators | None:
-    """The validators of an answer; None where there are none, or the file changed too lately for them to tell."""
+    """Return the validators of an answer; None without any, or if the file is too new for them to be reliable."""
     etag, last_modified = headers.get("ETag"), headers.get("Last-Modified")
-    if etag is not None and len(etag) > LONGEST_VALIDATOR:
+    if etag is not None and len(etag) > MAX_VALIDATOR_LENGTH:
         etag = None
     if last_modified is not None:
         modified = _date(last_modified)
         answered = _date(headers.get("Date", "")) or datetime.now(UTC)
         if modified is None:
             last_modified = None
-        elif answered - modified < SAME_SECOND:
-            return None  # nginx' ETag, too, is made of seconds and size
+        elif answered - modified < MIN_AGE:
+            return None  # nginx makes the ETag from seconds and size
     if etag is None and last_modified is None:
         return None
     return Validators(_location(url), etag, last_modified, headers.get("Content-Length"))

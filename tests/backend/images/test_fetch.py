@@ -135,7 +135,7 @@ def test_a_cloud_uri_without_task_and_project_cannot_be_resolved() -> None:
 def test_every_other_value_is_refused_by_name(uri: str) -> None:
     with (
         serving(lambda asked: Answer(PICTURE)) as server,
-        pytest.raises(ImageForbiddenError, match=r"cannot be fetched: expected /data/") as refused,
+        pytest.raises(ImageForbiddenError, match=r"could not fetch .*: expected /data/") as refused,
     ):
         fetcher(server).fetch(uri, task_id=1)
 
@@ -406,7 +406,7 @@ def test_a_name_without_an_address_is_named() -> None:
         raise OSError("no such host")
 
     images = ImageFetcher(LabelStudioCredentials(None, None), FetchLimits(), resolver=resolver)
-    with pytest.raises(ImageError, match=r"'nowhere\.example', which has no address"):
+    with pytest.raises(ImageError, match=r"'nowhere\.example' has no IP address"):
         images.fetch("http://nowhere.example/a.png")
 
 
@@ -590,7 +590,7 @@ def test_a_name_server_that_is_silent_is_a_timeout() -> None:
 def test_a_body_that_ends_early_is_an_error() -> None:
     with (
         serving(lambda asked: Answer(PICTURE, headers={"Content-Length": "1000"})) as server,
-        pytest.raises(ImageError, match="before the picture was complete"),
+        pytest.raises(ImageError, match="before the image was complete"),
     ):
         fetcher(server).fetch("/data/upload/7/a.png")
 
@@ -599,7 +599,7 @@ def test_a_body_in_chunks_that_ends_early_is_an_error() -> None:
     pieces = [b"3\r\nabc\r\n", b"5\r\nde"]
     with (
         serving(lambda asked: Answer(pieces, headers={"Transfer-Encoding": "chunked"})) as server,
-        pytest.raises(ImageError, match="cannot be fetched"),
+        pytest.raises(ImageError, match="could not fetch"),
     ):
         fetcher(server).fetch("/data/upload/7/a.png")
 
@@ -616,7 +616,7 @@ def test_a_body_in_chunks_is_put_together() -> None:
 @pytest.mark.parametrize(
     ("status", "kind", "message"),
     [
-        (404, ImageNotFoundError, "is not there"),
+        (404, ImageNotFoundError, "not found"),
         (401, ImageForbiddenError, "LABEL_STUDIO_API_KEY"),
         (403, ImageForbiddenError, "LABEL_STUDIO_API_KEY"),
         (400, ImageError, "answered 400"),
@@ -659,7 +659,7 @@ def test_a_label_studio_that_has_moved_is_named() -> None:
     with (
         serving(lambda asked: Answer(b"", 401)) as new,
         serving(lambda asked: redirect(f"{new.url}{asked.path}", 301)) as old,
-        pytest.raises(ImageForbiddenError, match=rf"is Label Studio at {new.url}\?"),
+        pytest.raises(ImageForbiddenError, match=rf"set it to {new.url} if that is Label Studio"),
     ):
         fetcher(old, allow_private_addresses=True).fetch("/data/upload/7/a.png")
 
@@ -678,7 +678,7 @@ def test_redirects_in_a_circle_end() -> None:
 
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://h/a", "http://:80/a", "data:,x", "s3://bkt/a"])
 def test_a_redirect_to_another_scheme_is_refused(location: str) -> None:
-    with serving(lambda asked: redirect(location)) as server, pytest.raises(ImageForbiddenError, match="no http"):
+    with serving(lambda asked: redirect(location)) as server, pytest.raises(ImageForbiddenError, match="not an http"):
         fetcher(server).fetch("/data/upload/7/a.png")
 
 
