@@ -10,7 +10,6 @@ api.py @ 010cc2ab (constructor, `setup`, `predict`, `fit`, `ModelResponse`).
 import atexit
 import functools
 import logging
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,10 +18,10 @@ from flask import Response, after_this_request, has_request_context, request
 
 from sam_backend.errors import BackendError
 from sam_backend.protocol.requests import PredictRequest, SetupRequest, WebhookEvent
+from sam_backend.segmenter.weight_store import weight_store
 from sam_backend.service import ml_api
 from sam_backend.service.service import Service, assemble
 from sam_backend.settings import Settings
-from sam_model.weights.store import store_from_env
 
 try:
     from label_studio_ml.model import LabelStudioMLBase
@@ -133,7 +132,8 @@ def shared_service() -> Service:
     Raises:
         ValueError: a variable of the environment that cannot be used.
     """
-    service = assemble(Settings.from_env(), store_from_env(os.environ))
+    settings = Settings.from_env()
+    service = assemble(settings, weight_store(settings))
     service.start()
     atexit.register(service.close)
     return service

@@ -1,4 +1,4 @@
-"""All knobs of the service, read from the environment once, at the start."""
+"""The settings of the backend: read once at the start, from environment variables."""
 
 import os
 import re
@@ -9,68 +9,72 @@ from typing import TypeVar
 
 from sam_backend.network.base_url import parse_base_url, parse_token
 from sam_backend.redaction import mask_userinfo
+from sam_model.weights.store import DEFAULT_DIRECTORY
 
 T = TypeVar("T")
 MIB = 1 << 20
 
 
 class SettingsError(ValueError):
-    """A variable of the environment that cannot be used; the message names it."""
+    """An environment variable or an option has a value that cannot be used; the message names it."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that can be chosen without touching code; `ENVIRONMENT` names each variable."""
+    """All settings; `ENVIRONMENT` has the variable of each field and its range."""
 
-    model: str = "auto"  # registry name, path of a weights file, or auto: the best one that is there
-    device: str = "auto"  # cpu, cuda, cuda:1, mps, or auto: the fastest one there
+    model: str = "auto"  # a registry name, the path of a weights file, or auto: MobileSAM, else classical
+    device: str = "auto"  # cpu, cuda, cuda:1, mps, or auto: the fastest device of this machine
     dtype: str = "float32"  # float32, bfloat16 or float16
+    weights_dir: Path = DEFAULT_DIRECTORY  # folder of downloaded weights
+    weights_mirror: str = ""  # URL of a folder with the same file names, used in place of the official URLs
+    offline: bool = False  # never download weights?
     min_hole_area: int = 0  # pixels: smaller holes of a SAM mask are filled
-    min_region_area: int = 0  # pixels: smaller parts of a SAM mask are dropped
-    keep_clicked_region: bool = False  # of a SAM mask in several parts, only those that were clicked?
-    label_studio_url: str | None = None  # where Label Studio is, as seen from here; else learnt from /setup
+    min_region_area: int = 0  # pixels: smaller parts of a SAM mask are removed
+    keep_clicked_region: bool = False  # keep only the clicked parts of a SAM mask?
+    label_studio_url: str | None = None  # as seen from this machine; None: the URL of the first /setup
     label_studio_api_key: str | None = field(
         default=None, repr=False
-    )  # personal access token or legacy token; sent to that URL only
+    )  # personal access token or legacy token; sent to label_studio_url only
     fetch_timeout_s: float = 30.0  # for one image, redirects included
-    max_image_mib: int = 200  # bytes of one image file
-    max_image_megapixels: int = 100  # pixels of one decoded image
-    decode_memory_mib: int = 1280  # memory for decoding, of all images at once; one that needs more is refused
-    max_body_mib: int = 64  # bytes of one request with tasks in it; all others may have 256 KiB
+    max_image_mib: int = 200  # size of one image file
+    max_image_megapixels: int = 100  # size of one decoded image
+    decode_memory_mib: int = 1280  # memory for decoding, for all images together
+    max_body_mib: int = 64  # size of one request with tasks; other requests may have 256 KiB
     embedding_cache_mib: int = 1024  # embeddings kept in memory
-    embeddings_dir: Path | None = None  # SAM's embeddings are kept there as well, over restarts; None: nowhere
-    embeddings_mib: int = 10240  # so many of them
+    embeddings_dir: Path | None = None  # folder that keeps SAM's embeddings over restarts; None: they are not kept
+    embeddings_mib: int = 10240  # size of that folder
     allow_private_addresses: bool = False  # may images come from hosts of the private network?
-    image_check_s: float = 5.0  # a click on an image that was last checked so long ago asks if it changed
-    max_prompts: int = 200  # clicks and rectangles in one request
-    prefetch: bool = True  # embed a task's image as soon as the task is opened
+    image_check_s: float = 5.0  # a click on an image that was checked longer ago checks whether it changed
+    max_prompts: int = 200  # points and rectangles in one request
+    prefetch: bool = True  # compute a task's embedding when the task is opened?
     model_wait_s: float = 20.0  # how long a click waits for a model that is still loading
-    basic_auth_user: str | None = None  # asked of every caller, but for event webhooks, which cannot send it
+    basic_auth_user: str | None = None  # required of every request except event webhooks, which cannot send it
     basic_auth_password: str | None = field(default=None, repr=False)
-    api_token: str | None = field(default=None, repr=False)  # asked of every caller of /api/*, in place of the password
-    allowed_hosts: tuple[str, ...] = ()  # names in the Host header, beside IP addresses and names of private networks
-    detector: str | None = None  # pre-annotate every project with it; None: those whose extra parameters name one
+    api_token: str | None = field(default=None, repr=False)  # required for /api/*, in place of the password
+    allowed_hosts: tuple[str, ...] = ()  # host names allowed in addition to IP addresses and names of private networks
+    detector: str | None = None  # for every project; None: only projects whose extra parameters name a detector
     preannotate_on_import: bool = False  # start a run for imported tasks?
-    batch_predict_timeout_s: float = 60.0  # for "Retrieve predictions"; Label Studio waits 100 s
-    task_open_timeout_s: float = 5.0  # for one task, which a person may be opening
-    runs_dir: Path | None = None  # where bulk runs keep their state; None: in the user's state folder
+    batch_predict_timeout_s: float = 60.0  # for "Retrieve Predictions"; Label Studio waits 100 s
+    task_open_timeout_s: float = 5.0  # for a request with one task, which may come from an open editor
+    runs_dir: Path | None = None  # folder of the bulk runs; None: in the user's state folder
     threads: int = 16  # /predict requests computed at the same time
-    max_waiting: int = 48  # /predict requests that may wait for a thread; the next ones get 503
-    max_connections: int = 512  # open connections; above, the oldest idle one is closed
-    read_timeout_s: float = 30.0  # for a client to send a body with tasks
+    max_waiting: int = 48  # /predict requests that may wait for a thread; further ones get 503
+    max_connections: int = 512  # open connections; beyond, the oldest idle one is closed
+    read_timeout_s: float = 30.0  # for a client to send a request with tasks
     log_level: str = "INFO"
     log_format: str = "text"  # text or json
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
-        """Read `ENVIRONMENT`; a variable that is not set, or empty, leaves the default.
+        """Read the variables of `ENVIRONMENT`; a variable that is unset or empty leaves the default.
 
         Raises:
-            SettingsError: a value of the wrong kind or out of range.
+            SettingsError: a value has the wrong type or is out of range, or a variable was renamed.
         """
         for old, new in RENAMED.items():
             if old in environ:
-                raise SettingsError(f"{old} was renamed: set {new} in its place")
+                raise SettingsError(f"{old} was renamed; set {new} instead")
         given = {
             field: parse(variable, environ[variable].strip())
             for field, (variable, parse) in ENVIRONMENT.items()
@@ -79,10 +83,12 @@ class Settings:
         settings = cls(**given)  # type: ignore[arg-type]  # each parser gives its field's type
         if settings.label_studio_api_key and not settings.label_studio_url:
             raise SettingsError(
-                "LABEL_STUDIO_API_KEY needs LABEL_STUDIO_URL beside it: the token is sent there and nowhere else"
+                "LABEL_STUDIO_API_KEY is set without LABEL_STUDIO_URL; set both: the token is sent to that URL only"
             )
         if (settings.basic_auth_user is None) != (settings.basic_auth_password is None):
-            raise SettingsError("SAM_BASIC_AUTH_USER and SAM_BASIC_AUTH_PASSWORD go together: one is missing")
+            raise SettingsError(
+                "only one of SAM_BASIC_AUTH_USER and SAM_BASIC_AUTH_PASSWORD is set; set both or neither"
+            )
         return settings
 
 
@@ -104,7 +110,7 @@ def _number(kind: Callable[[str], T], low: float, high: float) -> Callable[[str,
     return parse
 
 
-def _yes_or_no(variable: str, value: str) -> bool:
+def _boolean(variable: str, value: str) -> bool:
     answers = {
         "1": True,
         "true": True,
@@ -139,7 +145,7 @@ def _http_url(variable: str, value: str) -> str:
         return parse_base_url(value)
     except ValueError as error:
         shown = mask_userinfo(value)
-        raise SettingsError(f"{variable}={shown!r} is not a URL such as http://localhost:8080: {error}") from None
+        raise SettingsError(f"{variable}={shown!r} is not a URL such as https://example.org: {error}") from None
 
 
 def _token(variable: str, value: str) -> str:
@@ -162,9 +168,12 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "model": ("SAM_MODEL", _text),
     "device": ("SAM_DEVICE", _text),
     "dtype": ("SAM_DTYPE", _one_of("float32", "bfloat16", "float16")),
+    "weights_dir": ("SAM_WEIGHTS_DIR", _folder),
+    "weights_mirror": ("SAM_WEIGHTS_MIRROR", _text),
+    "offline": ("SAM_OFFLINE", _boolean),
     "min_hole_area": ("SAM_MIN_HOLE_AREA", _number(int, 0, 1_000_000_000)),
     "min_region_area": ("SAM_MIN_REGION_AREA", _number(int, 0, 1_000_000_000)),
-    "keep_clicked_region": ("SAM_KEEP_CLICKED_REGION", _yes_or_no),
+    "keep_clicked_region": ("SAM_KEEP_CLICKED_REGION", _boolean),
     "label_studio_url": ("LABEL_STUDIO_URL", _http_url),
     "label_studio_api_key": ("LABEL_STUDIO_API_KEY", _token),
     "fetch_timeout_s": ("SAM_FETCH_TIMEOUT_S", _number(float, 0.1, 3600)),
@@ -175,17 +184,17 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "embedding_cache_mib": ("SAM_EMBEDDING_CACHE_MIB", _number(int, 1, 1 << 20)),
     "embeddings_dir": ("SAM_EMBEDDINGS_DIR", _folder),
     "embeddings_mib": ("SAM_EMBEDDINGS_MIB", _number(int, 1, 1 << 24)),
-    "allow_private_addresses": ("SAM_ALLOW_PRIVATE_ADDRESSES", _yes_or_no),
+    "allow_private_addresses": ("SAM_ALLOW_PRIVATE_ADDRESSES", _boolean),
     "image_check_s": ("SAM_IMAGE_CHECK_S", _number(float, 0, 86400)),
     "max_prompts": ("SAM_MAX_PROMPTS", _number(int, 1, 10_000)),
-    "prefetch": ("SAM_PREFETCH", _yes_or_no),
+    "prefetch": ("SAM_PREFETCH", _boolean),
     "model_wait_s": ("SAM_MODEL_WAIT_S", _number(float, 0, 90)),
     "basic_auth_user": ("SAM_BASIC_AUTH_USER", _text),
     "basic_auth_password": ("SAM_BASIC_AUTH_PASSWORD", _text),
     "api_token": ("SAM_API_TOKEN", _token),
     "allowed_hosts": ("SAM_ALLOWED_HOSTS", _hosts),
     "detector": ("SAM_DETECTOR", _text),
-    "preannotate_on_import": ("SAM_PREANNOTATE_ON_IMPORT", _yes_or_no),
+    "preannotate_on_import": ("SAM_PREANNOTATE_ON_IMPORT", _boolean),
     "batch_predict_timeout_s": ("SAM_BATCH_PREDICT_TIMEOUT_S", _number(float, 0.1, 95)),
     "task_open_timeout_s": ("SAM_TASK_OPEN_TIMEOUT_S", _number(float, 0.1, 95)),
     "runs_dir": ("SAM_RUNS_DIR", _folder),

@@ -14,6 +14,9 @@ def test_every_variable_reaches_its_field() -> None:
         "SAM_MODEL": "classical",
         "SAM_DEVICE": "cuda:1",
         "SAM_DTYPE": "bfloat16",
+        "SAM_WEIGHTS_DIR": "/somewhere/weights",
+        "SAM_WEIGHTS_MIRROR": "https://mirror.example.org/weights",
+        "SAM_OFFLINE": "1",
         "SAM_MIN_HOLE_AREA": "30",
         "SAM_MIN_REGION_AREA": "20",
         "SAM_KEEP_CLICKED_REGION": "on",
@@ -56,6 +59,9 @@ def test_every_variable_reaches_its_field() -> None:
         model="classical",
         device="cuda:1",
         dtype="bfloat16",
+        weights_dir=Path("/somewhere/weights"),
+        weights_mirror="https://mirror.example.org/weights",
+        offline=True,
         min_hole_area=30,
         min_region_area=20,
         keep_clicked_region=True,
@@ -102,8 +108,8 @@ def test_every_variable_reaches_its_field() -> None:
         ("SAM_PREFETCH", "maybe", "SAM_PREFETCH='maybe' is neither true nor false"),
         ("SAM_DTYPE", "int3", "SAM_DTYPE='int3' is not one of float32"),
         ("LABEL_STUDIO_URL", "localhost:8080", "LABEL_STUDIO_URL='localhost:8080' is not a URL"),
-        ("LABEL_STUDIO_API_KEY", "secret", "LABEL_STUDIO_API_KEY needs LABEL_STUDIO_URL"),
-        ("SAM_BASIC_AUTH_USER", "u", "go together"),
+        ("LABEL_STUDIO_API_KEY", "secret", "LABEL_STUDIO_API_KEY is set without LABEL_STUDIO_URL"),
+        ("SAM_BASIC_AUTH_USER", "u", "only one of SAM_BASIC_AUTH_USER and SAM_BASIC_AUTH_PASSWORD"),
     ],
 )
 def test_a_bad_value_names_its_variable(variable: str, value: str, complaint: str) -> None:
@@ -131,5 +137,5 @@ def test_secrets_are_not_in_the_settings_text() -> None:
 def test_an_old_name_is_refused_with_the_new_one(old: str, new: str) -> None:
     assert new in {variable for variable, _ in ENVIRONMENT.values()}
 
-    with pytest.raises(SettingsError, match=f"{old} was renamed: set {new}"):
+    with pytest.raises(SettingsError, match=f"{old} was renamed; set {new}"):
         Settings.from_env({old: "1"})

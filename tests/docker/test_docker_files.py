@@ -17,7 +17,6 @@ from sam_testing.web_server import Answer, Asked, serving
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
-STORE = {"SAM_WEIGHTS_DIR", "SAM_WEIGHTS_MIRROR", "SAM_OFFLINE"}
 SECRETS = {"LABEL_STUDIO_USERNAME", "LABEL_STUDIO_PASSWORD", "LABEL_STUDIO_API_KEY"}
 
 
@@ -42,7 +41,7 @@ def dockerfile() -> str:
 def test_every_variable_of_the_backend_in_the_compose_file_is_one_that_it_reads(
     compose: dict[str, Any], service: str
 ) -> None:
-    known = {variable for variable, _ in ENVIRONMENT.values()} | STORE
+    known = {variable for variable, _ in ENVIRONMENT.values()}
     assert set(compose["services"][service]["environment"]) <= known
 
 

@@ -16,7 +16,6 @@ FOLDER = Path(__file__).parents[2] / "docker/kubernetes"
 DOCKERFILE = (FOLDER.parent / "Dockerfile").read_text()
 VERSIONS = ("1.29", "1.33", "1.37")
 BASE = sorted(path for path in (FOLDER / "base").glob("*.yaml") if path.name != "kustomization.yaml")
-STORE = {"SAM_WEIGHTS_DIR", "SAM_WEIGHTS_MIRROR", "SAM_OFFLINE"}
 
 Json = dict[str, Any]
 
@@ -107,7 +106,7 @@ def test_probes_and_service_reach_the_service(container: Json) -> None:
 
 
 def test_every_setting_is_one_that_the_service_reads_and_the_token_is_in_no_file() -> None:
-    known = {variable for variable, _ in ENVIRONMENT.values()} | STORE
+    known = {variable for variable, _ in ENVIRONMENT.values()}
     data = document("settings")["data"]
 
     assert set(data) <= known

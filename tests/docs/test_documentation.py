@@ -85,7 +85,7 @@ def test_the_settings_table_has_each_variable_with_its_default() -> None:
         expected = "none" if default is None else f"`{str(default).lower() if isinstance(default, bool) else default}`"
         if isinstance(default, float) and default.is_integer():
             expected = f"`{default:g}`"
-        if default == ():
+        if default in ((), ""):
             expected = "none"
         assert documented[variable] == expected, variable
 

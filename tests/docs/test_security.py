@@ -14,7 +14,6 @@ from sam_backend.web.body_limits import SMALL_BODY_BYTES
 from sam_backend.web.run_routes import MAX_FAILURES, MAX_PICTURES, MAX_RUNS
 
 PAGE = Path("docs/security.md").read_text()
-STORE = {"SAM_WEIGHTS_DIR", "SAM_WEIGHTS_MIRROR", "SAM_OFFLINE"}
 # settings that bound what a request may cost
 LIMITS = re.compile(r"SAM_(MAX_\w+|\w+_TIMEOUT_S|\w+_DEADLINE_S|\w+_WAIT_S|\w+_MIB|THREADS)")
 FIXED: dict[str, Any] = {
@@ -48,7 +47,7 @@ def test_each_limit_of_the_table_is_a_setting_with_that_default() -> None:
 
 
 def test_each_setting_that_the_page_names_exists() -> None:
-    known = {variable for variable, _ in ENVIRONMENT.values()} | STORE
+    known = {variable for variable, _ in ENVIRONMENT.values()}
 
     assert set(re.findall(r"\b(?:SAM|LABEL_STUDIO)_[A-Z_]+\b", PAGE)) <= known
 

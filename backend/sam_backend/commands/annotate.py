@@ -1,7 +1,6 @@
-"""`label-studio-sam annotate`: a folder of pictures to YOLO labels, a COCO file and tasks for Label Studio."""
+"""`label-studio-sam annotate`: annotate a folder of images as YOLO labels, a COCO file and Label Studio tasks."""
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from sam_backend.commands.renamed_option import RenamedOption
-from sam_model.weights.errors import BrokenWeightsError, WeightsError
+from sam_backend.commands.result import CommandResult
+from sam_backend.segmenter.weight_store import weight_store
+from sam_backend.settings import Settings
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -22,29 +23,29 @@ if TYPE_CHECKING:
     from sam_model.interfaces import Detector
     from sam_model.weights.download import OnProgress, Progress
 
-DESCRIPTION = """A detector finds the objects in each picture, a segmenter makes their masks, files say so. A run that
-was interrupted goes on where it was. A picture that cannot be annotated is named in DIR/errors.jsonl and stops nothing;
-the exit code is 1 then. Coordinates are those of the upright picture: EXIF orientation is followed."""
+DESCRIPTION = """Find the objects of each image with a detector, make their masks with a segmenter, and write annotation
+files. The same command continues an interrupted run. An image that cannot be annotated is listed in DIR/errors.jsonl;
+the others are annotated, and the exit code is 1. Coordinates refer to the upright image (EXIF orientation applied)."""
 FORMATS = ("yolo", "coco", "label-studio")
 SHOWN_FAILURES = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's arguments."""
+    """Add the arguments of the subcommand."""
     parser.description = DESCRIPTION
-    parser.add_argument("images", nargs="+", metavar="FOLDER|PATTERN|FILE", help="pictures; 'x/**/*.jpg' in quotes")
+    parser.add_argument("images", nargs="+", metavar="FOLDER|PATTERN|FILE", help="images; quote patterns: 'x/**/*.jpg'")
     parser.add_argument(
         "--detector",
         default="yolov8x",
         metavar="NAME|FILE",
-        help="finds the objects; 'classical' (people, faces) needs no weights; those of YOLOv8 and FastSAM are"
-        " AGPL-3.0 (default %(default)s)",
+        help="detector of the objects; 'classical' (people, faces) needs no weights; the weights of YOLOv8 and FastSAM"
+        " are AGPL-3.0 (default %(default)s)",
     )
     parser.add_argument(
         "--model",
         default="mobile_sam",
         metavar="NAME|FILE|none",
-        help="makes the masks; 'classical' needs no weights, 'none' takes the detector's own (default %(default)s)",
+        help="segmenter; 'classical' needs no weights, 'none' uses the detector's masks (default %(default)s)",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps or auto (default %(default)s)")
     parser.add_argument(
@@ -52,79 +53,94 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         choices=FORMATS,
         dest="formats",
-        help="what to write, several times; all if not given",
-    )
-    parser.add_argument("--out", type=Path, default=Path("annotations"), metavar="DIR", help="(default %(default)s)")
-    parser.add_argument("--conf", type=float, default=0.25, help="least score of the detector (default %(default)s)")
-    parser.add_argument(
-        "--iou", type=float, default=0.7, help="overlap above which the surer box stays (default %(default)s)"
+        help="file format to write; may be repeated (default: all)",
     )
     parser.add_argument(
-        "--max-detections", type=int, default=300, metavar="N", help="objects per image (default %(default)s)"
+        "--out", type=Path, default=Path("annotations"), metavar="DIR", help="output folder (default %(default)s)"
+    )
+    parser.add_argument("--conf", type=float, default=0.25, help="minimum score of a detection (default %(default)s)")
+    parser.add_argument(
+        "--iou", type=float, default=0.7, help="IoU above which the lower-scoring box is removed (default %(default)s)"
+    )
+    parser.add_argument(
+        "--max-detections",
+        type=int,
+        default=300,
+        metavar="N",
+        help="maximum number of objects per image (default %(default)s)",
     )
     parser.add_argument("--at-most", action=RenamedOption, new_name="--max-detections")
-    parser.add_argument("--classes", metavar="A,B", help="only these of the detector's classes")
+    parser.add_argument("--classes", metavar="A,B", help="keep only these classes of the detector")
     parser.add_argument(
         "--text",
         action="append",
         default=[],
         metavar="NAME",
-        help="look for this, several times: a class, or any words where the detector is a folder with an OWLv2",
+        help="object to look for, may be repeated: a class, or any text if the detector is a folder with an OWLv2",
     )
-    parser.add_argument("--map", metavar="A=B,C=D", help="write the detector's class A as B")
+    parser.add_argument("--map", metavar="A=B,C=D", help="rename the detector's class A to B")
     parser.add_argument(
-        "--coco-segmentation", choices=("rle", "polygon"), default="rle", help="(default %(default)s, which is exact)"
+        "--coco-segmentation",
+        choices=("rle", "polygon"),
+        default="rle",
+        help="mask format of the COCO file; rle is exact (default %(default)s)",
     )
     parser.add_argument(
         "--image-url-prefix",
         metavar="URL",
-        help="what stands before a picture's name in Label Studio's tasks"
-        " (default /data/local-files/?d=NAME/, NAME being the pictures' folder)",
+        help="prefix of the image URLs in Label Studio's tasks"
+        " (default /data/local-files/?d=NAME/, where NAME is the folder of the images)",
     )
     parser.add_argument(
         "--label-config",
         type=Path,
         metavar="FILE",
-        help="where to write the labeling config (default DIR/label-config.xml)",
+        help="file to write the labeling config to (default DIR/label-config.xml)",
     )
-    parser.add_argument("--contact-sheet", type=Path, metavar="FILE", help="draw the first pictures with their masks")
     parser.add_argument(
-        "--batch", type=int, default=1, metavar="N", help="pictures in work at the same time (default %(default)s)"
+        "--contact-sheet", type=Path, metavar="FILE", help="image file to write: the first images with their masks"
     )
-    parser.add_argument("--no-resume", dest="resume", action="store_false", help="do all anew")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        default=1,
+        metavar="N",
+        help="number of images computed at the same time (default %(default)s)",
+    )
+    parser.add_argument("--no-resume", dest="resume", action="store_false", help="annotate all images again")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the command and return its exit code: 0, 1 where pictures failed or weights are missing, 2 for bad input."""
-    try:
-        report = _annotate(args)
-    except (ValueError, OSError, BrokenWeightsError) as error:
-        print(f"label-studio-sam: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except WeightsError as error:
-        print(f"label-studio-sam: {error}", file=sys.stderr)
-        return 1
-    for failure in report.failures[:SHOWN_FAILURES]:
-        print(f"label-studio-sam: {failure.image}: {failure.error}", file=sys.stderr)
+def run(args: argparse.Namespace) -> CommandResult:
+    """Annotate the images; the exit code is 1 if images failed.
+
+    Raises:
+        ValueError: an argument cannot be used.
+        OSError: a folder or a file cannot be read or written.
+        WeightsError: weights are missing, or a file is not a checkpoint.
+    """
+    report, summary = _annotate(args)
+    warnings = [f"{failure.image}: {failure.error}" for failure in report.failures[:SHOWN_FAILURES]]
     if report.failures:
-        print(f"label-studio-sam: {len(report.failures)} failed; all in {args.out / 'errors.jsonl'}", file=sys.stderr)
-    return 1 if report.failures else 0
+        failed = _count(len(report.failures), "image")
+        warnings.append(f"{failed} could not be annotated; {args.out / 'errors.jsonl'} lists all of them")
+    return CommandResult(text=summary, warnings=tuple(warnings), exit_code=1 if report.failures else 0)
 
 
-def _annotate(args: argparse.Namespace) -> "AnnotationReport":
+def _annotate(args: argparse.Namespace) -> "tuple[AnnotationReport, str]":
+    """Return the report and its summary."""
     from sam_model.annotation.annotation_run import run_annotation
     from sam_model.annotation.contact_sheet import ContactSheet
     from sam_model.annotation.image_list import list_images
     from sam_model.annotation.yolo_labels import check_label_names
 
     if args.batch < 1:
-        raise ValueError(f"--batch {args.batch}: needed: 1 or more")
+        raise ValueError(f"--batch {args.batch} is less than 1")
     formats = args.formats or FORMATS
     out = args.out.expanduser().absolute()
     listed = list_images(args.images, leave_out=out)
     if "yolo" in formats:
         check_label_names([image.name for image in listed.images])
-    out.mkdir(parents=True, exist_ok=True)  # before a model is loaded, so that a wrong folder is told at once
+    out.mkdir(parents=True, exist_ok=True)  # before the models are loaded, so that an error is reported at once
     annotator = _annotator(args)
     sheet = ContactSheet(annotator.class_names) if args.contact_sheet else None
     report = run_annotation(
@@ -140,9 +156,8 @@ def _annotate(args: argparse.Namespace) -> "AnnotationReport":
         args.contact_sheet.parent.mkdir(parents=True, exist_ok=True)
         sheet.draw(f"{listed.root.name} · {annotator.model_version}").save(args.contact_sheet)
     earlier = f", {report.resumed} of them from an earlier run" if report.resumed else ""
-    done = f"{_count(report.images, 'picture')}{earlier}, {_count(report.objects, 'object')}"
-    print(f"{done}: {', '.join(formats)} in {args.out}")
-    return report
+    done = f"{_count(report.images, 'image')}{earlier}, {_count(report.objects, 'object')}"
+    return report, f"{done}: {', '.join(formats)} in {args.out}"
 
 
 def _count(number: int, noun: str) -> str:
@@ -155,23 +170,25 @@ def _annotator(args: argparse.Namespace) -> "Annotator":
     from sam_model.registry import load_detector, load_segmenter, load_text_detector
 
     classes, texts = [name.strip() for name in (args.classes or "").split(",") if name.strip()], list(args.text)
+    store = weight_store(Settings.from_env())
     detector: Detector
-    if texts and Path(args.detector).expanduser().is_dir():  # of transformers: it can be asked for anything
-        detector = FixedTextDetector(load_text_detector(args.detector, args.device), texts)
+    if texts and Path(args.detector).expanduser().is_dir():  # a model of transformers, which finds any text
+        detector = FixedTextDetector(load_text_detector(args.detector, args.device, store=store), texts)
     else:
         classes += texts
         with _download_bar(args.detector) as show:
-            detector = load_detector(args.detector, args.device, on_progress=show)
+            detector = load_detector(args.detector, args.device, store=store, on_progress=show)
     choice = DetectionSettings(args.conf, args.iou, args.max_detections, tuple(classes) or None, _names(args.map or ""))
     if args.model == "none":
         return Annotator(detector, None, choice)
     with _download_bar(args.model) as show:
-        return Annotator(detector, load_segmenter(args.model, args.device, on_progress=show), choice)
+        segmenter = load_segmenter(args.model, args.device, store=store, on_progress=show)
+    return Annotator(detector, segmenter, choice)
 
 
 @contextmanager
 def _download_bar(name: str) -> "Iterator[OnProgress]":
-    """A bar for the download of weights, which appears when there is one."""
+    """Show a progress bar if weights are downloaded."""
     with ExitStack() as bars:
         shown: list[tqdm[None]] = []
 
@@ -189,7 +206,7 @@ def _names(text: str) -> dict[str, str]:
     for part in filter(None, text.split(",")):
         old, sign, new = (piece.strip() for piece in part.partition("="))
         if not (old and sign and new):
-            raise ValueError(f"--map {text}: needed: A=B, several with commas between")
+            raise ValueError(f"--map {text} is not A=B, with commas between several")
         names[old] = new
     return names
 
@@ -197,7 +214,7 @@ def _names(text: str) -> dict[str, str]:
 def _files(
     args: argparse.Namespace, formats: Sequence[str], out: Path, listed: "ImageList", annotator: "Annotator"
 ) -> "list[AbstractContextManager[AddImage]]":
-    """The files that were asked for; small ones that depend on the classes only are written at once."""
+    """Return the files to write; files that depend on the classes only are written here."""
     from sam_backend.export.prediction_file import label_studio_file, labeling_config_for, local_files_prefix
     from sam_model.annotation.atomic_file import write_atomically
     from sam_model.annotation.coco import coco_file

@@ -1,71 +1,61 @@
-"""`label-studio-sam bench models`: the models of the catalogue side by side, on this machine."""
+"""`label-studio-sam bench models`: measure the models of the catalogue on this machine."""
 
 import argparse
-import json
-import os
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from sam_backend.commands.result import CommandResult
+from sam_backend.segmenter.weight_store import weight_store
+from sam_backend.settings import Settings
 from sam_model.weights.catalog import CATALOG, find_weights
-from sam_model.weights.errors import WeightsError
-from sam_model.weights.store import store_from_env
 
 if TYPE_CHECKING:
     from sam_model.benchmark.model_speed import ModelSpeed
     from sam_model.types import Image
 
-DESCRIPTION = """File size, parameters and time per picture of each model: one prompt (a click on a new picture, and a
-further click on the same one) and everything (SAM: a grid of clicks; FastSAM and YOLOv8: one look). A model whose
-weights are not here is measured with random ones; nothing is downloaded."""
-SEEDED = (
-    "* random weights, since its file is not here: they find nothing, so work for what is found is not in its times"
-)
+DESCRIPTION = """Measure each model: file size, number of parameters, and time per image of one prompt (the first point
+on a new image, and the next point on the same image) and of segment everything (SAM: a grid of points; FastSAM and
+YOLOv8: one forward pass). A model without downloaded weights is measured with random weights."""
+SEEDED = "* random weights, because the file is not downloaded: no objects are found, so no post-processing is measured"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own commands."""
-    parts = parser.add_subparsers(required=True, metavar="COMMAND")
-    models = parts.add_parser("models", help="size and speed of the models", description=DESCRIPTION)
-    models.add_argument("--models", metavar="A,B", help="only these; all of the catalogue if not given")
+    """Add the actions of the subcommand and their arguments."""
+    parts = parser.add_subparsers(required=True, metavar="ACTION")
+    models = parts.add_parser("models", help="measure size and speed of the models", description=DESCRIPTION)
+    models.add_argument("--models", metavar="A,B", help="models to measure (default: all of the catalogue)")
     models.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps or auto (default %(default)s)")
     models.add_argument(
-        "--image", metavar="PICTURE", help="what they look at; a made picture of 1280 x 720 if not given"
+        "--image", metavar="IMAGE", help="image to measure with (default: a synthetic image of 1280 x 720 pixels)"
     )
     models.add_argument(
         "--points-per-side",
         type=int,
         default=32,
         metavar="N",
-        help="SAM's everything clicks N x N times; 0 leaves it out (default %(default)s)",
+        help="points per side of SAM's grid; 0 skips segment everything (default %(default)s)",
     )
-    models.add_argument("--plot", type=Path, metavar="PICTURE", help="draw the times, too")
-    models.add_argument("--json", action="store_true", help="write JSON to standard output instead of a table")
+    models.add_argument("--plot", type=Path, metavar="IMAGE", help="image file to write: a chart of the times")
+    models.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the command and return its exit code: 0, 1 where weights are wrong, 2 where the input makes no sense."""
-    try:
-        return _compare(args)
-    except WeightsError as error:
-        print(f"label-studio-sam: {error}", file=sys.stderr)
-        return 1
-    except (ValueError, OSError) as error:
-        print(f"label-studio-sam: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+def run(args: argparse.Namespace) -> CommandResult:
+    """Measure the models.
 
-
-def _compare(args: argparse.Namespace) -> int:
+    Raises:
+        ValueError: an argument cannot be used.
+        WeightsError: a file of weights is not a checkpoint.
+    """
     from sam_model.benchmark.compared_model import compared_model
     from sam_model.benchmark.model_speed import machine_info, measure
 
     chosen = [find_weights(name.strip()) for name in args.models.split(",")] if args.models else list(CATALOG)
     if args.points_per_side < 0:
-        raise ValueError(f"--points-per-side {args.points_per_side}: needed: 0 or more")
-    store = store_from_env(os.environ)
+        raise ValueError(f"--points-per-side {args.points_per_side} is less than 0")
+    store = weight_store(Settings.from_env())
     image, machine = _image(args.image), machine_info()
     rows = []
     with tqdm(chosen, unit="model", disable=None) as bar:
@@ -80,18 +70,15 @@ def _compare(args: argparse.Namespace) -> int:
 
         args.plot.parent.mkdir(parents=True, exist_ok=True)
         draw_speeds(rows, shown, footnote).save(args.plot)
-    if args.json:
-        print(json.dumps({"machine": machine, **_settings(args, image), "rows": [asdict(row) for row in rows]}))
-    else:
-        print(f"{shown}, PyTorch {machine['torch']}, load average {_load(machine)}\n")
-        print(_table(rows, args.points_per_side))
-        print(footnote, end="\n" if footnote else "")
-    return 0
+    head = f"{shown}, PyTorch {machine['torch']}, load average {_load(machine)}"
+    answer = {"machine": machine, **_settings(args, image), "rows": [asdict(row) for row in rows]}
+    parts = [f"{head}\n", _table(rows, args.points_per_side), footnote]
+    return CommandResult(answer, "\n".join(filter(None, parts)))
 
 
 def _load(machine: dict[str, Any]) -> str:
-    """Other work on the machine makes every time longer, so it is told."""
-    return f"{machine['load_average']} as it began and {machine['load_average_after']} as it ended"
+    """Return the load before and after the measurement: other work on the machine makes the times longer."""
+    return f"{machine['load_average']} before, {machine['load_average_after']} after"
 
 
 def _settings(args: argparse.Namespace, image: "Image") -> dict[str, Any]:
@@ -116,7 +103,9 @@ def _table(rows: "list[ModelSpeed]", points_per_side: int) -> str:
         times = f"{_ms(row.prompt_ms):>14}{_ms(row.next_prompt_ms):>13}{_ms(row.everything_ms):>14}"
         lines.append(f"{name:<14}{size:>9}{row.parameters / 1e6:>12.1f}{times}  {row.licence}")
     if points_per_side:
-        lines.append(f"\neverything: SAM with {points_per_side} x {points_per_side} clicks, the others with one look")
+        lines.append(
+            f"\neverything: SAM with {points_per_side} x {points_per_side} points, the others with one forward pass"
+        )
     return "\n".join(lines)
 
 

@@ -1,47 +1,43 @@
-"""`label-studio-sam doctor`: what this installation lacks until an annotator gets a mask, and the next step of each."""
+"""`label-studio-sam doctor`: check the installation and show the next step for each problem."""
 
 import argparse
-import json
-import os
 import sys
 from contextlib import suppress
 from dataclasses import asdict
 
-DESCRIPTION = """Looks at the settings of the environment as `serve` would: loads the model, asks Label Studio, tries
-the token, and looks for a connected project. Exit code 0: nothing is missing; 1: something is; 2: a setting is bad."""
-LOADING_S = 3600.0  # a download may be part of it
+from sam_backend.commands.result import CommandResult
+
+DESCRIPTION = """Check the installation with the settings that `serve` would use: load the model, and check the folders,
+Label Studio's URL, version and token, and the connected projects. Each failed check shows the next step."""
+LOADING_S = 3600.0  # includes a download
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's arguments."""
+    """Add the arguments of the subcommand."""
     parser.description = DESCRIPTION
-    parser.add_argument("--json", action="store_true", help="the checks as JSON on standard output")
+    parser.add_argument("--json", action="store_true", help="print the checks as JSON")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the command and return its exit code."""
+def run(args: argparse.Namespace) -> CommandResult:
+    """Run all checks; the exit code is 1 if one of them failed."""
     from sam_backend.errors import ModelNotReadyError
     from sam_backend.logs import configure_logs
+    from sam_backend.segmenter.weight_store import weight_store
     from sam_backend.service.service import assemble
-    from sam_backend.settings import Settings, SettingsError
-    from sam_model.weights.store import store_from_env
+    from sam_backend.settings import Settings
 
     settings = Settings.from_env()
-    configure_logs("CRITICAL")  # the checks say it
-    try:
-        service = assemble(settings, store_from_env(os.environ))
-    except ValueError as error:
-        raise SettingsError(str(error)) from None
+    configure_logs("CRITICAL")  # the checks report the same problems
+    service = assemble(settings, weight_store(settings))
     if not args.json:
         print("loading the model ...", file=sys.stderr)
-    with suppress(ModelNotReadyError):  # the check of the model tells
+    with suppress(ModelNotReadyError):  # the check of the model reports it
         service.model.segmenter(LOADING_S)
     checks = service.health_monitor.check_now()
-    if args.json:
-        print(json.dumps({"checks": [asdict(check) for check in checks]}, indent=2))
-    else:
-        for check in checks:
-            print(f"ok       {check.name}: {check.found}" if check.ok else f"missing  {check.name}: {check.problem}")
-            if not check.ok:
-                print(f"         next: {check.next_step}")
-    return 0 if all(check.ok for check in checks) else 1
+    lines = []
+    for check in checks:
+        lines.append(f"ok       {check.name}: {check.found}" if check.ok else f"missing  {check.name}: {check.problem}")
+        if not check.ok:
+            lines.append(f"         next: {check.next_step}")
+    is_ok = all(check.ok for check in checks)
+    return CommandResult({"checks": [asdict(check) for check in checks]}, "\n".join(lines), exit_code=0 if is_ok else 1)

@@ -1,107 +1,109 @@
-"""The command line `label-studio-sam`: parses, calls one room, prints."""
+"""The command line `label-studio-sam`: parse the arguments, run one subcommand, print its result or its error."""
 
 import argparse
+import errno
+import json
 import logging
-import os
 import sys
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
-from sam_backend.commands import annotate, bench, connect, doctor, preannotate, predict, runs, weights
-from sam_backend.logs import configure_logs
-from sam_backend.settings import Settings, SettingsError
+from sam_backend.commands import annotate, bench, connect, doctor, preannotate, predict, runs, serve, weights
+from sam_backend.commands.result import CommandFailedError, CommandResult
+from sam_backend.errors import BackendError, LabelStudioError
+from sam_backend.label_studio.backend_registration import RegistrationError
+from sam_backend.label_studio.client import LabelStudioApiError
+from sam_model.weights.errors import BrokenWeightsError, WeightsError
 
-logger = logging.getLogger(__name__)
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
+EXIT_CODES = """exit codes: 0 the command succeeded; 1 it failed; 2 an argument, a setting or an input file cannot be
+used; 130 it was interrupted"""
+# what the machine, not the caller, has to be blamed for
+MACHINE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EADDRINUSE, errno.ENOMEM)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 1 failed, 2 asked for something impossible."""
+    """Run one subcommand and return its exit code: 0 success, 1 failure, 2 bad input or settings, 130 interrupted."""
     args = parser().parse_args(arguments)
     try:
-        run = args.run
-        return int(run(args))
-    except SettingsError as error:
-        print(f"label-studio-sam: {error}", file=sys.stderr)
-        return 2
+        result: CommandResult = args.run(args)
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001  # the edge of the program
+        _print_error(_message(error))
+        return _exit_code(error)
+    for warning in result.warnings:
+        _print_error(warning)
+    if getattr(args, "json", False):
+        print(json.dumps(result.json))
+    elif result.text:
+        print(result.text)
+    return result.exit_code
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all subcommands."""
-    top = argparse.ArgumentParser(prog="label-studio-sam", description="Segment Anything for Label Studio.")
+    top = argparse.ArgumentParser(
+        prog="label-studio-sam", description="Segment Anything for Label Studio.", epilog=EXIT_CODES
+    )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    serve = commands.add_parser("serve", help="answer Label Studio's clicks", description=_SERVE)
-    serve.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all (default %(default)s)"
+    for name, module, words in (
+        ("serve", serve, "start the ML backend"),
+        ("connect", connect, "register the running backend in a project of Label Studio"),
+        ("doctor", doctor, "check the installation and show the next step for each problem"),
+        ("preannotate", preannotate, "run a detector and a segmenter over a project of Label Studio"),
+        ("runs", runs, "list, show, pause, resume, retry, cancel and undo runs"),
+        ("predict", predict, "segment one image, without Label Studio"),
+        ("annotate", annotate, "annotate a folder of images as YOLO, COCO and Label Studio files"),
+        ("bench", bench, "measure the models on this machine"),
+        ("weights", weights, "list, download, verify and locate weights"),
+    ):
+        command = commands.add_parser(name, help=words, epilog=EXIT_CODES)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    demo = commands.add_parser(
+        "demo", help="start Label Studio and this backend with example images", epilog=EXIT_CODES
     )
-    serve.add_argument("--port", type=_port, default=9090, help="port to listen on (default %(default)s)")
-    serve.set_defaults(run=_serve)
-    connect_parser = commands.add_parser("connect", help="add the running backend to a project of Label Studio")
-    connect.add_arguments(connect_parser)
-    connect_parser.set_defaults(run=connect.run)
-    doctor_parser = commands.add_parser("doctor", help="what is missing until an annotator gets a mask, and what to do")
-    doctor.add_arguments(doctor_parser)
-    doctor_parser.set_defaults(run=doctor.run)
-    demo = commands.add_parser("demo", help="Label Studio, this backend and a few photos, ready to click")
-    demo.add_argument("--exit", action="store_true", help="end after the check instead of staying up")
+    demo.add_argument("--exit", action="store_true", help="check one click, then exit")
     demo.set_defaults(run=_demo)
-    preannotate_parser = commands.add_parser(
-        "preannotate", help="detector and segmenter over a project of Label Studio"
-    )
-    preannotate.add_arguments(preannotate_parser)
-    preannotate_parser.set_defaults(run=preannotate.run)
-    runs_parser = commands.add_parser("runs", help="list, watch, pause, resume, retry and undo such runs")
-    runs.add_arguments(runs_parser)
-    runs_parser.set_defaults(run=runs.run)
-    predict_parser = commands.add_parser("predict", help="segment one picture, without Label Studio")
-    predict.add_arguments(predict_parser)
-    predict_parser.set_defaults(run=predict.run)
-    annotate_parser = commands.add_parser("annotate", help="a folder of pictures to YOLO, COCO and Label Studio files")
-    annotate.add_arguments(annotate_parser)
-    annotate_parser.set_defaults(run=annotate.run)
-    bench_parser = commands.add_parser("bench", help="how large the models are, and how fast on this machine")
-    bench.add_arguments(bench_parser)
-    bench_parser.set_defaults(run=bench.run)
-    weights_parser = commands.add_parser("weights", help="list, download, verify and find weights")
-    weights.add_arguments(weights_parser)
-    weights_parser.set_defaults(run=weights.run)
     return top
 
 
-_SERVE = "Runs the ML backend until Ctrl-C. Settings come from the environment; README.md lists them."
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, LabelStudioError):
+        return FAILED
+    if isinstance(error, BackendError):
+        return BAD_INPUT if error.status < 500 else FAILED
+    if isinstance(error, OSError):
+        return FAILED if error.errno in MACHINE_ERRORS else BAD_INPUT
+    return BAD_INPUT if isinstance(error, (ValueError, BrokenWeightsError)) else FAILED
 
 
-def _port(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 65536:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: 1 to 65535")
-    return int(text)
+EXPECTED = (
+    BackendError, CommandFailedError, RegistrationError, LabelStudioApiError, WeightsError, ValueError, OSError,
+    ImportError,
+)  # fmt: skip
 
 
-def _serve(args: argparse.Namespace) -> int:
-    from sam_backend.service.service import assemble
-    from sam_backend.web.gunicorn_server import GunicornServer, check_port_is_free
-    from sam_model.weights.store import store_from_env
-
-    settings = Settings.from_env()
-    configure_logs(settings.log_level, settings.log_format)
-    try:
-        check_port_is_free(args.host, args.port)
-    except OSError as error:
-        print(f"label-studio-sam: cannot listen on {args.host}:{args.port}: {error}", file=sys.stderr)
-        return 1
-    try:
-        service = assemble(settings, store_from_env(os.environ))
-    except ValueError as error:  # SAM_OFFLINE is the store's own
-        raise SettingsError(str(error)) from None
-    logger.info("listening on http://%s:%d", args.host, args.port)
-    GunicornServer(service, args.host, args.port).run()
-    return 0
+def _message(error: Exception) -> str:
+    """Return the error on one line; an unexpected error with the place where it was raised."""
+    text = " ".join(str(error).split())
+    if isinstance(error, EXPECTED):
+        return text or type(error).__name__
+    logging.getLogger(__name__).debug("unexpected error", exc_info=error)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"unexpected error: {type(error).__name__}: {text} ({Path(place.filename).name}:{place.lineno})"
 
 
-def _demo(args: argparse.Namespace) -> int:
+def _print_error(message: str) -> None:
+    print(f"label-studio-sam: {message}", file=sys.stderr)
+
+
+def _demo(args: argparse.Namespace) -> CommandResult:
     from sam_backend.demo.demo import run_demo
 
-    return run_demo(exit_after_check=args.exit)
+    return CommandResult(exit_code=run_demo(exit_after_check=args.exit))
 
 
 if __name__ == "__main__":

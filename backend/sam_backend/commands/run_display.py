@@ -1,4 +1,4 @@
-"""Runs on a terminal: one moving line while one is at work, a few words when it is done, a table of all."""
+"""Runs on a terminal: a progress bar, the summary of one run, and the table of all runs."""
 
 import sys
 import threading
@@ -9,27 +9,29 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from sam_backend.commands.result import CommandResult
+
 if TYPE_CHECKING:
     from sam_backend.runs.run_store import Run
 
 SHOWN_FAILURES = 5
-LOOK_EVERY_S = 0.5
+REFRESH_EVERY_S = 0.5
 
 
 def describe(run: "Run") -> dict[str, Any]:
-    """A run and its first failures, as GET /api/runs/ID answers."""
+    """Return a run and its first failures, as GET /api/runs/ID does."""
     failures = [{"task": task, "error": reason} for task, reason in run.failures()]
     return {"run": run.progress().to_json(), "failures": failures}
 
 
 @contextmanager
 def watch(run: "Run", *, silent: bool) -> Iterator[None]:
-    """Show on standard error how far a run is, where that is a terminal."""
+    """Show a progress bar of the run on standard error, if that is a terminal."""
     over = threading.Event()
 
     def show() -> None:
         with tqdm(total=0, unit="task", desc=run.id, file=sys.stderr, disable=None, leave=False) as bar:
-            while not over.wait(LOOK_EVERY_S):
+            while not over.wait(REFRESH_EVERY_S):
                 progress = run.progress()
                 bar.total = progress.counts.total
                 undone = progress.counts.undone
@@ -49,53 +51,51 @@ def watch(run: "Run", *, silent: bool) -> Iterator[None]:
         watcher.join()
 
 
-def print_summary(run: "Run") -> None:
-    """What became of a run, for people."""
+def run_result(run: "Run") -> CommandResult:
+    """Return a run's counts, labels, first failures and the next step."""
     progress = run.progress()
     counts = progress.counts
+    is_undo = progress.state in ("undoing", "undone")
     parts = [f"{counts.written} written", f"{counts.skipped} skipped", f"{counts.failed} failed"]
-    if progress.state in ("undoing", "undone"):
+    if is_undo:
         parts = [f"{counts.undone} predictions removed"]
     elif counts.empty:
         parts[0] += f" ({counts.empty} of them without objects)"
-    print(f"run {run.id} {progress.state}: {', '.join(parts)}")
-    if progress.labels and progress.state not in ("undoing", "undone"):
-        print(
-            f"{counts.objects} objects: "
-            + ", ".join(f"{n} {name or 'no label'}" for name, n in progress.labels.items())
-        )
-    for task, reason in run.failures(SHOWN_FAILURES):
-        print(f"  task {task}: {reason}", file=sys.stderr)
+    lines = [f"run {run.id} {progress.state}: {', '.join(parts)}"]
+    if progress.labels and not is_undo:
+        labels = ", ".join(f"{number} {name or 'no label'}" for name, number in progress.labels.items())
+        lines.append(f"{counts.objects} objects: {labels}")
+    lines += [f"  task {task}: {reason}" for task, reason in run.failures(SHOWN_FAILURES)]
     if counts.failed > SHOWN_FAILURES:
-        print(f"  all of them: label-studio-sam runs show {run.id}", file=sys.stderr)
-    if progress.message:
-        print(f"label-studio-sam: {progress.message}", file=sys.stderr)
+        lines.append(f"  all failed tasks: label-studio-sam runs show {run.id} --json")
     if progress.state == "paused":
-        print(f"go on with the same command, or label-studio-sam runs resume {run.id}")
+        lines.append(f"to continue, repeat the command or use: label-studio-sam runs resume {run.id}")
+    warnings = (progress.message,) if progress.message else ()
+    return CommandResult(describe(run), "\n".join(lines), warnings)
 
 
-def print_table(runs: "Sequence[Run]") -> None:
-    """A line for each run."""
+def runs_table(runs: "Sequence[Run]") -> str:
+    """Return a table with one line per run."""
     if not runs:
-        print("no runs yet")
-        return
-    print(
+        return "there are no runs"
+    lines = [
         f"{'RUN':<14} {'STATE':<12} {'PROJECT':<24} {'MODELS':<28} {'DONE':>15} {'FAILED':>7}  {'STARTED':<16}  "
         "LABEL STUDIO"
-    )
+    ]
     for run in runs:
         progress = run.progress()
-        counts, asked = progress.counts, progress.configuration
-        project = f"{asked.project} {progress.project_title}".strip()
+        counts, configuration = progress.counts, progress.configuration
+        project = f"{configuration.project} {progress.project_title}".strip()
         total = "?" if counts.total is None else counts.total
-        started = datetime.fromtimestamp(progress.started_at or progress.created_at)  # the person's clock
-        print(
+        started = datetime.fromtimestamp(progress.started_at or progress.created_at)  # local time
+        lines.append(
             f"{run.id:<14} {progress.state:<12} {project[:24]:<24} {_models(run)[:28]:<28} "
             f"{f'{counts.done}/{total}':>15} {counts.failed:>7}  {started:%Y-%m-%d %H:%M}  "
             f"{progress.installation or '?'}"
         )
+    return "\n".join(lines)
 
 
 def _models(run: "Run") -> str:
-    asked, named = run.configuration, run.progress().model_version.split(" ")[1:-1]
-    return " ".join(named).replace("+", " + ") or f"{asked.detector} + {asked.model}"
+    configuration, named = run.configuration, run.progress().model_version.split(" ")[1:-1]
+    return " ".join(named).replace("+", " + ") or f"{configuration.detector} + {configuration.model}"

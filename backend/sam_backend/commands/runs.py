@@ -1,77 +1,68 @@
-"""`label-studio-sam runs`: bulk runs listed, watched, paused, cancelled, resumed, retried and undone."""
+"""`label-studio-sam runs`: list, show, pause, resume, retry, cancel and undo runs."""
 
 import argparse
-import json
-import sys
 
-from sam_backend.commands.preannotate import needed_settings, refuse_elsewhere, work_in_terminal
-from sam_backend.commands.run_display import describe, print_summary, print_table
-from sam_backend.errors import BackendError
+from sam_backend.commands.label_studio_settings import label_studio_settings
+from sam_backend.commands.preannotate import refuse_elsewhere, work_in_terminal
+from sam_backend.commands.result import CommandResult
+from sam_backend.commands.run_display import run_result, runs_table
 from sam_backend.settings import Settings
 
-DESCRIPTION = """Bulk runs of this machine. pause and cancel reach a run wherever it is worked on; resume, retry and
-undo do the work here."""
+DESCRIPTION = """Manage the runs of this machine. pause and cancel also stop a run of another process; resume,
+retry and undo do the work in this process."""
 ACTIONS = {
-    "list": "all runs",
-    "show": "one run, with its failed tasks",
-    "pause": "stop for now",
-    "cancel": "stop for good; what is written stays",
-    "resume": "go on",
-    "retry": "do the failed tasks again",
-    "undo": "remove exactly what the run wrote",
+    "list": "list all runs",
+    "show": "show one run and its failed tasks",
+    "pause": "stop the run; it can be resumed",
+    "cancel": "stop the run for good; its predictions stay",
+    "resume": "continue the run",
+    "retry": "repeat the failed tasks",
+    "undo": "remove the predictions that the run wrote",
 }
+WORK = ("resume", "retry", "undo")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's arguments."""
-    parser.description = DESCRIPTION
-    parser.epilog = "; ".join(f"{action}: {words}" for action, words in ACTIONS.items())
+    """Add the arguments of the subcommand."""
+    actions = "; ".join(f"{action}: {words}" for action, words in ACTIONS.items())
+    parser.description = f"{DESCRIPTION} Actions: {actions}."
     parser.add_argument("action", choices=ACTIONS, metavar="ACTION", help=", ".join(ACTIONS))
-    parser.add_argument("run_id", nargs="?", metavar="RUN", help="the run's id, or how it begins (default: the newest)")
-    parser.add_argument("--json", action="store_true", help="JSON on standard output")
+    parser.add_argument(
+        "run_id", nargs="?", metavar="RUN", help="id of the run, or its beginning (default: the newest)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the command and return its exit code."""
-    try:
-        return _run(args)
-    except BackendError as error:
-        print(f"label-studio-sam: {error}", file=sys.stderr)
-        return 2 if error.status < 500 else 1
+def run(args: argparse.Namespace) -> CommandResult:
+    """Carry out one action.
 
-
-def _run(args: argparse.Namespace) -> int:
+    Raises:
+        BackendError: the run is unknown, in a state that does not allow the action, or of another Label Studio.
+    """
     from sam_backend.runs.run_store import RunStore, UnknownRunError, runs_folder
 
-    runs = RunStore(runs_folder(Settings.from_env().runs_dir))
+    store = RunStore(runs_folder(Settings.from_env().runs_dir))
     if args.action == "list":
-        found = runs.runs()
-        if args.json:
-            unreadable = [one.to_json() for one in runs.unreadable()]
-            print(json.dumps({"runs": [one.progress().to_json() for one in found], "unreadable": unreadable}))
-        else:
-            print_table(found)
-            for one in runs.unreadable():
-                print(f"run {one.id} cannot be read: {one.cause}", file=sys.stderr)
-        return 0
-    newest = runs.runs()[:1]
+        found, unreadable = store.runs(), store.unreadable()
+        answer = {
+            "runs": [one.progress().to_json() for one in found],
+            "unreadable": [one.to_json() for one in unreadable],
+        }
+        warnings = tuple(f"run {one.id} cannot be read: {one.cause}" for one in unreadable)
+        return CommandResult(answer, runs_table(found), warnings)
+    newest = store.runs()[:1]
     if not args.run_id and not newest:
-        raise UnknownRunError("there are no runs yet")
-    chosen = runs.get(args.run_id) if args.run_id else newest[0]
-    if args.action in ("resume", "retry", "undo"):
-        refuse_elsewhere(chosen, needed_settings())
+        raise UnknownRunError("there are no runs")
+    chosen = store.get(args.run_id) if args.run_id else newest[0]
+    if args.action in WORK:
+        refuse_elsewhere(chosen, label_studio_settings())
     if args.action in ("pause", "cancel"):
         chosen.request(args.action)
     elif args.action == "retry":
-        if not chosen.retry() and not args.json:
-            print("no task failed")
-            return 0
+        if not chosen.retry():
+            return CommandResult(run_result(chosen).json, "no task failed")
     elif args.action in ("resume", "undo"):
         chosen.request(args.action)
-    if args.action in ("resume", "retry", "undo"):
-        return work_in_terminal(chosen, needed_settings(), args.json)
-    if args.json:
-        print(json.dumps(describe(chosen)))
-    else:
-        print_summary(chosen)
-    return 0
+    if args.action in WORK:
+        return work_in_terminal(chosen, label_studio_settings(), args.json)
+    return run_result(chosen)

@@ -47,9 +47,7 @@ class Worker:
     """A worker, which loads the models once."""
 
     def __init__(self, order: WorkerOrder) -> None:
-        import os
-
-        from sam_model.weights.store import store_from_env
+        from sam_backend.segmenter.weight_store import weight_store
 
         access = LabelStudioCredentials(order.label_studio_url, order.label_studio_token)
         self._preannotator = load_preannotator(
@@ -57,7 +55,7 @@ class Worker:
             order.labeling_config,
             order.run_id,
             order.settings,
-            store_from_env(os.environ),
+            weight_store(Settings.from_env()),  # of this machine, which may differ from the one that started the run
             ImageFetcher(access, fetch_limits(order.settings)),
             credentials=order.credentials,
         )

@@ -17,8 +17,8 @@ from sam_backend.label_studio.credentials import IS_LEARNED, LabelStudioCredenti
 from sam_backend.logs import configure_logs
 from sam_backend.runs.run_store import RunStore
 from sam_backend.runs.runner import work_on
+from sam_backend.segmenter.weight_store import weight_store
 from sam_backend.settings import Settings
-from sam_model.weights.store import store_from_env
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def main(folder: str, run_id: str) -> int:
             access=LabelStudioCredentials(
                 settings.label_studio_url, settings.label_studio_api_key, is_learned=IS_LEARNED in os.environ
             ),
-            store=store_from_env(os.environ),
+            store=weight_store(settings),
         )
     except BackendError as error:
         logger.warning("run %s: %s", run_id, error)

@@ -50,7 +50,7 @@ def test_all_formats_are_written_where_none_is_named(
     said, errors = capsys.readouterr()
     assert code == 0
     assert errors == ""
-    assert said == "2 pictures, 2 objects: yolo, coco, label-studio in annotations\n"
+    assert said == "2 images, 2 objects: yolo, coco, label-studio in annotations\n"
     assert {path.relative_to(out).as_posix() for path in out.rglob("*.*") if ".annotate" not in path.parts} == {
         "coco.json",
         "data.yaml",
@@ -78,7 +78,7 @@ def test_a_second_format_comes_from_the_records(
     assert main(["annotate", str(photos), "--format", "yolo"]) == 0
 
     assert detector.images == 2
-    assert "2 pictures, 2 of them from an earlier run, 2 objects: yolo" in capsys.readouterr().out
+    assert "2 images, 2 of them from an earlier run, 2 objects: yolo" in capsys.readouterr().out
     assert (out / "labels" / "a.txt").exists()
 
 
@@ -122,7 +122,7 @@ def test_any_words_go_to_a_detector_in_a_folder(
             return [replace(one, class_name=texts[0]) for one in detector.detect(image)]
 
     asked: list[str] = []
-    monkeypatch.setattr(registry, "load_text_detector", lambda *names: asked.extend(names) or WordDetector())
+    monkeypatch.setattr(registry, "load_text_detector", lambda *names, **_: asked.extend(names) or WordDetector())
     (tmp_path / "owl").mkdir()
 
     options = ["--detector", str(tmp_path / "owl"), "--text", "a small blot", "--format", "coco"]
@@ -139,7 +139,7 @@ def test_pictures_without_objects_are_no_error(
 ) -> None:
     assert main(["annotate", str(photos / "b.png")]) == 0
 
-    assert "1 picture, 0 objects" in capsys.readouterr().out
+    assert "1 image, 0 objects" in capsys.readouterr().out
     (task,) = json.loads((out / "label-studio.json").read_bytes())
     assert [prediction["result"] for prediction in task["predictions"]] == [[]]
 
@@ -160,9 +160,12 @@ def test_a_broken_picture_is_named_and_the_exit_code_says_so(
 
     said, errors = capsys.readouterr()
     assert code == 1
-    assert said.startswith("1 picture, 0 objects")
+    assert said.startswith("1 image, 0 objects")
     assert errors.startswith("label-studio-sam: a.png: ")
-    assert errors.splitlines()[1] == "label-studio-sam: 1 failed; all in annotations/errors.jsonl"
+    assert (
+        errors.splitlines()[1]
+        == "label-studio-sam: 1 image could not be annotated; annotations/errors.jsonl lists all of them"
+    )
     assert json.loads((out / "errors.jsonl").read_text())["image"] == "a.png"
 
 
@@ -181,12 +184,12 @@ def test_the_old_name_of_an_option_is_refused_with_the_new_one(
     ("options", "words"),
     [
         (["--classes", "leaf,dog"], "unknown class 'dog'; the detector's classes: cherry, leaf"),
-        (["--map", "leaf"], "--map leaf: needed: A=B"),
+        (["--map", "leaf"], "--map leaf is not A=B"),
         (["--map", "dog=Dog"], "unknown class 'dog'"),
         (["--model", "none"], "the detector 'colours' has no masks"),
         (["--conf", "2"], "conf=2.0 is not between 0 and 1"),
         (["--iou", "-1"], "iou=-1.0 is not between 0 and 1"),
-        (["--batch", "0"], "--batch 0: needed: 1 or more"),
+        (["--batch", "0"], "--batch 0 is less than 1"),
         (["--max-detections", "0"], "max_detections=0"),
         (["nowhere"], "'nowhere' does not exist"),
     ],
