@@ -1,1 +1,1 @@
-"""Label Studio as a server that we call: where it is, and how we are let in."""
+"""Label Studio's API: URL and token, HTTP client, projects, tasks, predictions, registration."""

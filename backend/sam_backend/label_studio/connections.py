@@ -1,6 +1,6 @@
-"""Connections to Label Studio: never to a link-local address, whatever its name resolves to.
+"""Connections to Label Studio, but never to a link-local address.
 
-The check is made on the connected socket, so that no second DNS answer can lead elsewhere.
+The connected socket is checked, so a second DNS answer cannot bypass the check.
 """
 
 from socket import socket
@@ -14,11 +14,11 @@ from sam_backend.network.ip_addresses import is_link_local
 
 
 class LinkLocalAddressError(urllib3.exceptions.HTTPError):
-    """The host is a link-local address; clouds keep their metadata services there."""
+    """The host has a link-local address, where clouds have their metadata services."""
 
 
 def label_studio_pool(timeout_s: float, maxsize: int = 1) -> urllib3.PoolManager:
-    """Return a pool of connections that follows no redirect and repeats nothing."""
+    """Return a connection pool without redirects and retries."""
     pool = urllib3.PoolManager(maxsize=maxsize, retries=False, timeout=urllib3.Timeout(timeout_s))
     pool.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
     return pool

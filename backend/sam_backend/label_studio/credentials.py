@@ -1,9 +1,9 @@
 """Label Studio's URL and API token.
 
-Both come from the settings (LABEL_STUDIO_URL, LABEL_STUDIO_API_KEY) or, where those are left open, from the first POST
-/setup. Label Studio 1.23 knows two kinds of token: the legacy one, sent as `Token <40 hex>`, which new
-organizations refuse; and the personal access token, a JWT that is exchanged at /api/token/refresh/ for a bearer
-token of five minutes.
+Both come from the settings (LABEL_STUDIO_URL, LABEL_STUDIO_API_KEY) or, if those are not set, from the first POST
+/setup. Label Studio 1.23 has two kinds of token: the legacy token, sent as `Token <40 hex>`, which new organizations
+refuse; and the personal access token, a JWT that is exchanged at /api/token/refresh/ for a bearer token of five
+minutes.
 """
 
 import base64
@@ -31,14 +31,16 @@ WAY_OUT = (
 )
 RENEW_AFTER_S = 240.0  # a bearer token lives for 300 s
 EXCHANGE_TIMEOUT_S = 10.0
-MAX_WARNINGS = 100  # a stranger may send as many different /setup as he likes
-IS_LEARNED = "SAM_LABEL_STUDIO_IS_LEARNED"  # between our own processes: LABEL_STUDIO_URL comes from a POST /setup
+MAX_WARNINGS = 100  # POST /setup needs no password by default, so a stranger could fill the log
+IS_LEARNED = (
+    "SAM_LABEL_STUDIO_IS_LEARNED"  # environment of our worker processes: LABEL_STUDIO_URL comes from a POST /setup
+)
 
 Origin = tuple[str, str, int]
 
 
 def origin_of(url: str) -> Origin:
-    """Scheme, host and port of an http(s) URL.
+    """Return scheme, host and port of an http(s) URL.
 
     Raises:
         ValueError: `url` has another scheme, no host or no valid port.
@@ -51,18 +53,18 @@ def origin_of(url: str) -> Origin:
 
 
 def is_timeout(error: Exception) -> bool:
-    """Whether time ran out; urllib3 2 counts refused connections among its timeouts."""
+    """Return whether an error is a timeout; urllib3 2 counts refused connections among its timeouts."""
     timeouts = TimeoutError | urllib3.exceptions.TimeoutError
     return isinstance(error, timeouts) and not isinstance(error, urllib3.exceptions.NewConnectionError)
 
 
 @dataclass(frozen=True)
 class Credential:
-    """Label Studio's base URL and the token for it: one value, so that no token can go to another URL."""
+    """Label Studio's base URL with its token; as one value, so that a token cannot be sent to another URL."""
 
     url: str  # without a slash at the end; may have a path
     token: str | None = field(default=None, repr=False)
-    is_url_from_settings: bool = False  # else POST /setup told it, which anybody may send
+    is_url_from_settings: bool = False  # else from a POST /setup, which anybody may send
     is_token_from_settings: bool = False
 
     def is_for(self, url: str) -> bool:
@@ -76,10 +78,10 @@ class Credential:
 class LabelStudioCredentials:
     """Label Studio's base URL and token, from the settings or from POST /setup.
 
-    POST /setup needs no password by default, so a stranger may send one. Settings win. What they leave open is learned
-    from the first /setup that brings both an address and a token, and stays until a restart, or until that Label Studio
-    refuses the token: only then another /setup is believed. A token from /setup goes to the origin (scheme, host, port)
-    that the same /setup named. Safe to share between threads.
+    POST /setup needs no password by default, so a stranger may send one. Settings take precedence. Values that they do
+    not set come from the first /setup with both an address and a token, and stay until a restart, or until that Label
+    Studio refuses the token: only then another /setup is accepted. A token from /setup is sent only to the origin
+    (scheme, host, port) that the same /setup named. Threads may share an instance.
     """
 
     def __init__(
@@ -94,11 +96,11 @@ class LabelStudioCredentials:
         Args:
             url: of the settings.
             api_key: of the settings.
-            is_learned: whether both come from a /setup of the process that started this one.
+            is_learned: whether both come from a POST /setup that the parent process received.
             clock: in seconds.
 
         Raises:
-            ValueError: `url` is no base URL, or `api_key` has none beside it.
+            ValueError: `url` is no base URL, or `api_key` is given without `url`.
         """
         if url:
             try:
@@ -106,7 +108,7 @@ class LabelStudioCredentials:
             except ValueError as error:
                 raise ValueError(f"LABEL_STUDIO_URL={mask_userinfo(url)!r} cannot be used: {error}") from None
         if api_key and not url:
-            raise ValueError("LABEL_STUDIO_API_KEY needs LABEL_STUDIO_URL beside it")
+            raise ValueError("LABEL_STUDIO_API_KEY is set without LABEL_STUDIO_URL; set both")
         self._credential = (
             Credential(url, api_key or None, not is_learned, bool(api_key) and not is_learned) if url else None
         )
@@ -114,15 +116,15 @@ class LabelStudioCredentials:
         self._lock = threading.Lock()
         self._clock = clock
         self._http = label_studio_pool(EXCHANGE_TIMEOUT_S)
-        self._exchange_lock = threading.Lock()  # one exchange at a time, however many threads ask
-        self._bearer: tuple[Credential, str, float] | None = None  # made of, bearer token, renewal time
+        self._exchange_lock = threading.Lock()  # one exchange at a time for all threads
+        self._bearer: tuple[Credential, str, float] | None = None  # (credential, bearer token, renewal time)
         self._warned_of: set[object] = set()
 
     def learn_from_setup(self, hostname: str, access_token: str) -> None:
-        """Take from POST /setup what is still open; warn, once for each origin, where it names another Label Studio.
+        """Use address and token of a POST /setup unless known; warn once per origin about another Label Studio.
 
         Args:
-            hostname: a base URL, or empty: a token without one goes nowhere.
+            hostname: a base URL; if empty, the token is ignored.
             access_token: a token, or empty.
         """
         if not hostname:
@@ -143,7 +145,7 @@ class LabelStudioCredentials:
             )
 
     def _learned(self, known: Credential | None, offered: Credential) -> Credential | None:
-        """The credential after a /setup; None where it changes nothing."""
+        """Return the credential after a /setup; None if it does not change."""
         if known is None:
             return offered
         may_replace = known.token is None or known == self._refused
@@ -155,24 +157,24 @@ class LabelStudioCredentials:
 
     @property
     def credential(self) -> Credential | None:
-        """Base URL and token as one value; None while no address is known."""
+        """Base URL and token; None while no address is known."""
         with self._lock:
             return self._credential
 
     @property
     def url(self) -> str | None:
-        """Label Studio's address without a slash at the end; None while it is not known."""
+        """Label Studio's address without a slash at the end; None while unknown."""
         known = self.credential
         return known.url if known else None
 
     @property
     def is_known(self) -> bool:
-        """Whether there are an address and a token."""
+        """Whether address and token are known."""
         known = self.credential
         return known is not None and known.token is not None
 
     def child_environment(self) -> dict[str, str]:
-        """The variables by which another process of this program is let in as we are."""
+        """Return the environment variables that give a child process the same address and token."""
         known = self.credential
         if known is None:
             return {}
@@ -181,19 +183,19 @@ class LabelStudioCredentials:
         return {variable: value for variable, value in variables.items() if value}
 
     def is_own_origin(self, url: str) -> bool:
-        """Whether scheme, host and port of `url` are those of Label Studio."""
+        """Return whether `url` has Label Studio's scheme, host and port."""
         known = self.credential
         return known is not None and known.is_for(url)
 
     def authorization(self, credential: Credential | None = None) -> str | None:
-        """The value of the Authorization header for `credential.url`; None while no token is known.
+        """Return the value of the Authorization header for `credential.url`; None while no token is known.
 
-        `credential` is what `self.credential` gave before, by default what it gives now.
+        `credential` is an earlier value of `self.credential`; by default the present one.
 
         Raises:
             LabelStudioForbiddenError: Label Studio refuses the personal access token.
             LabelStudioTimeoutError: Label Studio does not answer.
-            LabelStudioError: Label Studio cannot be reached, or answers with something else.
+            LabelStudioError: Label Studio cannot be reached, or answers without an access token.
         """
         credential = credential or self.credential
         if credential is None or credential.token is None:
@@ -203,9 +205,9 @@ class LabelStudioCredentials:
         return f"Token {credential.token}"
 
     def renewed_authorization(self, refused: str, credential: Credential | None = None) -> str | None:
-        """Another header value to try for the same URL after `refused` got a 401; None when there is none.
+        """Return another header value to try after `refused` got a 401; None if there is none.
 
-        A bearer token can have been revoked, or live for less than five minutes, by Label Studio's settings.
+        A bearer token may have been revoked, or expire earlier than after five minutes by Label Studio's settings.
 
         Raises:
             LabelStudioError: as `authorization` does.
@@ -218,12 +220,12 @@ class LabelStudioCredentials:
         return renewed if renewed != refused else None
 
     def note_refusal(self, credential: Credential) -> None:
-        """Note that Label Studio refused the token: another /setup may bring another, if the settings give none."""
+        """Record that Label Studio refused the token: unless it is set, the next /setup may replace it."""
         with self._lock:
             self._refused = credential
 
     def explain_refusal(self, credential: Credential | None = None) -> str:
-        """Note that Label Studio refused the token; return why it may have, and what helps. The log gets it once."""
+        """Record that Label Studio refused the token; return a message with the fix, which is logged once."""
         credential = credential or self.credential
         if credential is None or credential.token is None:
             return f"no token is known; {WAY_OUT}"
@@ -233,7 +235,7 @@ class LabelStudioCredentials:
         return explanation
 
     def describe_token(self) -> str | None:
-        """Kind and source of the token, in words that do not show it; None where there is none."""
+        """Return kind and source of the token without the token itself; None if there is no token."""
         known = self.credential
         return _described(known) if known is not None and known.token is not None else None
 
@@ -263,8 +265,8 @@ class LabelStudioCredentials:
             location = answer.headers.get("Location", "") if credential.is_url_from_settings else ""
             hint = f", redirecting to {mask_userinfo(location.partition('?')[0])}" if location else ""
             raise LabelStudioError(
-                f"{url}/api/token/refresh/ answered {answer.status}{hint} in place of an access token; "
-                "is this the address of Label Studio?"
+                f"{url}/api/token/refresh/ answered {answer.status}{hint} without an access token; "
+                "check that this is the address of Label Studio"
             )
         return bearer
 
@@ -281,17 +283,17 @@ def _described(credential: Credential) -> str:
     token = credential.token or ""
     kind = "personal access token" if _is_personal(token) else "legacy token"
     source = "LABEL_STUDIO_API_KEY" if credential.is_token_from_settings else "POST /setup"
-    ended = _end_of(token)
-    over = f" (valid until {ended:%Y-%m-%d})" if ended and ended < datetime.now(UTC) else ""
-    return f"the {kind} from {source}{over}"
+    expiry = _expiry_of(token)
+    expired = f" (expired on {expiry:%Y-%m-%d})" if expiry and expiry < datetime.now(UTC) else ""
+    return f"the {kind} from {source}{expired}"
 
 
 def _is_personal(token: str) -> bool:
     return token.count(".") == 2  # a JWT; legacy tokens are 40 hex digits
 
 
-def _end_of(token: str) -> datetime | None:
-    """Until when a JWT says that it is valid; None where that cannot be read."""
+def _expiry_of(token: str) -> datetime | None:
+    """Return the expiry time in a JWT; None if it cannot be read."""
     if not _is_personal(token):
         return None
     payload = token.split(".")[1]

@@ -1,6 +1,6 @@
-"""Tasks of a project in pages, as a bulk run reads them: never a whole project at once.
+"""Pages of a project's tasks, so that a run never reads a whole project at once.
 
-Source: label-studio 1.23.2, data_manager/api.py and data_manager/functions.py (what `query` may hold).
+Source: label-studio 1.23.2, data_manager/api.py and data_manager/functions.py (fields of `query`).
 """
 
 import json
@@ -13,7 +13,7 @@ from sam_backend.label_studio.client import PAGE_SIZE, Json, LabelStudioClient
 
 @dataclass(frozen=True)
 class ListedTask:
-    """A task as the listing gives it; cloud addresses in `data` are unresolved."""
+    """A task in a listing; cloud addresses in `data` are unresolved."""
 
     id: int
     data: dict[str, Any]
@@ -24,7 +24,7 @@ class ListedTask:
 
 @dataclass(frozen=True)
 class TaskPage:
-    """Tasks in the order of their ids; `left` counts these and all behind them."""
+    """Tasks in the order of their ids; `left` is the number of these tasks and all after them."""
 
     tasks: tuple[ListedTask, ...]
     left: int
@@ -38,7 +38,7 @@ def tasks_after(
     without_annotations: bool = False,
     without_predictions: bool = False,
 ) -> TaskPage:
-    """The next tasks of a project behind a task id; what is written meanwhile moves no task to another page."""
+    """Return the next tasks of a project after a task id; changes meanwhile move no task to another page."""
     items = [_condition("id", "greater", after_id)]
     if without_annotations:
         items.append(_condition("total_annotations", "equal", 0))
@@ -50,24 +50,27 @@ def tasks_after(
 
 
 def tasks_of_ids(api: LabelStudioClient, project: int, ids: Sequence[int]) -> list[ListedTask]:
-    """The tasks with these ids, up to `PAGE_SIZE` of them; those that are gone are missing."""
+    """Return the tasks with these ids, at most `PAGE_SIZE`; deleted ones are missing."""
     answer = _tasks(api, project, _selected(ids))
     return [_listed(item) for item in answer["tasks"]]
 
 
 def ids_of_page(api: LabelStudioClient, project: int, page: int, view: int | None = None) -> tuple[list[int], int]:
-    """The ids on a page, counted from 1, of a project or of a tab of its Data Manager, and how many tasks there are."""
-    where: dict[str, object] = {"project": project, "include": "id", "page": page, "page_size": PAGE_SIZE}
+    """Return the task ids on a page of a project, or of a tab of its Data Manager, and the number of all tasks.
+
+    The first page is 1.
+    """
+    parameters: dict[str, object] = {"project": project, "include": "id", "page": page, "page_size": PAGE_SIZE}
     if view is None:
-        where["query"] = json.dumps({"ordering": ["tasks:id"]})
+        parameters["query"] = json.dumps({"ordering": ["tasks:id"]})
     else:
-        where["view"] = view
-    answer = api.call("GET", "/api/tasks/", query=where)
+        parameters["view"] = view
+    answer = api.call("GET", "/api/tasks/", query=parameters)
     return [int(item["id"]) for item in answer["tasks"]], int(answer["total"])
 
 
 def versions_of_predictions(api: LabelStudioClient, project: int, ids: Sequence[int]) -> dict[int, set[str]]:
-    """The model versions of the tasks' predictions, up to `PAGE_SIZE` tasks; no regions are read."""
+    """Return the model versions of the predictions of at most `PAGE_SIZE` tasks, without reading their regions."""
     answer = _tasks(api, project, _selected(ids), fields="all", include="id,predictions_model_versions")
     return {
         int(item["id"]): {version.strip() for version in str(item["predictions_model_versions"]).split(",")}
@@ -76,7 +79,7 @@ def versions_of_predictions(api: LabelStudioClient, project: int, ids: Sequence[
 
 
 def regions_of_tasks(api: LabelStudioClient, project: int, ids: Sequence[int]) -> dict[int, list[Json]]:
-    """All results of the tasks' annotations, and of their predictions where a task has no annotation."""
+    """Return all results of each task's annotations, or of its predictions if it has no annotation."""
     answer = _tasks(api, project, _selected(ids), fields="all")
     found: dict[int, list[Json]] = {}
     for item in answer["tasks"]:
@@ -86,7 +89,7 @@ def regions_of_tasks(api: LabelStudioClient, project: int, ids: Sequence[int]) -
 
 
 def _tasks(api: LabelStudioClient, project: int, query: Json, fields: str = "task_only", include: str = "") -> Json:
-    asked: dict[str, object] = {
+    parameters: dict[str, object] = {
         "project": project,
         "fields": fields,
         "resolve_uri": "false",
@@ -94,8 +97,8 @@ def _tasks(api: LabelStudioClient, project: int, query: Json, fields: str = "tas
         "query": json.dumps(query),
     }
     if include:
-        asked["include"] = include
-    return api.call("GET", "/api/tasks/", query=asked)
+        parameters["include"] = include
+    return api.call("GET", "/api/tasks/", query=parameters)
 
 
 def _selected(ids: Sequence[int]) -> Json:

@@ -1,7 +1,7 @@
-"""Label Studio's base URL and token, as the settings and POST /setup may give them.
+"""Parser of Label Studio's base URL and token, from the settings or POST /setup.
 
-Anybody who reaches the port may send a /setup, so its values are parsed strictly: nothing in them can choose what is
-asked behind the host, or break a header.
+Anybody who reaches the port may send a /setup, so the parser is strict: the values cannot change the path of a request
+beyond the base path, or break a header.
 """
 
 import ipaddress
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from sam_backend.network.ip_addresses import ip_address_of, is_link_local
 
-LONGEST_URL, LONGEST_TOKEN = 2048, 4096  # characters
+MAX_URL_LENGTH, MAX_TOKEN_LENGTH = 2048, 4096  # characters
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+")
 _PATH = re.compile(r"[A-Za-z0-9._~/-]*")
@@ -21,12 +21,12 @@ def parse_base_url(text: str) -> str:
     """Return an http(s) base URL, which may have a path, without a slash at its end.
 
     Raises:
-        ValueError: why it is none; the message does not quote it.
+        ValueError: the text is not one; the message says why and does not quote the text.
     """
-    if len(text) > LONGEST_URL:
-        raise ValueError(f"it has more than {LONGEST_URL} characters")
+    if len(text) > MAX_URL_LENGTH:
+        raise ValueError(f"it has more than {MAX_URL_LENGTH} characters")
     if not text.isascii() or not text.isprintable() or re.search(r"[\s\\]", text):
-        raise ValueError("it has characters that no URL has")
+        raise ValueError("it has characters that are not allowed in a URL")
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname or "", parts.port  # an invalid port raises
@@ -49,13 +49,13 @@ def parse_base_url(text: str) -> str:
 
 
 def parse_token(text: str) -> str:
-    """Return a token that can stand in a header.
+    """Return a token that can be sent in a header.
 
     Raises:
-        ValueError: why it cannot; the message does not quote it.
+        ValueError: it cannot; the message says why and does not quote the token.
     """
-    if len(text) > LONGEST_TOKEN:
-        raise ValueError(f"it has more than {LONGEST_TOKEN} characters")
+    if len(text) > MAX_TOKEN_LENGTH:
+        raise ValueError(f"it has more than {MAX_TOKEN_LENGTH} characters")
     if not _TOKEN.fullmatch(text):
         raise ValueError("it has characters other than printable ASCII without spaces")
     return text

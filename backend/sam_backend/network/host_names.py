@@ -1,7 +1,8 @@
-"""Which names a request may call this backend by, against DNS rebinding.
+"""Allowed values of a request's Host header, against DNS rebinding.
 
-A page of a stranger's domain can let its name point to this machine; its requests are then same-origin in the browser,
-but the Host header still holds that name. IP literals, and names outside public DNS, cannot be rebound.
+A web page of a foreign domain can let its name point to this machine. The browser then treats its requests as
+same-origin, but the Host header still holds the foreign name. IP literals, and names outside public DNS, cannot be
+rebound.
 """
 
 import re
@@ -19,7 +20,7 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?")
 
 
 def own_names(bind_host: str | None = None) -> frozenset[str]:
-    """Return the names that this machine knows itself by, in lower case."""
+    """Return the host name of this machine and of the listening address, in lower case."""
     names = {socket.gethostname(), bind_host or ""}
     return frozenset(name.lower().rstrip(".") for name in names if name)
 

@@ -1,11 +1,11 @@
-"""A run's ledger: one SQLite file that holds the state of every task, also after the process is killed.
+"""Ledger of a run: one SQLite file with the state of every task, which survives a killed process.
 
-Every change is one transaction, and the counts change with the rows they count, so that reading them costs nothing.
+Every change is one transaction. Counts are stored and change together with the rows they count, so reading them is
+cheap.
 
-The schema's version is SQLite's `user_version`. Files of an older schema are migrated when they are opened, files of a
-newer one are refused and left as they are. SQLite's errors become two of ours: the file is damaged
-(`LedgerDamagedError`, trying again does not help), or it cannot be used now (`LedgerUnavailableError`: disk full,
-folder read-only, locked).
+The schema's version is SQLite's `user_version`. Files of an older schema are migrated when they are opened; files of a
+newer one are refused and not changed. SQLite's errors become two of ours: the file is damaged (`LedgerDamagedError`,
+permanent), or it cannot be used now (`LedgerUnavailableError`: disk full, folder read-only, locked).
 """
 
 import os
@@ -24,7 +24,7 @@ PENDING, SENDING, WRITTEN, SKIPPED, FAILED, UNDONE = range(6)
 COUNTED = {WRITTEN: "written", SKIPPED: "skipped", FAILED: "failed", UNDONE: "undone"}
 BUSY_TIMEOUT_S = 20.0
 SCHEMA_VERSION = 2
-RACY_NS = 1_000_000_000  # a file that changed less than this ago may change again without another change time
+MTIME_GRANULARITY_NS = 1_000_000_000  # a file changed more recently may change again with the same change time
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS run (
@@ -48,21 +48,24 @@ CREATE INDEX IF NOT EXISTS unfinished ON task (state, id) WHERE state IN (0, 1, 
 """
 
 
-# version -> what brings a file of the version before to it; version 1 had no user_version
+# version -> statements that migrate a file of the version before; version 1 had no user_version
 MIGRATIONS = {
     2: (
         "ALTER TABLE run ADD COLUMN installation TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE run ADD COLUMN project_created_at TEXT NOT NULL DEFAULT ''",
     ),
 }
-ADDED_COLUMNS = {"installation": "", "project_created_at": ""}  # of a file that cannot be migrated: read-only
+ADDED_COLUMNS = {
+    "installation": "",
+    "project_created_at": "",
+}  # defaults for a read-only file, which cannot be migrated
 NUMBERS = (
     *("project", "created_at", "last_listed", "is_listed", "listed", "sent_at", "rate", "is_of_service"),
     *("written", "skipped", "failed", "empty", "objects", "undone"),
 )
 NUMBERS_OR_NONE = ("started_at", "ended_at", "total")
 TEXTS = ("id", "configuration", "digest", "title", "version", "labeling_config", "message", *ADDED_COLUMNS)
-WISHES = ("go", "pause", "cancel", "undo")
+REQUESTED_ACTIONS = ("go", "pause", "cancel", "undo")  # column `wish`; "go" is resume
 STATES = ("queued", "running", "paused", "cancelled", "finished", "failed", "undoing", "undone")
 DAMAGING = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
 SHORT_READ = sqlite3.SQLITE_IOERR_SHORT_READ
@@ -71,7 +74,7 @@ Row = Mapping[str, Any]
 
 
 class LedgerDamagedError(BackendError):
-    """The file is no ledger, or a damaged one."""
+    """The file is damaged, or not a ledger."""
 
     status = 409
 
@@ -83,47 +86,47 @@ class LedgerNewerError(BackendError):
 
 
 class LedgerUnavailableError(BackendError):
-    """The file cannot be read or written at the moment; nothing is wrong with what it holds."""
+    """The file cannot be read or written now; its content is not damaged."""
 
     status = 503
 
 
 class Ledger:
-    """One run's file; threads may share one, and several processes may have it open.
+    """One run's file; threads may share an instance, and several processes may have the file open.
 
-    A reader opens the file for each look, so that a thousand runs need no thousand open files, and reads the run's row
-    again only after the file has changed. The process that works on the run keeps the file open.
+    A reader opens the file for each read, so that a thousand runs do not need a thousand open files, and reads the
+    run's row again only if the file has changed. The process that works on the run keeps the file open.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._log_path = path.with_name(f"{path.name}-wal")
         self._lock = threading.RLock()
-        self._kept: sqlite3.Connection | None = None
-        self._seen: tuple[object, Row, dict[str, int]] | None = None  # the file's state, and what it held then
+        self._open: sqlite3.Connection | None = None
+        self._cached: tuple[object, Row, dict[str, int]] | None = None  # the file's state, with its row and labels
 
     @contextmanager
     def kept_open(self) -> Iterator[None]:
-        """Keep the file open for a while, to be quick; check it first.
+        """Check the file and keep it open until the end of the block, for fast access.
 
         Raises:
-            LedgerDamagedError: the check found damage.
+            LedgerDamagedError: the file is damaged.
         """
         with self._lock, self._translated():
-            self._kept = self._connect()
+            self._open = self._connect()
         try:
             self.check()
             yield
         finally:
             with self._lock:
-                self._kept.close()
-                self._kept = None
+                self._open.close()
+                self._open = None
 
     def check(self) -> None:
         """Check the whole file.
 
         Raises:
-            LedgerDamagedError: something is wrong, in the file's structure or with a task's values.
+            LedgerDamagedError: the file's structure or a task's values are wrong.
         """
         with self._reading() as database:
             (found,) = database.execute("PRAGMA integrity_check(1)").fetchone()
@@ -133,7 +136,9 @@ class Ledger:
                 "SELECT id FROM task WHERE typeof(objects) != 'integer' OR state NOT BETWEEN 0 AND 5 LIMIT 1"
             ).fetchone()
             if wrong is not None:
-                raise LedgerDamagedError(f"the ledger {self._path.name} is damaged: task {wrong['id']} has no state")
+                raise LedgerDamagedError(
+                    f"the ledger {self._path.name} is damaged: task {wrong['id']} has an unknown state"
+                )
 
     def _connect(self) -> sqlite3.Connection:
         try:
@@ -141,10 +146,10 @@ class Ledger:
         except sqlite3.OperationalError:
             if os.access(self._path.parent, os.W_OK):
                 raise
-            return self._connect_as("ro&immutable=1")  # a folder that cannot be written: nobody else writes either
+            return self._connect_as("ro&immutable=1")  # the folder is read-only, so no other process writes
 
     def _connect_as(self, mode: str) -> sqlite3.Connection:
-        # a URI, because sqlite3.connect makes the file where it is missing
+        # a URI, because sqlite3.connect creates a missing file
         database = sqlite3.connect(
             f"{self._path.absolute().as_uri()}?mode={mode}",
             uri=True,
@@ -154,7 +159,7 @@ class Ledger:
         )
         try:
             database.row_factory = sqlite3.Row
-            database.execute("PRAGMA synchronous = NORMAL")  # survives kill -9; a power cut may cost the last second
+            database.execute("PRAGMA synchronous = NORMAL")  # survives kill -9; a power cut may lose the last second
             if mode == "rw":
                 self._migrate(database)
         except BaseException:
@@ -166,14 +171,16 @@ class Ledger:
         version = _version(database)
         if version > SCHEMA_VERSION:
             raise LedgerNewerError(
-                f"the ledger {self._path.name} has schema version {version}, this program knows up to "
+                f"the ledger {self._path.name} has schema version {version}, this program supports up to "
                 f"{SCHEMA_VERSION}; use the newer version of label-studio-sam that wrote it"
             )
         if version == SCHEMA_VERSION:
             return
         database.execute("BEGIN IMMEDIATE")
         try:
-            for wanted in range(max(_version(database), 1) + 1, SCHEMA_VERSION + 1):  # another process may be first
+            for wanted in range(
+                max(_version(database), 1) + 1, SCHEMA_VERSION + 1
+            ):  # another process may have migrated it meanwhile
                 for statement in MIGRATIONS[wanted]:
                     database.execute(statement)
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -184,7 +191,7 @@ class Ledger:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """Raise SQLite's errors as ours."""
+        """Translate SQLite's errors into ours."""
         try:
             yield
         except sqlite3.Error as error:
@@ -192,91 +199,93 @@ class Ledger:
             if code & 0xFF in DAMAGING or code == SHORT_READ:
                 raise LedgerDamagedError(f"the ledger {self._path.name} is damaged: {_one_line(error)}") from error
             raise LedgerUnavailableError(
-                f"the ledger {self._path.name} cannot be used: {error}; see that the disk of the folder that "
-                "SAM_RUNS_DIR names has space and that the folder can be written"
+                f"the ledger {self._path.name} cannot be used: {error}; check that the folder SAM_RUNS_DIR can be "
+                "written and that its disk has free space"
             ) from error
-        except UnicodeDecodeError as error:  # of a text in the file, or of SQLite's message about it
-            raise LedgerDamagedError(f"the ledger {self._path.name} is damaged: a text is no UTF-8") from error
+        except UnicodeDecodeError as error:  # in a text of the file, or in SQLite's message about it
+            raise LedgerDamagedError(f"the ledger {self._path.name} is damaged: a text is not UTF-8") from error
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         with self._lock, self._translated():
-            if self._kept is not None:
-                yield self._kept
+            if self._open is not None:
+                yield self._open
             else:
                 with closing(self._connect()) as database:
                     yield database
 
     def create_run(self, fields: Mapping[str, Any]) -> None:
-        """Write the run's own row into a new file."""
+        """Create the file with the run's row."""
         names = ", ".join(fields)
-        marks = ", ".join("?" for _ in fields)
+        placeholders = ", ".join("?" for _ in fields)
         with self._translated(), closing(sqlite3.connect(self._path, isolation_level=None)) as database:
             database.execute("PRAGMA journal_mode = WAL")
             database.executescript(SCHEMA)
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            database.execute(f"INSERT INTO run ({names}) VALUES ({marks})", tuple(fields.values()))  # noqa: S608
+            database.execute(f"INSERT INTO run ({names}) VALUES ({placeholders})", tuple(fields.values()))  # noqa: S608
 
     def run(self) -> Row:
-        """Return the run's own row.
+        """Return the run's row.
 
         Raises:
-            LedgerDamagedError: there is none, or a value in it is of the wrong kind.
+            LedgerDamagedError: the row is missing, or a value has the wrong type.
             LedgerNewerError: a newer version of this program wrote it.
-            LedgerUnavailableError: it cannot be read at the moment.
+            LedgerUnavailableError: the file cannot be read now.
         """
-        return self._look()[0]
+        return self._read()[0]
 
     def labels(self) -> dict[str, int]:
-        """Return objects by label, the most frequent first."""
-        return self._look()[1]
+        """Return the number of objects per label, the most frequent first."""
+        return self._read()[1]
 
-    def _look(self) -> tuple[Row, dict[str, int]]:
-        """Read the run's row and its labels, or return what was read when the file was last as it is now."""
+    def _read(self) -> tuple[Row, dict[str, int]]:
+        """Return the run's row and its labels, from the cache if the file has not changed."""
         with self._lock:
-            state = None if self._kept is not None else self._state()
-            if self._seen is not None and state is not None and self._seen[0] == state:
-                return self._seen[1], self._seen[2]
+            state = None if self._open is not None else self._state()
+            if self._cached is not None and state is not None and self._cached[0] == state:
+                return self._cached[1], self._cached[2]
             with self._reading() as database:
                 row = self._checked(database.execute("SELECT * FROM run").fetchone())
                 labels = database.execute("SELECT name, objects FROM label ORDER BY objects DESC, name").fetchall()
                 found = {str(each["name"]): each["objects"] for each in labels}
             if not all(isinstance(number, int) for number in found.values()):
                 raise LedgerDamagedError(f"the ledger {self._path.name} is damaged: a label has no number")
-            self._seen = (state, row, found) if state is not None and self._state() == state else None
+            self._cached = (state, row, found) if state is not None and self._state() == state else None
             return row, found
 
     def _state(self) -> object:
-        """Sizes and change times of the file and its log; None where another change may leave them as they are."""
+        """Return sizes and change times of the file and its log; None if a further change might not change them."""
         try:
             found = [self._path.stat()]
             if self._log_path.exists():
                 found.append(self._log_path.stat())
         except OSError:
             return None
-        if max(each.st_mtime_ns for each in found) > time.time_ns() - RACY_NS:
+        if max(each.st_mtime_ns for each in found) > time.time_ns() - MTIME_GRANULARITY_NS:
             return None
         return [(each.st_ino, each.st_size, each.st_mtime_ns) for each in found]
 
     def _checked(self, row: sqlite3.Row | None) -> Row:
         if row is None:
-            raise LedgerDamagedError(f"the ledger {self._path.name} is damaged: it holds no run")
+            raise LedgerDamagedError(f"the ledger {self._path.name} is damaged: it has no run")
         found = {**ADDED_COLUMNS, **dict(row)}
         numbers = all(isinstance(found.get(name), int | float) for name in NUMBERS)
         perhaps = all(isinstance(found.get(name, ""), int | float | None) for name in NUMBERS_OR_NONE)
         texts = all(isinstance(found.get(name), str) for name in TEXTS)
-        if not (numbers and perhaps and texts and found.get("state") in STATES and found.get("wish") in WISHES):
+        if not (
+            numbers and perhaps and texts and found.get("state") in STATES and found.get("wish") in REQUESTED_ACTIONS
+        ):
             raise LedgerDamagedError(f"the ledger {self._path.name} is damaged: the run's row holds unknown values")
         return found
 
     def set_run(self, **fields: Any) -> None:
-        """Change columns of the run's row; the names come from this package's code only."""
+        """Set columns of the run's row; the names come only from this package's code."""
         changes = ", ".join(f"{name} = ?" for name in fields)
         with self._transaction() as database:
             database.execute(f"UPDATE run SET {changes}", tuple(fields.values()))  # noqa: S608
 
     def list_tasks(self, ids: Sequence[int], *, last_listed: int = 0, is_listed: bool, left: int = 0) -> None:
-        """Note tasks as to be done, how far the listing is, and how many tasks are left behind it."""
+        """Record listed tasks as pending, the position of the listing, and the number of tasks after it."""
         with self._transaction() as database:
             before = database.total_changes
             database.executemany(
@@ -289,7 +298,7 @@ class Ledger:
             )
 
     def tasks_in(self, state: int, after: int = 0, limit: int = 100) -> list[int]:
-        """Ids of tasks in a state, behind a task id, in their order."""
+        """Return the ids of tasks in a state after a task id, in ascending order."""
         with self._reading() as database:
             rows = database.execute(
                 "SELECT id FROM task WHERE state = ? AND id > ? ORDER BY id LIMIT ?", (state, after, limit)
@@ -297,7 +306,7 @@ class Ledger:
         return [self._task_id(row) for row in rows]
 
     def last_written(self, limit: int) -> list[int]:
-        """Return the ids of the tasks behind which nothing is written, the last first."""
+        """Return the largest ids of written tasks, in descending order."""
         with self._reading() as database:
             rows = database.execute(
                 "SELECT id FROM task WHERE state = ? ORDER BY id DESC LIMIT ?", (WRITTEN, limit)
@@ -305,7 +314,7 @@ class Ledger:
         return [self._task_id(row) for row in rows]
 
     def failures(self, limit: int) -> list[tuple[int, str]]:
-        """The first failed tasks and why."""
+        """Return the first failed tasks with their reasons."""
         with self._reading() as database:
             rows = database.execute(
                 "SELECT id, reason FROM task WHERE state = ? ORDER BY id LIMIT ?", (FAILED, limit)
@@ -319,7 +328,7 @@ class Ledger:
         return found
 
     def start_sending(self, objects: Mapping[int, int]) -> None:
-        """Before a batch is sent: its tasks, with the number of objects in each prediction."""
+        """Record that a batch is about to be sent; `objects` is task -> number of objects in its prediction."""
         with self._transaction() as database:
             database.executemany(
                 "UPDATE task SET state = ?, objects = ? WHERE id = ?",
@@ -328,12 +337,12 @@ class Ledger:
             database.execute("UPDATE run SET sent_at = ?", (now(),))
 
     def back_to_pending(self, ids: Iterable[int]) -> None:
-        """These are to be done (again)."""
+        """Make tasks pending again."""
         with self._transaction() as database:
             database.executemany("UPDATE task SET state = ? WHERE id = ?", [(PENDING, task) for task in ids])
 
     def finish(self, state: int, ids: Iterable[int], labels: Mapping[str, int] | None = None) -> None:
-        """Tasks that are written, skipped or undone."""
+        """Record tasks as written, skipped or undone."""
         ids = list(ids)
         with self._transaction() as database:
             before = [
@@ -350,7 +359,7 @@ class Ledger:
             )
 
     def fail(self, reasons: Mapping[int, str]) -> None:
-        """Tasks that cannot be done, and why."""
+        """Record failed tasks with their reasons."""
         with self._transaction() as database:
             database.executemany(
                 "UPDATE task SET state = ?, reason = ? WHERE id = ?",
@@ -359,7 +368,7 @@ class Ledger:
             self._count(database, Counter({"failed": len(reasons)}))
 
     def retry_failed(self) -> int:
-        """Make the failed tasks pending; how many there were."""
+        """Make the failed tasks pending and return their number."""
         with self._transaction() as database:
             changed = database.execute("UPDATE task SET state = ?, reason = NULL WHERE state = ?", (PENDING, FAILED))
             number = changed.rowcount
@@ -384,9 +393,9 @@ class Ledger:
                 raise
 
 
-def _one_line(words: object) -> str:
-    """Return SQLite's words as one printable line; they may quote the damaged file."""
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in str(words)).split())[:300]
+def _one_line(message: object) -> str:
+    """Return SQLite's message as one printable line; it may quote the damaged file."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in str(message)).split())[:300]
 
 
 def _version(database: sqlite3.Connection) -> int:
@@ -395,10 +404,10 @@ def _version(database: sqlite3.Connection) -> int:
 
 
 def _roll_back(database: sqlite3.Connection) -> None:
-    if database.in_transaction:  # after some errors, such as a full disk, SQLite has done so itself
+    if database.in_transaction:  # after some errors, such as a full disk, SQLite has rolled back itself
         database.execute("ROLLBACK")
 
 
 def now() -> float:
-    """Seconds since 1970."""
+    """Return the time in seconds since 1970."""
     return time.time()

@@ -1,16 +1,16 @@
-"""Which Label Studio and which project a run belongs to; elsewhere it is refused.
+"""Origin of a run: its Label Studio and its project. A run is refused at any other.
 
 A run records the address of its Label Studio (scheme, host, port, path prefix) and its project's number, creation time
-and title. The rule, from the strongest evidence to the weakest:
+and title. The rules, from the strongest evidence to the weakest:
 
-1. The project decides. Two projects are the same when number and creation time are: Label Studio's database sets the
-   time once, to the microsecond. At one address, another creation time means another database: refused.
-2. The same project under another address may be one installation with two names (http://localhost:8080 and
+1. Two projects are the same if number and creation time are equal: Label Studio's database sets the time once, to the
+   microsecond. At the same address, another creation time means another database: the run is refused.
+2. The same project at another address may be one installation with two names (http://localhost:8080 and
    http://label-studio:8080, or a host that moved), or a copy of its database. So the run's last written predictions
-   must be there; a run that has written nothing yet goes on. The new address is recorded.
-3. A run of which only the address is recorded (Label Studio was not reached before) goes on at that address only.
-4. A run of schema 1, which recorded neither, is adopted by the first Label Studio that holds its last written
-   predictions or, where nothing is written, whose project has the run's title. The log says so.
+   must exist there; a run that has written nothing continues. The new address is recorded.
+3. A run with only a recorded address (Label Studio was never reached) continues at that address only.
+4. A run of schema 1, which recorded neither, is adopted by the first Label Studio that has its last written predictions
+   or, if nothing is written, by the first whose project has the run's title. The log says so.
 """
 
 import logging
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LOOKED_AT = 3  # of the last written predictions
+CHECKED_TASKS = 3  # the last written ones
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -45,16 +45,16 @@ class RunElsewhereError(BackendError):
 
 @dataclass(frozen=True)
 class RunOrigin:
-    """A project of a Label Studio; what is not known is empty."""
+    """A project of a Label Studio; unknown values are empty."""
 
-    installation: str  # as `installation_of` gives it
+    installation: str  # a result of `installation_of`
     project: int
-    created_at: str = ""  # as `_normalized` gives it
+    created_at: str = ""  # a result of `_normalized`
     title: str = ""
 
     @classmethod
     def of(cls, url: str | None, details: ProjectDetails) -> "RunOrigin":
-        """Return the origin of a project that Label Studio at `url` described."""
+        """Return the origin of a project of Label Studio at `url`."""
         return cls(installation_of(url), details.id, _normalized(details.created_at), details.title)
 
     def is_other(self, other: "RunOrigin") -> bool:
@@ -72,7 +72,7 @@ class RunOrigin:
 
 
 def installation_of(url: str | None) -> str:
-    """Return an address as scheme://host[:port][/prefix], without user and default port; empty for no address."""
+    """Return a URL as scheme://host[:port][/prefix], without user and default port; empty for no URL."""
     try:
         scheme, host, port = origin_of(url or "")
     except ValueError:
@@ -83,10 +83,10 @@ def installation_of(url: str | None) -> str:
 
 
 def claim(run: "Run", api: LabelStudioClient, url: str | None, retry_policy: RetryPolicy) -> ProjectDetails:
-    """Return the run's project as Label Studio at `url` has it, and record where the run is worked on.
+    """Check that the run belongs to Label Studio at `url`, record the origin, and return the run's project.
 
     Raises:
-        RunElsewhereError: the run belongs to another Label Studio or project; names both.
+        RunElsewhereError: the run belongs to another Label Studio or project; the message names both.
         LabelStudioApiError: Label Studio refuses, or does not answer.
     """
     recorded, number = run.origin, run.configuration.project
@@ -102,9 +102,9 @@ def claim(run: "Run", api: LabelStudioClient, url: str | None, retry_policy: Ret
         raise _elsewhere(run, recorded, f"this is {here}")
     if recorded != here:
         if not recorded.installation:
-            logger.info("run %s recorded no Label Studio: adopted by %s", run.id, here)
+            logger.info("run %s had no recorded Label Studio; adopted by %s", run.id, here)
         elif recorded.installation != here.installation:
-            logger.info("run %s: its Label Studio %s is now at %s", run.id, recorded.installation, here.installation)
+            logger.info("run %s: Label Studio %s is now at %s", run.id, recorded.installation, here.installation)
         run.record_origin(here)
     return details
 
@@ -118,7 +118,7 @@ def _belongs(
         return True
     if recorded.installation and not recorded.created_at:
         return False
-    written = run.ledger.last_written(LOOKED_AT)
+    written = run.ledger.last_written(CHECKED_TASKS)
     if not written:
         return bool(recorded.created_at) or recorded.title in ("", here.title)
     stored = (retry_policy.call(partial(predictions_of_task, api, task)) for task in written)
@@ -127,13 +127,13 @@ def _belongs(
 
 def _elsewhere(run: "Run", recorded: RunOrigin, found: str) -> RunElsewhereError:
     return RunElsewhereError(
-        f"run {run.id} belongs to {recorded}, and {found}: nothing is changed; work on the run with LABEL_STUDIO_URL "
-        "set to its own Label Studio, or start a new run"
+        f"run {run.id} belongs to {recorded}, and {found}: the run was not changed; set LABEL_STUDIO_URL to its own "
+        "Label Studio, or start a new run"
     )
 
 
 def _normalized(created_at: str) -> str:
-    """Return a time in UTC in one spelling, as it is where it is no time."""
+    """Return a time in UTC in ISO format; other texts are returned as they are."""
     try:
         return datetime.fromisoformat(created_at).astimezone(UTC).isoformat()
     except ValueError:

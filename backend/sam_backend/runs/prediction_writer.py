@@ -1,7 +1,7 @@
-"""Outcomes -> predictions in Label Studio, each exactly once, whatever fails in between.
+"""Writer of a run's predictions: each outcome is stored in Label Studio exactly once, also after failures.
 
-A batch is noted in the ledger before it is sent and after it is stored. What was being sent when the process died, or
-when the answer got lost, is looked up in Label Studio by the run's mark before anything is sent again.
+A batch is recorded in the ledger before it is sent and after it is stored. After a crash or a lost answer, the writer
+first looks in Label Studio for predictions of this run (`provenance`), and sends only the missing ones again.
 """
 
 import logging
@@ -24,73 +24,73 @@ from sam_backend.runs.run_store import Run
 
 logger = logging.getLogger(__name__)
 
-BATCH_TASKS = 200  # each import costs Label Studio a look at all ids of the project: few and large is better
+BATCH_TASKS = 200  # each import lets Label Studio read all ids of the project, so few large ones are faster
 BATCH_BYTES = 8_000_000
-BATCH_AGE_S = 1.0  # after which a batch is sent though it is not full
-MAX_WAITING = 2 * BATCH_TASKS  # outcomes that wait to be sent; then the stages wait
-MAX_WAITING_BYTES = 64_000_000
-SETTLE_S = 5.0  # Label Studio may still be storing what a killed process sent it
-RATE_OVER_S = 30.0
+BATCH_AGE_S = 1.0  # a batch that is not full is sent after this time
+MAX_QUEUED = 2 * BATCH_TASKS  # outcomes; when the queue is full, the stages wait
+MAX_QUEUED_BYTES = 64_000_000
+SETTLE_S = 5.0  # for Label Studio to finish storing what a killed process sent
+RATE_WINDOW_S = 30.0
 
 
 class ConfigChangedError(Exception):
-    """The project's labeling config is not the one that the run began with."""
+    """The project's labeling config has changed since the run started."""
 
 
 class PredictionWriter:
-    """Takes outcomes and stores them from a thread of its own."""
+    """Queue of outcomes, which a separate thread stores in Label Studio."""
 
     def __init__(
         self, api: LabelStudioClient, run: Run, retry_policy: RetryPolicy, is_stopping: Callable[[], bool]
     ) -> None:
         self._api, self._run, self._retry_policy, self._is_stopping = api, run, retry_policy, is_stopping
         self._project = run.configuration.project
-        self._waiting: queue.Queue[Outcome | None] = queue.Queue(MAX_WAITING)
-        self._waiting_bytes = 0
-        self._counting = threading.Lock()
+        self._queue: queue.Queue[Outcome | None] = queue.Queue(MAX_QUEUED)
+        self._queued_bytes = 0
+        self._count_lock = threading.Lock()
         self._error: BaseException | None = None
-        self._finished: deque[tuple[float, int]] = deque()
+        self._rate_samples: deque[tuple[float, int]] = deque()
         self._thread = threading.Thread(target=self._run_thread, name="write-predictions", daemon=True)
 
     def start(self) -> None:
-        """Begin to store; what an earlier process was sending is looked up first."""
+        """Start the thread; it first checks the tasks that an earlier process was sending."""
         self._thread.start()
 
     def put(self, outcome: Outcome) -> None:
-        """Hand over an outcome; waits while too many are waiting.
+        """Add an outcome to the queue; wait while the queue is full.
 
         Raises:
-            StoppedError: the run is to stop.
-            Exception: whatever ended the storing.
+            StoppedError: the run was told to stop.
+            Exception: the error that ended the thread.
         """
         while True:
             self._raise_error()
             if self._is_stopping():
                 raise StoppedError
-            if self._waiting_bytes > MAX_WAITING_BYTES:
+            if self._queued_bytes > MAX_QUEUED_BYTES:
                 time.sleep(0.05)
                 continue
             try:
-                self._waiting.put(outcome, timeout=0.1)
+                self._queue.put(outcome, timeout=0.1)
             except queue.Full:
                 continue
             self._count(len(outcome.prediction or b""))
             return
 
     def _count(self, size: int) -> None:
-        with self._counting:
-            self._waiting_bytes += size
+        with self._count_lock:
+            self._queued_bytes += size
 
     def finish(self) -> None:
-        """Wait until everything is stored.
+        """Wait until all outcomes are stored.
 
         Raises:
-            StoppedError: the run is to stop.
-            Exception: whatever ended the storing.
+            StoppedError: the run was told to stop.
+            Exception: the error that ended the thread.
         """
         while self._thread.is_alive():
             try:
-                self._waiting.put(None, timeout=0.1)
+                self._queue.put(None, timeout=0.1)
                 break
             except queue.Full:
                 continue
@@ -108,11 +108,11 @@ class PredictionWriter:
                 self._store(batch)
                 if batch[-1] is None:
                     return
-        except BaseException as error:  # noqa: BLE001  # told to who waits for us
+        except BaseException as error:  # noqa: BLE001  # raised by `put` and `finish`
             self._error = error
 
     def _next_batch(self) -> list[Outcome | None]:
-        """Up to `BATCH_TASKS` outcomes; None at the end says that there are no more."""
+        """Return up to `BATCH_TASKS` outcomes; None at the end means that there are no more."""
         batch: list[Outcome | None] = []
         size, deadline = 0, None
         while len(batch) < BATCH_TASKS and size < BATCH_BYTES:
@@ -122,7 +122,7 @@ class PredictionWriter:
             if left <= 0:
                 break
             try:
-                outcome = self._waiting.get(timeout=left)
+                outcome = self._queue.get(timeout=left)
             except queue.Empty:
                 continue
             batch.append(outcome)
@@ -142,18 +142,20 @@ class PredictionWriter:
         if sent:
             self._run.ledger.start_sending({one.task_id: sum(one.labels.values()) for one in sent})
             self._send(sent)
-        self._note_rate(len(outcomes))
+        self._update_rate(len(outcomes))
 
     def _send(self, outcomes: Sequence[Outcome]) -> None:
-        """Store a batch that is in the ledger as being sent."""
+        """Send a batch that the ledger records as being sent."""
         texts = [one.prediction for one in outcomes if one.prediction is not None]
         try:
             created = self._retry_policy.call(
                 partial(import_predictions, self._api, self._project, texts),
-                is_repeatable=lambda error: error.status == 429,  # of all else nobody knows whether it was stored
+                is_repeatable=lambda error: (
+                    error.status == 429
+                ),  # after other errors the predictions may have been stored
             )
         except LabelStudioApiError as error:
-            if error.status in (400, 413) and len(outcomes) > 1:  # nothing was stored: one of them is to blame
+            if error.status in (400, 413) and len(outcomes) > 1:  # nothing was stored: one prediction is invalid
                 middle = len(outcomes) // 2
                 self._send(outcomes[:middle])
                 self._send(outcomes[middle:])
@@ -163,16 +165,18 @@ class PredictionWriter:
                 return
             if not error.is_transient:
                 raise
-            logger.warning("predictions of %d tasks: %s; looking what was stored", len(outcomes), error)
+            logger.warning(
+                "could not store predictions of %d tasks: %s; checking which are stored", len(outcomes), error
+            )
             self._send_missing(outcomes)
             return
         if created == len(outcomes):
             self._finish(outcomes)
         else:
-            self._find_dropped(outcomes, created)
+            self._fail_dropped(outcomes, created)
 
     def _send_missing(self, outcomes: Sequence[Outcome]) -> None:
-        """After a lost answer: store what is not there yet."""
+        """Store the predictions that are not stored yet, after a lost answer."""
         self._retry_policy.pause(SETTLE_S)
         stored = self._stored(outcomes)
         self._finish([one for one in outcomes if one.task_id in stored])
@@ -180,8 +184,8 @@ class PredictionWriter:
         if missing:
             self._send(missing)
 
-    def _find_dropped(self, outcomes: Sequence[Outcome], created: int) -> None:
-        """Label Studio drops what it finds invalid without a word: which is it?"""
+    def _fail_dropped(self, outcomes: Sequence[Outcome], created: int) -> None:
+        """Record the tasks as failed whose predictions Label Studio silently dropped as invalid."""
         config = self._retry_policy.call(partial(project_details, self._api, self._project)).labeling_config
         stored = self._stored(outcomes)
         self._finish([one for one in outcomes if one.task_id in stored])
@@ -189,10 +193,10 @@ class PredictionWriter:
         if config != str(self._run.ledger.run()["labeling_config"]):
             self._run.ledger.back_to_pending(dropped)
             raise ConfigChangedError(
-                f"the labeling config of project {self._project} was changed while the run went on, and "
-                f"{len(dropped)} predictions no longer fit; resume the run to go on with the new config"
+                f"the labeling config of project {self._project} was changed during the run, and {len(dropped)} "
+                "predictions no longer fit; resume the run to continue with the new config"
             )
-        logger.warning("Label Studio took %d of %d predictions", created, len(outcomes))
+        logger.warning("Label Studio stored %d of %d predictions", created, len(outcomes))
         reason = "Label Studio refused the prediction: it does not fit the labeling config"
         self._run.ledger.fail(dict.fromkeys(dropped, reason))
 
@@ -216,7 +220,7 @@ class PredictionWriter:
         self._run.ledger.finish(WRITTEN, tasks, labels)
 
     def _delete_older(self, tasks: Sequence[int]) -> None:
-        """Delete what earlier runs of this product wrote for these tasks; this run's own are there already."""
+        """Delete the predictions of earlier runs of this product for these tasks; the new ones are stored already."""
         versions = self._retry_policy.call(partial(versions_of_predictions, self._api, self._project, tasks))
         for task in (task for task, found in versions.items() if any(is_ours({"model_version": v}) for v in found)):
             for prediction in self._retry_policy.call(partial(predictions_of_task, self._api, task)):
@@ -224,11 +228,11 @@ class PredictionWriter:
                     self._retry_policy.call(partial(delete_prediction, self._api, prediction["id"]))
 
     def settle(self) -> None:
-        """Find out what became of the tasks that were being sent when an earlier process ended.
+        """Check the tasks that an earlier process was sending when it ended: finish the stored ones, repeat the others.
 
         Raises:
-            StoppedError: the run is to stop.
-            LabelStudioApiError: Label Studio cannot be asked.
+            StoppedError: the run was told to stop.
+            LabelStudioApiError: Label Studio refuses, or does not answer for too long.
         """
         while True:
             sending = self._run.ledger.tasks_in(SENDING, 0, PAGE_SIZE)
@@ -238,19 +242,19 @@ class PredictionWriter:
                 if not sending:
                     return
                 continue
-            young_s = SETTLE_S - (now() - float(self._run.ledger.run()["sent_at"]))
-            if young_s > 0:
-                self._retry_policy.pause(young_s)
+            settling_s = SETTLE_S - (now() - float(self._run.ledger.run()["sent_at"]))
+            if settling_s > 0:
+                self._retry_policy.pause(settling_s)
             else:
                 self._run.ledger.back_to_pending(missing)
 
-    def _note_rate(self, tasks: int) -> None:
-        self._finished.append((time.monotonic(), tasks))
-        while self._finished[0][0] < time.monotonic() - RATE_OVER_S:
-            self._finished.popleft()
-        span = time.monotonic() - self._finished[0][0]
+    def _update_rate(self, tasks: int) -> None:
+        self._rate_samples.append((time.monotonic(), tasks))
+        while self._rate_samples[0][0] < time.monotonic() - RATE_WINDOW_S:
+            self._rate_samples.popleft()
+        span = time.monotonic() - self._rate_samples[0][0]
         if span > 0:
-            self._run.ledger.set_run(rate=sum(number for _, number in list(self._finished)[1:]) / span)
+            self._run.ledger.set_run(rate=sum(number for _, number in list(self._rate_samples)[1:]) / span)
 
 
 def _refusal(error: LabelStudioApiError) -> str:

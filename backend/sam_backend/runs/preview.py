@@ -1,4 +1,4 @@
-"""What a run would do: a few tasks as pictures, with counts and an estimate; nothing is written anywhere."""
+"""Preview of a run: a few annotated images, counts and an estimate; nothing is written to Label Studio."""
 
 import base64
 import math
@@ -34,13 +34,13 @@ from sam_model.masks.overlay import draw_overlay
 from sam_model.types import Image
 from sam_model.weights.store import WeightStore
 
-LONGEST_SIDE = 720  # pixels of a picture
+LONGEST_SIDE = 720  # pixels of a preview image
 GIVE_UP_AFTER_S = 10.0
 
 
 @dataclass(frozen=True)
 class TaskPreview:
-    """A task as the run would annotate it; `jpeg` is None where it failed."""
+    """A task as the run would annotate it; `jpeg` is None if it failed."""
 
     task_id: int
     jpeg: bytes | None
@@ -50,7 +50,7 @@ class TaskPreview:
 
 @dataclass(frozen=True)
 class Preview:
-    """Some tasks and what they cost; `tasks` counts those that the run would look at."""
+    """Annotated tasks with their cost; `tasks` is the number of tasks that the run would read."""
 
     images: tuple[TaskPreview, ...]
     report: MappingReport
@@ -59,7 +59,7 @@ class Preview:
     bytes_per_task: float
 
     def to_json(self) -> dict[str, Any]:
-        """As POST /api/runs/preview answers."""
+        """Return the answer of POST /api/runs/preview."""
         return {
             "images": [
                 {
@@ -88,7 +88,7 @@ def preview_run(
     store: WeightStore,
     segmenter: Segmenter[Any] | None = None,
 ) -> Preview:
-    """Annotate `number` tasks, spread over those that the run would take, and write nothing.
+    """Annotate `number` tasks, evenly spread over the run's tasks, without writing to Label Studio.
 
     Raises:
         BackendError: the configuration, or the project's labeling config, cannot be used.
@@ -107,35 +107,35 @@ def preview_run(
         segmenter=segmenter,
         credentials=ImageCredentials(project.task_login, project.task_password),
     )
-    wanted = configuration.filter
-    few = replace(wanted, sample=min(number, wanted.sample or number))
+    selection = configuration.filter
+    sample = replace(selection, sample=min(number, selection.sample or number))
     began, images, size = time.perf_counter(), [], 0
-    for task in islice(_tasks(api, replace(configuration, filter=few, policy="add")), number):
+    for task in islice(_tasks(api, replace(configuration, filter=sample, policy="add")), number):
         image, outcome = _preview_of(preannotator, task)
         images.append(image)
         size += len(outcome.prediction or b"")
     per_task = 1 / max(1, len(images))
-    tasks = wanted.sample or len(wanted.ids) or project.tasks
+    tasks = selection.sample or len(selection.ids) or project.tasks
     seconds = (time.perf_counter() - began) * per_task
     return Preview(tuple(images), preannotator.report, tasks, seconds, size * per_task)
 
 
 def _tasks(api: LabelStudioClient, configuration: RunConfiguration) -> Iterator[BulkTask]:
-    """The first tasks of a run that is never kept."""
+    """Return the first tasks of a temporary run."""
     with tempfile.TemporaryDirectory() as folder:
         run = RunStore(Path(folder)).create(configuration)
-        yield from TaskSource(api, run, "", RetryPolicy(lambda: False, GIVE_UP_AFTER_S, lambda words: None))
+        yield from TaskSource(api, run, "", RetryPolicy(lambda: False, GIVE_UP_AFTER_S, lambda message: None))
 
 
 @dataclass
 class _Pages:
-    """Small copies of a task's pages, with the masks found on them."""
+    """Reduced images of a task's pages, with the masks found on them."""
 
     images: dict[int, Image] = field(default_factory=dict)
     masks: dict[int, list[RunLengths]] = field(default_factory=dict)
 
-    def note(self, page: int, image: Image, found: FoundObject) -> None:
-        small, mask = _small(image, cv2.INTER_AREA), _small(found.mask.view(np.uint8), cv2.INTER_NEAREST_EXACT)
+    def add(self, page: int, image: Image, found: FoundObject) -> None:
+        small, mask = _reduced(image, cv2.INTER_AREA), _reduced(found.mask.view(np.uint8), cv2.INTER_NEAREST_EXACT)
         self.images.setdefault(page, small)
         self.masks.setdefault(page, []).append(run_lengths_from_mask(mask.view(np.bool_)))
 
@@ -145,18 +145,18 @@ def _preview_of(preannotator: Preannotator, task: BulkTask) -> tuple[TaskPreview
     if isinstance(fetched, Outcome):
         return TaskPreview(task.id, None, {}, fetched.error), fetched
     pages = _Pages()
-    outcome = preannotator.annotate(fetched, pages.note)
+    outcome = preannotator.annotate(fetched, pages.add)
     if outcome.error is not None:
         return TaskPreview(task.id, None, {}, outcome.error), outcome
     first = fetched.pages[0].content
     page = min(pages.images, default=0)
     image = pages.images.get(page)
     if image is None and not isinstance(first, bytes):
-        image = _small(first, cv2.INTER_AREA)
+        image = _reduced(first, cv2.INTER_AREA)
     return TaskPreview(task.id, _jpeg(image, pages.masks.get(page, [])), dict(outcome.labels)), outcome
 
 
-def _small(image: Any, interpolation: int) -> Any:
+def _reduced(image: Any, interpolation: int) -> Any:
     height, width = image.shape[:2]
     scale = min(1.0, LONGEST_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))

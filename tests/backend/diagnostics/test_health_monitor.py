@@ -118,7 +118,7 @@ def test_an_expired_token_is_described_with_its_date_and_not_shown() -> None:
     words = LabelStudioCredentials("http://localhost:8080", token).describe_token()
 
     assert words is not None
-    assert words.startswith("the personal access token from LABEL_STUDIO_API_KEY (valid until 20")
+    assert words.startswith("the personal access token from LABEL_STUDIO_API_KEY (expired on 20")
     assert token not in words
     assert LabelStudioCredentials("http://localhost:8080", personal_token(4e9)).describe_token() == (
         "the personal access token from LABEL_STUDIO_API_KEY"

@@ -166,7 +166,7 @@ def test_a_disk_that_fills_during_a_run_interrupts_it_and_it_goes_on_with_space(
     again, _ = house.work()
 
     assert program.returncode == 1
-    assert "cannot be used: disk I/O error; see that the disk" in said
+    assert "cannot be used: disk I/O error; check that the folder SAM_RUNS_DIR" in said
     assert "SAM_RUNS_DIR" in said
     assert state == "interrupted"
     assert again == 0

@@ -243,13 +243,13 @@ def test_a_wrong_token_says_what_to_do(house: House) -> None:
     assert "f" * 40 not in progress.message
 
 
-def test_a_config_without_a_place_for_masks_is_said(house: House) -> None:
+def test_a_config_without_a_tag_for_masks_fails_the_run_with_the_fix(house: House) -> None:
     house.store.config = '<View><Image name="image" value="$image"/></View>'
 
     progress = house.work(house.create())
 
     assert progress.state == "failed"
-    assert "nowhere to put a region" in progress.message
+    assert "add one for the regions" in progress.message
 
 
 class Endless:
