@@ -15,8 +15,8 @@ from sam_backend.runs.task_source import sampled_in
 from sam_model.weights.store import store_from_env
 
 
-def test_what_is_written_is_read_back_and_equal_questions_have_equal_digests() -> None:
-    asked = {
+def test_a_configuration_survives_the_round_trip_through_json() -> None:
+    body = {
         "project": 3,
         "detector": "yolov8n",
         "label_thresholds": {"Cat": 0.5},
@@ -25,7 +25,7 @@ def test_what_is_written_is_read_back_and_equal_questions_have_equal_digests() -
         "show": True,
     }
 
-    found = RunConfiguration.from_json(asked)
+    found = RunConfiguration.from_json(body)
 
     assert RunConfiguration.from_json(found.to_json()) == found
 
@@ -63,7 +63,7 @@ def test_a_renamed_field_leaves_the_model_version_as_it_was() -> None:
     assert version_with(RunConfiguration(1), "m", "f", store) == "label-studio-sam classical+m b01bb465"
 
 
-def test_a_prediction_is_known_as_its_runs_and_no_other() -> None:
+def test_a_prediction_is_recognised_as_its_runs_and_no_others() -> None:
     one, other = "261124-4f3a9c", "261124-4f3a9d"
     version = model_version("yolov8n", "sam_b", "0123456789abcdef")
     full = {"model_version": version, "result": [{"id": region_id(one, 7, 0)}], "score": 0.5}

@@ -21,8 +21,8 @@ from sam_testing.fake_label_studio import PERSONAL_TOKEN, TOKEN, Store, fake_lab
 TASKS = 150
 
 
-class FaultyHouse:
-    """A small Label Studio and the worker beside it."""
+class FaultyEnvironment:
+    """A fake Label Studio and a worker process."""
 
     def __init__(self, url: str, store: Store, folder: Path) -> None:
         self.url, self.store, self.folder, self.token = url, store, folder, TOKEN
@@ -38,7 +38,7 @@ class FaultyHouse:
         )
 
     def work(self, seconds_per_task: float = 0.0, give_up_after_s: float = 600.0) -> tuple[int, str]:
-        """Exit code and what was said."""
+        """Return the exit code and the standard error of a worker."""
         program = self.begin(seconds_per_task, give_up_after_s)
         said = program.communicate(timeout=150)[1]
         return program.returncode, said
@@ -61,16 +61,16 @@ class FaultyHouse:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[FaultyHouse]:
+def env(tmp_path: Path) -> Iterator[FaultyEnvironment]:
     store = Store()
     store.add_tasks(TASKS, image="data:,")
     with fake_label_studio(store) as url:
-        yield FaultyHouse(url, store, tmp_path / "runs")
+        yield FaultyEnvironment(url, store, tmp_path / "runs")
 
 
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("kind", ["429", "500", "502", "reset", "lost", "half", "empty", "slow"])
-def test_every_third_request_fails_and_each_task_gets_one_prediction(house: FaultyHouse, kind: str) -> None:
+def test_every_third_request_fails_and_each_task_gets_one_prediction(env: FaultyEnvironment, kind: str) -> None:
     counted, lock = [0], threading.Lock()
 
     def every_third(method: str, path: str) -> str:
@@ -78,23 +78,23 @@ def test_every_third_request_fails_and_each_task_gets_one_prediction(house: Faul
             counted[0] += 1
             return kind if counted[0] % 3 == 0 and counted[0] <= 30 else ""
 
-    house.store.fault = every_third
+    env.store.fault = every_third
 
-    code, said = house.work()
+    code, said = env.work()
 
-    assert (code, house.state()) == (0, ("finished", "")), said
-    assert house.has_one_each()
+    assert (code, env.state()) == (0, ("finished", "")), said
+    assert env.has_one_each()
 
 
 @pytest.mark.timeout(200)
-def test_a_bearer_token_that_ends_every_few_requests_is_renewed(house: FaultyHouse) -> None:
-    house.store.requests_per_bearer, house.token = 1, PERSONAL_TOKEN
+def test_a_bearer_token_that_ends_every_few_requests_is_renewed(env: FaultyEnvironment) -> None:
+    env.store.requests_per_bearer, env.token = 1, PERSONAL_TOKEN
 
-    code, said = house.work()
+    code, said = env.work()
 
-    assert (code, house.state()) == (0, ("finished", "")), said
-    assert house.has_one_each()
-    assert house.store.bearers > 2
+    assert (code, env.state()) == (0, ("finished", "")), said
+    assert env.has_one_each()
+    assert env.store.bearers > 2
 
 
 @pytest.mark.timeout(200)
@@ -102,9 +102,9 @@ def test_a_label_studio_that_restarts_is_waited_for(tmp_path: Path) -> None:
     store = Store()
     store.add_tasks(TASKS, image="data:,")
     with fake_label_studio(store) as url:
-        house = FaultyHouse(url, store, tmp_path / "runs")
-        program = house.begin(seconds_per_task=0.02)
-        house.wait_until(lambda: bool(store.predictions))
+        env = FaultyEnvironment(url, store, tmp_path / "runs")
+        program = env.begin(seconds_per_task=0.02)
+        env.wait_until(lambda: bool(store.predictions))
         store.fault = lambda method, path: "reset"  # on the connections that are open still
     written = len(store.predictions)
     assert program.stderr is not None
@@ -115,66 +115,66 @@ def test_a_label_studio_that_restarts_is_waited_for(tmp_path: Path) -> None:
 
     assert said
     assert written < TASKS
-    assert house.state() == ("finished", "")
-    assert house.has_one_each()
+    assert env.state() == ("finished", "")
+    assert env.has_one_each()
 
 
 @pytest.mark.timeout(200)
-def test_a_label_studio_that_stays_away_leaves_a_run_that_can_be_resumed(house: FaultyHouse) -> None:
-    house.store.fault = lambda method, path: "502" if house.store.predictions else ""
+def test_a_label_studio_that_stays_away_leaves_a_run_that_can_be_resumed(env: FaultyEnvironment) -> None:
+    env.store.fault = lambda method, path: "502" if env.store.predictions else ""
 
-    code, _ = house.work(0.02, give_up_after_s=1.0)
-    state, message = house.state()
-    house.store.fault = None
-    RunStore(house.folder).runs()[0].request("resume")
-    again, _ = house.work()
+    code, _ = env.work(0.02, give_up_after_s=1.0)
+    state, message = env.state()
+    env.store.fault = None
+    RunStore(env.folder).runs()[0].request("resume")
+    again, _ = env.work()
 
     assert code == 1
     assert state == "failed"
     assert "the run can be resumed" in message
     assert again == 0
-    assert house.has_one_each()
+    assert env.has_one_each()
 
 
 @pytest.mark.timeout(200)
-def test_a_token_that_is_revoked_ends_the_run_with_the_way_out(house: FaultyHouse) -> None:
+def test_a_token_that_is_revoked_fails_the_run_with_the_fix(env: FaultyEnvironment) -> None:
     def revoke(method: str, path: str) -> str:
-        house.store.is_allowed = not house.store.predictions
+        env.store.is_allowed = not env.store.predictions
         return ""
 
-    house.store.fault = revoke
-    code, _ = house.work(0.02)
-    state, message = house.state()
-    house.store.fault, house.store.is_allowed = None, True
-    RunStore(house.folder).runs()[0].request("resume")
-    again, _ = house.work()
+    env.store.fault = revoke
+    code, _ = env.work(0.02)
+    state, message = env.state()
+    env.store.fault, env.store.is_allowed = None, True
+    RunStore(env.folder).runs()[0].request("resume")
+    again, _ = env.work()
 
     assert (code, state) == (1, "failed")
     assert "create a personal access token" in message
     assert again == 0
-    assert house.has_one_each()
+    assert env.has_one_each()
 
 
 @pytest.mark.timeout(200)
-def test_a_disk_that_fills_during_a_run_interrupts_it_and_it_goes_on_with_space(house: FaultyHouse) -> None:
-    program = house.begin(seconds_per_task=0.02)
-    house.wait_until(lambda: bool(house.store.predictions))
+def test_a_disk_that_fills_during_a_run_interrupts_it_and_it_goes_on_with_space(env: FaultyEnvironment) -> None:
+    program = env.begin(seconds_per_task=0.02)
+    env.wait_until(lambda: bool(env.store.predictions))
 
     resource.prlimit(program.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))  # every write fails from now on
     said = program.communicate(timeout=100)[1]
-    state, _ = house.state()
-    again, _ = house.work()
+    state, _ = env.state()
+    again, _ = env.work()
 
     assert program.returncode == 1
     assert "cannot be used: disk I/O error; check that the folder SAM_RUNS_DIR" in said
     assert "SAM_RUNS_DIR" in said
     assert state == "interrupted"
     assert again == 0
-    assert house.has_one_each()
+    assert env.has_one_each()
 
 
-def test_a_model_file_that_is_gone_is_named_and_the_run_can_be_resumed(house: FaultyHouse, tmp_path: Path) -> None:
-    settings = {"LABEL_STUDIO_URL": house.url, "LABEL_STUDIO_API_KEY": TOKEN, "SAM_RUNS_DIR": str(house.folder)}
+def test_a_missing_model_file_is_named_and_the_run_can_be_resumed(env: FaultyEnvironment, tmp_path: Path) -> None:
+    settings = {"LABEL_STUDIO_URL": env.url, "LABEL_STUDIO_API_KEY": TOKEN, "SAM_RUNS_DIR": str(env.folder)}
     asked = ["preannotate", "--project", "1", "--detector", "boxes", "--model", str(tmp_path / "gone.pt")]
 
     program = subprocess.run(
@@ -184,6 +184,6 @@ def test_a_model_file_that_is_gone_is_named_and_the_run_can_be_resumed(house: Fa
     assert program.returncode == 1
     assert "gone.pt" in program.stderr
     assert "Traceback" not in program.stderr
-    assert house.state()[0] == "failed"
-    RunStore(house.folder).runs()[0].request("resume")
-    assert house.state()[0] == "queued"
+    assert env.state()[0] == "failed"
+    RunStore(env.folder).runs()[0].request("resume")
+    assert env.state()[0] == "queued"
