@@ -43,16 +43,19 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackendProgram]:
     program.stop()
 
 
+def start_theirs(version: str, folder: Path) -> Server:
+    """Start label-studio-ml's server of a version; `folder` gets its log and runs."""
+    settings = environment(SAM_RUNS_DIR=str(folder / "runs"))
+    if version == "1.0.9":
+        return label_studio_ml_server(folder, settings)
+    port = free_port(0)
+    env = settings | {"PYTHONPATH": str(Path(__file__).parent / "interface_of_2")}
+    return Server([sys.executable, "-m", "label_studio_ml.api", str(port)], port, folder / "log", env)
+
+
 @pytest.fixture(scope="module", params=["1.0.9", "2.x"])
 def theirs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("theirs")
-    settings = environment(SAM_RUNS_DIR=str(folder / "runs"))
-    if request.param == "2.x":
-        port = free_port(0)
-        env = settings | {"PYTHONPATH": str(Path(__file__).parent / "interface_of_2")}
-        server = Server([sys.executable, "-m", "label_studio_ml.api", str(port)], port, folder / "log", env)
-    else:
-        server = label_studio_ml_server(folder, settings)
+    server = start_theirs(request.param, tmp_path_factory.mktemp("theirs"))
     yield server
     server.stop()
 
@@ -132,7 +135,7 @@ def test_projects_with_different_configs_do_not_mix(theirs: Server, ours: Backen
     assert same_regions(brush) == same_regions(ours.ask("/predict", REQUESTS["a point"])[1])
 
 
-def test_setup_tells_the_version_and_hears_what_the_project_wants(theirs: Server, ours: BackendProgram) -> None:
+def test_setup_returns_the_version_and_reads_the_extra_parameters(theirs: Server, ours: BackendProgram) -> None:
     extra = {"detector": "everything", "score_threshold": 0, "label_map": {"object": "Cat"}}
     wanted = setup_request() | {"extra_params": json.dumps(extra)}
 
@@ -155,7 +158,7 @@ def test_setup_tells_the_version_and_hears_what_the_project_wants(theirs: Server
         (predict_request([key_point(50, 50)], "<View></View>", IMAGE), 400, "nowhere to put a mask"),
     ],
 )
-def test_bad_input_gets_the_same_words_and_no_traceback(
+def test_bad_input_gets_the_same_error_and_no_traceback(
     theirs: Server, ours: BackendProgram, asked: Json, status: int, words: str
 ) -> None:
     theirs.ask("/setup", setup_request())
@@ -169,7 +172,9 @@ def test_bad_input_gets_the_same_words_and_no_traceback(
     assert "Traceback" not in theirs.log
 
 
-def test_start_training_is_a_run_in_2_and_nothing_in_1(theirs: Server, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize(("version", "predictions"), [("1.0.9", 0), ("2.x", 2)])
+def test_start_training_starts_a_run_only_under_2(version: str, predictions: int, tmp_path: Path) -> None:
+    theirs = start_theirs(version, tmp_path)  # of its own: a server keeps the address of its first /setup
     store = Store()
     store.add_tasks(2)
     extra = {"detector": "everything", "score_threshold": 0, "label_map": {"object": "person"}}
@@ -181,13 +186,14 @@ def test_start_training_is_a_run_in_2_and_nothing_in_1(theirs: Server, request: 
         status, _ = theirs.ask("/webhook", event)
 
         assert status == 201
-        end = time.monotonic() + (60 if "2.x" in request.node.name else 2)
+        end = time.monotonic() + (60 if predictions else 2)
         while len(store.predictions) < 2 and time.monotonic() < end:
             time.sleep(0.1)
-    assert len(store.predictions) == (2 if "2.x" in request.node.name else 0), theirs.log[-3000:]
+        theirs.stop()
+    assert len(store.predictions) == predictions, theirs.log[-3000:]
 
 
-def test_without_label_studio_ml_the_way_out_is_said() -> None:
+def test_without_label_studio_ml_the_import_error_names_the_fix() -> None:
     asked = [sys.executable, "-c", "import sam_backend.ml_backend"]
 
     ended = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)

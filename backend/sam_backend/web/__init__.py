@@ -1,1 +1,1 @@
-"""HTTP in, JSON out."""
+"""The HTTP server: Flask application, gunicorn worker, web page."""

@@ -1,4 +1,4 @@
-"""The Flask application: routes, limits, and errors turned into answers."""
+"""The Flask application: routes, limits, error handlers."""
 
 import logging
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def create_app(service: Service, bind_host: str | None = None) -> Flask:
-    """The WSGI application around the parts of the service, which listens on `bind_host`."""
+    """Return the WSGI application of a service that listens on `bind_host`."""
     app = Flask(__name__, static_folder=None)
     app.extensions["service"] = service
     app.config["MAX_CONTENT_LENGTH"] = SMALL_BODY_BYTES
@@ -55,7 +55,7 @@ def _http_error(error: HTTPException) -> Response:
     text = error.description or error.name
     if isinstance(error, RequestEntityTooLarge):
         limit = request.max_content_length or 0
-        source = "the limit that SAM_MAX_BODY_MIB sets" if request.path in LARGE_BODY_PATHS else "the limit here"
+        source = "the limit of SAM_MAX_BODY_MIB" if request.path in LARGE_BODY_PATHS else "the limit of this path"
         text = f"the body is larger than {limit // 1024} KiB, {source}"
         metrics.refused.labels("too_large").inc()
     else:
@@ -65,10 +65,10 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _unexpected_error(error: Exception) -> Response:
-    """The edge: whatever nobody thought of is in the log with its traceback, and the caller learns only that."""
+    """Log an unexpected exception with its traceback; the caller gets only its status."""
     logger.error("%s %s failed", request.method, request.path, exc_info=error)
     metrics.errors.labels("InternalError").inc()
-    return error_response("internal error; the backend's log tells more", 500)
+    return error_response("internal error: see the backend's log", 500)
 
 
 def _begin_request() -> None:
@@ -83,7 +83,7 @@ def _count_request(response: Response) -> Response:
 
 
 def _check_query() -> None:
-    """Werkzeug decodes a query as UTF-8, strictly."""
+    """Refuse a query that is not UTF-8, which Werkzeug cannot decode."""
     try:
         request.query_string.decode()
     except UnicodeDecodeError:

@@ -29,10 +29,10 @@ CONTROL_PATHS = frozenset({"/health", "/ready", "/versions", "/setup", "/metrics
 CONTROL_THREADS = 4
 PAGES_THREADS = 8
 WAITING_PER_THREAD = 8  # of the control and pages pools
-SMALL_READ_S = 10.0  # at most, for the headers of a request, and for a body that may not be large
-UNBUDGETED_BYTES = MIB  # a body up to this size is read even when the memory for bodies is used up
-BUDGET_BODIES = 8  # memory for bodies, in bodies of the largest size
-DRAIN_S = 2.0  # how long the rest of a refused body is read, so that the client gets to read the answer
+SMALL_READ_S = 10.0  # maximum, for the headers of a request, and for a small body
+UNBUDGETED_BYTES = MIB  # a body up to this size is read even if the memory for bodies is used up
+BUDGET_BODIES = 8  # memory for bodies, in bodies of the maximum size
+DRAIN_S = 2.0  # for reading the rest of a refused body, so that the client can read the answer
 SEND_S = 60.0  # for a client to read an answer
 RETRY_AFTER_S = 5
 LOG_REFUSALS_EVERY_S = 10.0
@@ -44,8 +44,8 @@ Send = Callable[[Message], Awaitable[None]]
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-class BackendRegistration(Protocol):
-    """The connection that a request came in by."""
+class ClientConnection(Protocol):
+    """The connection that a request arrived on."""
 
     def request_is_read(self) -> None:
         """Note that the client has sent the whole request."""
@@ -85,7 +85,7 @@ class _Body:
 
 
 class AsgiAdapter:
-    """Calls a WSGI application in threads, each request after it has been read completely."""
+    """Call a WSGI application in threads, for each request that has been read completely."""
 
     def __init__(self, app: WsgiApp, settings: Settings) -> None:
         self.max_connections = settings.max_connections
@@ -104,7 +104,7 @@ class AsgiAdapter:
         self._refusals = 0
         self._next_refusal_log = 0.0
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send, connection: BackendRegistration) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send, connection: ClientConnection) -> None:
         """Answer one request."""
         if scope["type"] != "http":  # a WebSocket: the server refuses it when the application returns
             return
@@ -131,13 +131,13 @@ class AsgiAdapter:
             await _drain(receive)
 
     def refuse_all(self) -> None:
-        """Answer all requests that are still read or computed with 503: the server is about to exit."""
+        """Answer 503 to all requests that are being read or computed: the server is about to exit."""
         self._is_stopping = True
         now = asyncio.get_running_loop().time()
         for deadline in self._deadlines:
             deadline.reschedule(now)
 
-    async def _answer(self, scope: Message, receive: Receive, body: _Body, connection: BackendRegistration) -> Answer:
+    async def _answer(self, scope: Message, receive: Receive, body: _Body, connection: ClientConnection) -> Answer:
         pool, limit, timeout_s = self._rules(scope["path"])
         try:
             async with asyncio.timeout(timeout_s) as deadline:
@@ -169,7 +169,7 @@ class AsgiAdapter:
             return error_answer(error.status, str(error))
 
     def _rules(self, path: str) -> tuple[RequestPool, int, float]:
-        """The pool, the limit of the body in bytes and the time to read it, in seconds."""
+        """Return the pool, the limit of the body in bytes, and the time to read it in seconds."""
         other = self._control if path in CONTROL_PATHS else self._pages
         pool = self._predict if path == "/predict" else other
         timeout_s = self._settings.read_timeout_s if path in LARGE_BODY_PATHS else self.headers_timeout_s
@@ -209,7 +209,7 @@ class AsgiAdapter:
             raise
 
     def _log_refusal(self, text: str, *values: object) -> None:
-        """Log one refusal in ten seconds, with the number of those in between: refusing must stay cheap."""
+        """Log one refusal in ten seconds, with the number of refusals since, so that a refusal stays cheap."""
         self._refusals += 1
         now = time.monotonic()
         if now >= self._next_refusal_log:
@@ -218,7 +218,7 @@ class AsgiAdapter:
 
 
 def error_answer(status: int, text: str) -> Answer:
-    """Return `{"error": text}` as a response; a 503 says when to try again."""
+    """Return `{"error": text}` as a response; a 503 has the header Retry-After."""
     request_id = current_request_id()
     body = json.dumps({"error": text, "request_id": request_id}).encode()
     headers: Headers = ((b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()))
@@ -286,7 +286,7 @@ def call_wsgi(app: WsgiApp, environ: dict[str, Any]) -> Answer:
         status, headers = started[0]
     except Exception:
         logger.exception("%s %s failed", environ["REQUEST_METHOD"], environ["PATH_INFO"][:200])
-        return error_answer(500, "internal error; the backend's log tells more")
+        return error_answer(500, "internal error: see the backend's log")
     return Answer(status, headers, b"".join(parts) if len(parts) != 1 else parts[0])
 
 
@@ -301,10 +301,10 @@ async def _drain(receive: Receive) -> None:
 
 
 def _too_large(path: str, limit: int) -> RefusedError:
-    source = "the limit that SAM_MAX_BODY_MIB sets" if path in LARGE_BODY_PATHS else "the limit here"
+    source = "the limit of SAM_MAX_BODY_MIB" if path in LARGE_BODY_PATHS else "the limit of this path"
     return RefusedError(413, f"the body is larger than {limit // 1024} KiB, {source}")
 
 
 def _names(scope: Message) -> tuple[str, str]:
-    """Method and path, as they may be logged."""
+    """Return method and path for the log."""
     return scope["method"], repr(scope["path"][:200])

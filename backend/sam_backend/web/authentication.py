@@ -1,4 +1,4 @@
-"""Who may call: the password of all routes, the token of `/api/*` and `/metrics`, the secret of event webhooks."""
+"""Authentication: the password of all routes, the token of `/api/*` and `/metrics`, the secret of webhooks."""
 
 import base64
 import hmac
@@ -12,29 +12,31 @@ from sam_backend.web.responses import error_response
 
 
 def refusal_without_password(settings: Settings) -> Response | None:
-    """Return 401 for a caller without the password; None for one who has it, and where the settings have none."""
+    """Return 401 for a request without the password; None with it, or if the settings have no password."""
     user, password = settings.basic_auth_user, settings.basic_auth_password
     if user is None or password is None:
         return None
     given = _basic_credentials(request.headers.get("Authorization", ""))
     if hmac.compare_digest(given, f"{user}:{password}".encode()):
         return None
-    return _unauthorized("this backend asks for a user name and a password", "Basic")
+    return _unauthorized("this backend requires a user name and a password", "Basic")
 
 
 def refusal_without_token(settings: Settings) -> Response | None:
-    """Return 401 for a caller without SAM_API_TOKEN; where that is not set, what the password decides."""
+    """Return 401 for a request without SAM_API_TOKEN; without that setting, check the password."""
     if settings.api_token is None:
         return refusal_without_password(settings)
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     is_same = hmac.compare_digest(given.strip().encode("utf-8", "replace"), settings.api_token.encode())
     if scheme.lower() == "bearer" and is_same:
         return None
-    return _unauthorized("this backend asks for its API token (SAM_API_TOKEN): Authorization: Bearer TOKEN", "Bearer")
+    return _unauthorized(
+        "this backend requires its API token (SAM_API_TOKEN): send Authorization: Bearer TOKEN", "Bearer"
+    )
 
 
 def refusal_without_webhook_secret(settings: Settings) -> Response | None:
-    """Return 401 for a webhook without the password and without the secret made of it."""
+    """Return 401 for a webhook with neither the password nor the secret derived from it."""
     user, password = settings.basic_auth_user, settings.basic_auth_password
     given = request.headers.get(HEADER)
     if given and user is not None and password is not None:
@@ -52,7 +54,7 @@ def _unauthorized(message: str, scheme: str) -> Response:
 
 
 def _basic_credentials(header: str) -> bytes:
-    """`user:password` of an Authorization header; empty where it holds none."""
+    """Return `user:password` of an Authorization header; empty if it has none."""
     scheme, _, encoded = header.partition(" ")
     if scheme.lower() != "basic":
         return b""

@@ -1,4 +1,4 @@
-"""The service on gunicorn: one process that owns model and cache; an event loop reads, threads answer."""
+"""The service on gunicorn: one process with model and cache; an event loop reads requests, threads answer them."""
 
 import errno
 import logging
@@ -19,11 +19,11 @@ from sam_backend.web.malloc import limit_arenas
 
 
 class PortTakenError(OSError):
-    """Another program listens there."""
+    """Another program listens on the port."""
 
 
 class GunicornLog(Logger):  # type: ignore[misc]  # gunicorn ships no types
-    """Gunicorn's log in our format: it quotes broken requests."""
+    """Gunicorn's log in this program's format, which escapes what gunicorn quotes of broken requests."""
 
     def setup(self, cfg: Any) -> None:
         """Set up the log from gunicorn's settings."""
@@ -33,7 +33,7 @@ class GunicornLog(Logger):  # type: ignore[misc]  # gunicorn ships no types
 
 
 class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
-    """Gunicorn with this app; everything is imported before the port opens, so that the first answer is fast."""
+    """Gunicorn with this application, imported before the port opens so that the first answer is fast."""
 
     def __init__(self, service: Service, host: str, port: int) -> None:
         self._service, self._host = service, host
@@ -41,14 +41,14 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn ships n
         super().__init__()
 
     def load_config(self) -> None:
-        """Gunicorn's settings."""
+        """Set gunicorn's settings."""
         chosen: dict[str, Any] = {
             "bind": [self._address],
             "worker_class": WebWorker,
-            "workers": 1,  # the cache is this process's memory
+            "workers": 1,  # the embedding cache is in the process's memory
             "preload_app": True,
-            "timeout": 120,  # s without a sign of life of the event loop, then the worker is replaced
-            "graceful_timeout": 30,  # above web_worker.STOP_S, which ends a stop before
+            "timeout": 120,  # s without a notification of the event loop, then gunicorn replaces the worker
+            "graceful_timeout": 30,  # more than gunicorn_worker.STOP_S
             "keepalive": 75,
             "asgi_loop": "asyncio",
             "asgi_disconnect_grace_period": 0,  # a request whose client has gone leaves the queue at once
@@ -63,15 +63,15 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn ships n
             self.cfg.set(name, value)
 
     def _start(self, worker: object) -> None:
-        """In the worker, after the fork."""
+        """Start the service's threads in the worker, after the fork."""
         limit_arenas()
         self._service.start()
 
     def _close(self, server: object, worker: Any) -> None:
-        """In the worker, when its last request is answered.
+        """Close the service and exit, in the worker, after its last answer.
 
-        A thread may be inside PyTorch, embedding a picture that nobody waits for any more. Python's own way out would
-        end it there, which C++ answers with SIGABRT; so the process ends without it.
+        A thread may still embed an image in PyTorch. Python's finalization would stop that thread inside C++ code,
+        which ends the process with SIGABRT; `os._exit` skips the finalization.
         """
         self._service.close()
         if worker.booted:
@@ -85,11 +85,11 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn ships n
 
 
 def check_port_is_free(host: str, port: int) -> None:
-    """Say so at once when the port is taken; gunicorn alone would try for five seconds.
+    """Check that the port is free; gunicorn alone would try for five seconds.
 
     Raises:
-        PortTakenError: another program listens there.
-        OSError: the host is not one of this machine's.
+        PortTakenError: another program listens on the port.
+        OSError: the host is not an address of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -98,5 +98,7 @@ def check_port_is_free(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                raise PortTakenError(f"port {port} is taken by another program; choose one with --port") from None
+                raise PortTakenError(
+                    f"could not listen on port {port}: another program uses it; choose another port with --port"
+                ) from None
             raise

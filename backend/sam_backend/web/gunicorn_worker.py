@@ -1,4 +1,4 @@
-"""Gunicorn's ASGI worker with deadlines for slow clients, a limit of connections, and a stop that answers everyone.
+"""Gunicorn's ASGI worker with deadlines for slow clients, a limit of connections, and a stop that answers all requests.
 
 Built on gunicorn 27: `ASGIWorker._serve`, `ASGIProtocol.app` and `ASGIProtocol._send_error_response` are not documented
 by gunicorn, so pyproject.toml names the version. Everything else is asyncio's own interface.
@@ -19,9 +19,9 @@ from sam_backend.web.malloc import trim_regularly
 
 logger = logging.getLogger(__name__)
 
-STOP_S = 8.0  # requests that are not answered so long after SIGTERM get 503; Docker kills after 10 s
-IDLE_STOP_S = 0.5  # after SIGTERM, connections that have sent nothing are closed
-SWITCH_S = 0.001  # for the event loop to get Python's lock from a thread that computes; Python's own 5 ms add up
+STOP_S = 8.0  # after SIGTERM, for requests to be answered; the others get 503; Docker kills after 10 s
+IDLE_STOP_S = 0.5  # after SIGTERM, before idle connections are closed
+SWITCH_S = 0.001  # for the event loop to get Python's lock from a computing thread; with Python's 5 ms answers are late
 FLUSH_S = 1.0  # for the last answers to be sent
 
 
@@ -37,7 +37,7 @@ class HttpConnection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no t
         self._is_answering = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        """Count the connection and start to wait for its first request."""
+        """Count the connection and start the deadline of its first request."""
         super().connection_made(transport)
         self.worker.register(self)
         self._wait_for_headers()
@@ -65,12 +65,12 @@ class HttpConnection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no t
             self.worker.wait_for_request(self)
 
     def request_is_read(self) -> None:
-        """Note that the client has sent the whole request: the connection is not closed to make space."""
+        """Note that the client has sent the whole request, which excludes the connection from `register`'s closing."""
         self.worker.is_read(self)
 
     @property
     def is_idle(self) -> bool:
-        """Whether no byte of a request is here that has no answer yet."""
+        """Whether every request that has started to arrive is answered."""
         return not (self._is_answering or self._has_sent_bytes)
 
     def close(self) -> None:
@@ -99,21 +99,21 @@ class HttpConnection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no t
         self.close()
 
     def _send_error_response(self, status: int, message: str, extra_headers: Any = ()) -> None:
-        """Answer what is not HTTP with JSON, as all other errors."""
+        """Answer bytes that are not HTTP with a JSON error, as all other errors."""
         headers = (("Content-Type", "application/json"), *extra_headers)
         super()._send_error_response(status, json.dumps({"error": message}), headers)
 
 
 class WebWorker(ASGIWorker):  # type: ignore[misc]  # gunicorn ships no types
-    """The process that answers: one event loop; `asgi` is an `AsgiAdapter`."""
+    """The process that answers requests with one event loop; `asgi` is an `AsgiAdapter`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._connections: set[HttpConnection] = set()
-        self._unread: dict[HttpConnection, None] = {}  # no complete request yet; the oldest first
+        self._unread: dict[HttpConnection, None] = {}  # without a complete request; the oldest first
 
     def register(self, connection: HttpConnection) -> None:
-        """Count a new connection; above the limit, close the one that has waited longest with a request unsent."""
+        """Count a new connection; above the limit, close the one that has been without a complete request longest."""
         if len(self._connections) >= self.asgi.max_connections:
             oldest = next(iter(self._unread), connection)
             logger.debug("%d connections are open; closing the oldest idle one", len(self._connections))

@@ -1,6 +1,6 @@
-"""The addresses that Label Studio calls, and what it gets back.
+"""HTTP API that Label Studio calls; see docs/http-api.md.
 
-Source: label-studio 1.23.2, ml/api_connector.py and ml/models.py; see "How it works" in the README.
+Source: label-studio 1.23.2, ml/api_connector.py and ml/models.py.
 """
 
 import logging
@@ -21,7 +21,7 @@ routes = Blueprint("label_studio", __name__)
 
 @routes.get("/health")
 def health() -> Response:
-    """Alive, and which model answers: at once, whatever the model does."""
+    """Return the model's name, version and state at once, also while it is loading."""
     parts = service()
     answer = {
         "status": "UP",
@@ -41,20 +41,20 @@ def health() -> Response:
 
 @routes.post("/setup")
 def setup() -> Response:
-    """A project introduces itself; the answer tells it our model version."""
+    """Register a project and return the model version for it."""
     version = ml_api.setup(service(), SetupRequest.from_json(read_body()))
     return json_response({"model_version": version})
 
 
 @routes.get("/versions")
 def versions() -> Response:
-    """The model versions there are: one."""
+    """Return the model versions: always one."""
     return json_response({"versions": [service().model.version]})
 
 
 @routes.post("/validate")
 def validate() -> Response:
-    """Whether a labeling config can be answered: 200, or 400 with the reason."""
+    """Return 200 if masks fit a labeling config, otherwise 400 with the reason."""
     config = LabelingConfig.from_xml(labeling_config_from_json(read_body()))
     for image in config.images or (config.image(),):
         config.mask_tags(image.name, (), None)
@@ -63,13 +63,15 @@ def validate() -> Response:
 
 @routes.post("/webhook")
 def webhook() -> Response:
-    """Events of Label Studio, answered at once: "Start Training" and imports may begin a run, the others nothing."""
+    """Start a run for "Start Training" and imports; ignore other events."""
     event = WebhookEvent.from_json(read_body())
     logger.info("webhook %s", event.action[:80])
     settings = service().settings
     may_start_run = event.action == START_TRAINING or (event.action == TASKS_CREATED and settings.preannotate_on_import)
     if may_start_run and (refusal := refusal_without_webhook_secret(settings)) is not None:
-        logger.warning("webhook refused: no password and no secret; `label-studio-sam connect` sets both")
+        logger.warning(
+            "webhook refused: it has neither the password nor the secret; `label-studio-sam connect` sets both"
+        )
         return refusal
     ml_api.webhook(service(), event)
     return json_response({"status": "ok", "action": event.action[:80]}, 201)
@@ -77,8 +79,8 @@ def webhook() -> Response:
 
 @routes.post("/predict")
 def predict() -> Response:
-    """Masks for a person's prompts; for tasks without any, the pre-annotation that their project wants."""
+    """Return masks for prompts; without prompts, the pre-annotation of the project."""
     with metrics.stage("total"):
         with metrics.stage("parse"):
-            asked = PredictRequest.from_json(read_body())
-        return json_response({"results": ml_api.predict(service(), asked)})
+            predict_request = PredictRequest.from_json(read_body())
+        return json_response({"results": ml_api.predict(service(), predict_request)})

@@ -1,4 +1,4 @@
-"""The routes for operators: readiness and metrics."""
+"""HTTP API for operators: readiness and metrics."""
 
 from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -11,7 +11,7 @@ operator_routes = Blueprint("operators", __name__)
 
 @operator_routes.get("/ready")
 def ready() -> Response:
-    """Answer 200 if a click would be answered now, else 503 with the reasons."""
+    """Return 200 if the backend can answer a click now, otherwise 503 with the reasons."""
     parts = service()
     problems = parts.readiness.problems()
     answer = {"ready": not problems, "problems": problems, "state": parts.model.state, "problem": parts.model.problem}
@@ -20,5 +20,5 @@ def ready() -> Response:
 
 @operator_routes.get("/metrics")
 def metrics() -> Response:
-    """Answer with all metrics in Prometheus' text format."""
+    """Return all metrics in Prometheus' text format."""
     return Response(generate_latest(ServiceMetrics(service())), content_type=CONTENT_TYPE_LATEST)

@@ -1,7 +1,7 @@
-"""Checks of every request before its route sees it: Host, Origin, content type, password or token.
+"""Checks of every request before its route: Host, Origin, content type, password or token.
 
-A browser that shows a stranger's page must not become that stranger's way in: it may send requests to localhost and to
-the private network. Label Studio itself sends no Origin, and names the backend as its model's URL does.
+A web page of another origin can make a browser send requests to localhost and to the private network: the checks refuse
+them. Label Studio sends no Origin, and its Host header is that of the model's URL.
 """
 
 from flask import Flask, Response, request
@@ -17,7 +17,7 @@ FOREIGN_SITES = ("cross-site", "same-site")  # same-site: another port of this m
 
 
 def check_requests(app: Flask, service: Service, bind_host: str | None = None) -> None:
-    """Let `app` refuse requests that no program or page of ours sends."""
+    """Register the checks with `app`."""
     settings = service.settings
     names = own_names(bind_host) | frozenset(settings.allowed_hosts)
 
@@ -25,7 +25,7 @@ def check_requests(app: Flask, service: Service, bind_host: str | None = None) -
         _check_host(names)
         _check_origin(frozenset(settings.allowed_hosts))
         _check_content_type()
-        if request.path == "/webhook":  # event webhooks cannot send the password: the route decides
+        if request.path == "/webhook":  # webhooks cannot send the password: the route checks them
             return None
         is_api = request.path.startswith("/api/") or request.path == "/metrics"
         return refusal_without_token(settings) if is_api else refusal_without_password(settings)
@@ -34,22 +34,22 @@ def check_requests(app: Flask, service: Service, bind_host: str | None = None) -
 
 
 def _check_host(names: frozenset[str]) -> None:
-    """Refuse names that may be a stranger's; HTTP/1.0 clients send none, browsers always do."""
+    """Refuse host names that anyone may own; HTTP/1.0 clients send none, browsers always do."""
     host = request.environ.get("HTTP_HOST", "")
     if host and not is_allowed_host(host, names):
         raise UnknownHostError(
-            f"the Host {shown(host)} is not a name of this backend; where it is, start the backend with it in "
+            f"the Host {shown(host)} is not a name of this backend; if it is, start the backend with it in "
             "SAM_ALLOWED_HOSTS"
         )
 
 
 def _check_origin(allowed: frozenset[str]) -> None:
-    """Refuse what a page of another origin sends; links to this page and its JSON may be followed."""
+    """Refuse requests of pages of another origin, except followed links."""
     site = request.headers.get("Sec-Fetch-Site", "")
     if site in FOREIGN_SITES and not _is_followed_link():
         raise CrossSiteRequestError(f"a web page of another origin sent this request (Sec-Fetch-Site: {site})")
     origin = request.headers.get("Origin")
-    if origin is None or site == "same-origin":  # browsers let no page set Sec-Fetch-Site
+    if origin is None or site == "same-origin":  # only the browser can set Sec-Fetch-Site
         return
     if is_same_host(origin, request.environ.get("HTTP_HOST", "")) or origin.partition("://")[2].lower() in allowed:
         return
@@ -62,7 +62,7 @@ def _is_followed_link() -> bool:
 
 
 def _check_content_type() -> None:
-    """Refuse a POST that a form or a script of another origin could send without asking first."""
+    """Refuse a POST that a page of another origin can send without a CORS preflight."""
     if request.method == "POST" and request.mimetype != "application/json":
         given = request.mimetype or "none"
         raise UnsupportedMediaType(f"the content type is {shown(given)}; needed: application/json")

@@ -1,4 +1,4 @@
-"""What all routes share: the parts of the service, JSON in and out."""
+"""Request bodies and JSON responses, for all routes."""
 
 import io
 from typing import Any
@@ -14,28 +14,28 @@ READ_BYTES = 1 << 20
 
 
 def service() -> Service:
-    """The parts that this app was made of."""
+    """Return the service of the current Flask application."""
     found: Service = current_app.extensions["service"]
     return found
 
 
 def json_response(value: object, status: int = 200) -> Response:
-    """`value` as JSON; numpy arrays become lists."""
+    """Return `value` as JSON; numpy arrays become lists."""
     return Response(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY), status, mimetype="application/json")
 
 
 def error_response(text: str, status: int) -> Response:
-    """Return an error as JSON, with the id of the request, by which its lines of the log are found."""
+    """Return an error as JSON, with the request id that its log lines have."""
     return json_response({"error": text, "request_id": current_request_id()}, status)
 
 
 def read_body() -> bytes | bytearray:
-    """Return the body of this request, whatever its content type says.
+    """Return the body of this request, of any content type.
 
-    It is held in memory once; Flask's own `get_data` would hold it twice while it is read.
+    It is in memory once; Flask's `get_data` would hold it twice while it reads.
 
     Raises:
-        RequestEntityTooLarge: it has more bytes than this route takes.
+        RequestEntityTooLarge: it has more bytes than this route accepts.
     """
     stream, whole = request.stream, request.environ["wsgi.input"]
     if type(whole) is io.BytesIO and len(whole.getvalue()) == request.content_length:
@@ -47,10 +47,10 @@ def read_body() -> bytes | bytearray:
 
 
 def json_body() -> Any:
-    """The body of this request, read as JSON.
+    """Return the body of this request, parsed as JSON.
 
     Raises:
-        BadRequestError: it is no JSON.
+        BadRequestError: it is not JSON.
     """
     try:
         return orjson.loads(read_body())

@@ -422,7 +422,7 @@ def test_bodies_of_other_routes_are_small(service: SamService, path: str) -> Non
 
     assert response.status_code == (404 if path == "/nowhere" else 413)
     if path != "/nowhere":
-        assert response.get_json()["error"] == "the body is larger than 256 KiB, the limit here"
+        assert response.get_json()["error"] == "the body is larger than 256 KiB, the limit of this path"
 
 
 def test_an_import_of_many_tasks_is_no_small_body(service: SamService) -> None:
@@ -470,7 +470,7 @@ def test_what_nobody_thought_of_leaves_no_traceback_in_the_answer(
     response = service.client.post("/predict", json=predict_request([key_point(50, 50)]))
 
     assert response.status_code == 500
-    assert response.get_json()["error"] == "internal error; the backend's log tells more"
+    assert response.get_json()["error"] == "internal error: see the backend's log"
     assert response.get_json()["request_id"] == response.headers["X-Request-ID"]
     assert "ZeroDivisionError" in caplog.text
 

@@ -1,1 +1,1 @@
-"""The backend's web page: templates, style and script, without a build step."""
+"""The web page: template, style and script, without a build step."""

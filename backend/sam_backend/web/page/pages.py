@@ -1,8 +1,7 @@
-"""The page at `/`: what the backend does, and the door to bulk runs for people.
+"""The web page at `/`: state of the backend, and runs.
 
-The page is a template, its life comes from one script that asks the same JSON interface that everybody may use. All
-addresses in it are relative, so that it works behind a path prefix; nothing is fetched from elsewhere, and the
-content security policy says so.
+The page is a template with one script, which calls the public JSON API. All its addresses are relative, so that it
+works behind a path prefix. It loads nothing from other hosts; the content security policy forbids it.
 """
 
 from flask import Blueprint, Response, make_response, render_template, request
@@ -21,7 +20,7 @@ pages = Blueprint("pages", __name__, template_folder="templates", static_folder=
 
 @pages.get("/")
 def page() -> Response:
-    """The page for browsers; what /health says for programs."""
+    """Return the page to browsers, and the answer of /health to other programs."""
     if request.accept_mimetypes.best_match(["application/json", "text/html"]) != "text/html":
         return health()
     parts = service()
