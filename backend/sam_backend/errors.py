@@ -1,25 +1,37 @@
-"""Everything that can go wrong because of what we were sent.
+"""All errors of the backend that have an HTTP status.
 
-BackendError
-├── BadRequestError            400  the request is not what Label Studio sends
-│   ├── UnsupportedRegionError 400  a region no prompt can be made of
-│   └── LabelingConfigError    400  a labeling config no answer can be given for
-├── CrossSiteRequestError      403  a web page of another origin sent the request
-├── UnknownHostError           421  the Host header holds no name of this backend
-├── ImageError                 422  the task's image cannot be used
-│   ├── ImageNotFoundError     404  it is not there
-│   ├── ImageForbiddenError    403  it may not be fetched: refused, private address, other scheme
-│   ├── ImageTooLargeError     413  more bytes or pixels than the settings allow
-│   ├── BrokenImageError       422  the bytes are no picture we can read
-│   ├── ImageUnavailableError  422  its host cannot be reached, or has a failure of its own
-│   └── ImageTimeoutError      424  fetching took too long
-├── LabelStudioError           502  Label Studio cannot be asked, or answers with something else
+Entries with a file name are defined in that module.
+
+BackendError                      500  not listed below
+├── BadRequestError               400  the request is not valid
+│   ├── UnsupportedRegionError    400  a region cannot be used as a prompt
+│   └── LabelingConfigError       400  the labeling config has no tags for masks, or is not valid
+├── CrossSiteRequestError         403  a web page of another origin sent the request
+├── UnknownHostError              421  the Host header is not a name of this backend
+├── ImageError                    422  the task's image cannot be used
+│   ├── ImageNotFoundError        404  it does not exist
+│   ├── ImageForbiddenError       403  it may not be fetched: refused, private address, unsupported scheme
+│   ├── ImageTooLargeError        413  more bytes or pixels than the settings allow
+│   ├── BrokenImageError          422  the bytes are not an image in a supported format
+│   ├── ImageUnavailableError     422  its host cannot be reached or answers with an error
+│   └── ImageTimeoutError         424  fetching it took too long
+├── LabelStudioError              502  Label Studio cannot be reached, refuses, or sends an unexpected answer
 │   ├── LabelStudioForbiddenError 403  it refuses the token
-│   └── LabelStudioTimeoutError 424  it does not answer in time
-├── DecoderBusyError           503  other images use all the memory for decoding
-└── ModelNotReadyError         503  weights missing, or still loading
+│   └── LabelStudioTimeoutError   424  it does not answer in time
+├── DecoderBusyError              503  other images use all the memory for decoding
+├── ModelNotReadyError            503  the weights are missing or still loading
+├── LedgerDamagedError            409  runs/ledger.py
+├── LedgerNewerError              409  runs/ledger.py
+├── LedgerUnavailableError        503  runs/ledger.py
+├── RunElsewhereError             409  runs/origin.py
+├── RunStateError                 409  runs/run_store.py
+│   └── RunLockedError            409  runs/run_store.py
+├── UnknownRunError               404  runs/run_store.py
+├── RunStoreError                 503  runs/run_store.py
+├── PreviewTimeoutError           503  service/previews.py
+└── UnknownProjectError           404  service/project_lookup.py
 
-A message names field and value and what would be right; never a token or a path of this machine.
+A message names the field, its value and the fix; it never contains a token or a path of this machine.
 """
 
 
@@ -30,17 +42,17 @@ class BackendError(Exception):
 
 
 class BadRequestError(BackendError):
-    """The request is not what Label Studio sends."""
+    """The request is not valid."""
 
     status = 400
 
 
 class UnsupportedRegionError(BadRequestError):
-    """A region that no prompt can be made of."""
+    """A region cannot be used as a prompt."""
 
 
 class LabelingConfigError(BadRequestError):
-    """A labeling config that no answer can be given for."""
+    """The labeling config has no tags for masks, or is not valid."""
 
 
 class CrossSiteRequestError(BackendError):
@@ -50,7 +62,7 @@ class CrossSiteRequestError(BackendError):
 
 
 class UnknownHostError(BackendError):
-    """The Host header holds no name of this backend."""
+    """The Host header is not a name of this backend."""
 
     status = 421
 
@@ -62,7 +74,7 @@ class ImageError(BackendError):
 
 
 class ImageNotFoundError(ImageError):
-    """The image is not there."""
+    """The image does not exist."""
 
     status = 404
 
@@ -80,11 +92,11 @@ class ImageTooLargeError(ImageError):
 
 
 class BrokenImageError(ImageError):
-    """The bytes are no picture that we can read."""
+    """The bytes are not an image in a supported format."""
 
 
 class ImageUnavailableError(ImageError):
-    """The image's host cannot be reached or has a failure of its own; a later request may succeed."""
+    """The image's host cannot be reached or answers with an error; a later request may succeed."""
 
 
 class ImageTimeoutError(ImageError):
@@ -94,7 +106,7 @@ class ImageTimeoutError(ImageError):
 
 
 class LabelStudioError(BackendError):
-    """Label Studio cannot be asked, refuses, or answers with something else."""
+    """Label Studio cannot be reached, refuses, or sends an unexpected answer."""
 
     status = 502
 

@@ -183,28 +183,3 @@ def test_the_audit_says_why_it_cannot_be_made(tmp_path: Path) -> None:
 
 def test_the_cpu_lock_has_no_cuda_packages() -> None:
     assert "nvidia" not in (DOCKER / "requirements-cpu.lock").read_text()
-
-
-def started(tmp_path: Path, **changes: str) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": str(tmp_path), "SAM_RUNS_DIR": str(tmp_path), "SAM_WEIGHTS_DIR": str(tmp_path)}
-    environment |= {"SAM_EMBEDDINGS_DIR": str(tmp_path)} | changes
-    command = [sys.executable, str(DOCKER / "start.py"), "serve"]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-
-
-def test_a_runs_folder_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
-    ended = started(tmp_path, SAM_RUNS_DIR=str(tmp_path / "nowhere"))
-    assert ended.returncode == 1
-    assert ended.stderr.count("\n") == 1
-    assert "SAM_RUNS_DIR" in ended.stderr
-
-
-def test_a_gpu_image_without_a_gpu_is_told_in_one_line(tmp_path: Path) -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU here")
-    ended = started(tmp_path, SAM_DEVICE="cuda")
-    assert ended.returncode == 1
-    assert ended.stderr.count("\n") == 1
-    assert "COMPOSE_PROFILES=cpu" in ended.stderr

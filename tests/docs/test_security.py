@@ -11,7 +11,7 @@ from sam_backend.protocol.requests import MAX_TASKS
 from sam_backend.settings import ENVIRONMENT, Settings
 from sam_backend.web.asgi_adapter import SEND_S, SMALL_READ_S
 from sam_backend.web.body_limits import SMALL_BODY_BYTES
-from sam_backend.web.run_routes import MAX_FAILURES, MAX_PICTURES, MAX_RUNS
+from sam_backend.web.run_routes import MAX_FAILURES, MAX_PREVIEW_TASKS, MAX_RUNS
 
 PAGE = Path("docs/security.md").read_text()
 # settings that bound what a request may cost
@@ -26,7 +26,7 @@ FIXED: dict[str, Any] = {
     "image and control tags of a labeling config": MAX_TAGS,
     "tasks of one request": MAX_TASKS,
     "bytes of the prompts of one request": LARGEST_CONTEXT,
-    "images of one preview": MAX_PICTURES,
+    "images of one preview": MAX_PREVIEW_TASKS,
     "runs and failed tasks in one answer": min(MAX_RUNS, MAX_FAILURES),
 }
 

@@ -1,4 +1,4 @@
-"""Startup checks: device available, folders writable."""
+"""Startup checks: device available, folders writable, weights readable."""
 
 import os
 from pathlib import Path
@@ -21,7 +21,7 @@ def check_device(name: str) -> None:
     except ValueError as error:
         raise SettingsError(
             f"SAM_DEVICE: {error}. SAM_DEVICE=auto selects the fastest device of this machine; a container needs the "
-            "host's GPU driver, the NVIDIA Container Toolkit, and the profile gpu"
+            "host's GPU driver and the NVIDIA Container Toolkit, or the CPU image (COMPOSE_PROFILES=cpu)"
         ) from None
 
 
@@ -35,6 +35,27 @@ def check_folder(variable: str, folder: Path | None) -> None:
         raise SettingsError(
             f"{variable}={folder} is not writable for user {os.getuid()}: change its owner "
             f"(chown -R {os.getuid()} {folder}), or set {variable} to another folder"
+        )
+
+
+def check_weights_folder(folder: Path, *, is_offline: bool) -> None:
+    """Check that the folder of weights is readable, and writable unless `is_offline`; it may be missing.
+
+    Raises:
+        SettingsError: it is not; names the user and the fix.
+    """
+    folder = folder.expanduser()
+    if not folder.exists():
+        return
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise SettingsError(
+            f"SAM_WEIGHTS_DIR={folder} is not readable for user {os.getuid()}: change its permissions, or set "
+            "SAM_WEIGHTS_DIR to another folder"
+        )
+    if not is_offline and not is_writable(folder):
+        raise SettingsError(
+            f"SAM_WEIGHTS_DIR={folder} is not writable for user {os.getuid()}: change its owner "
+            f"(chown -R {os.getuid()} {folder}), or set SAM_OFFLINE=1"
         )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from sam_backend.diagnostics.health_monitor import HealthMonitor
 from sam_backend.diagnostics.readiness import Readiness
-from sam_backend.diagnostics.startup_checks import check_device, check_folder
+from sam_backend.diagnostics.startup_checks import check_device, check_folder, check_weights_folder
 from sam_backend.embeddings.disk import embedding_folder
 from sam_backend.embeddings.image_embeddings import ImageEmbeddings
 from sam_backend.embeddings.memory import EmbeddingCache
@@ -81,6 +81,7 @@ def assemble(
     """
     check_device(settings.device)
     DECODING_MEMORY.limit = settings.decode_memory_mib * MIB
+    check_weights_folder(settings.weights_dir, is_offline=settings.offline)
     check_folder("SAM_RUNS_DIR", settings.runs_dir)
     check_folder("SAM_EMBEDDINGS_DIR", settings.embeddings_dir)
     credentials = LabelStudioCredentials(settings.label_studio_url, settings.label_studio_api_key)
