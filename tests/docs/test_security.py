@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from sam_backend.images.fetch import MAX_REDIRECTS
-from sam_backend.protocol.labeling_config import DEEPEST_NESTING, LONGEST_CONFIG, MAX_TAGS
-from sam_backend.protocol.regions import LARGEST_CONTEXT
+from sam_backend.protocol.labeling_config import MAX_CONFIG_LENGTH, MAX_NESTING, MAX_TAGS
+from sam_backend.protocol.regions import MAX_CONTEXT_BYTES
 from sam_backend.protocol.requests import MAX_TASKS
 from sam_backend.settings import ENVIRONMENT, Settings
 from sam_backend.web.asgi_adapter import SEND_S, SMALL_READ_S
@@ -21,11 +21,11 @@ FIXED: dict[str, Any] = {
     "seconds to send its headers, or the body of any other request": SMALL_READ_S,
     "seconds to read an answer": SEND_S,
     "redirects of one image": MAX_REDIRECTS,
-    "characters of a labeling config": LONGEST_CONFIG,
-    "nested elements of a labeling config": DEEPEST_NESTING,
+    "characters of a labeling config": MAX_CONFIG_LENGTH,
+    "nested elements of a labeling config": MAX_NESTING,
     "image and control tags of a labeling config": MAX_TAGS,
     "tasks of one request": MAX_TASKS,
-    "bytes of the prompts of one request": LARGEST_CONTEXT,
+    "bytes of the prompts of one request": MAX_CONTEXT_BYTES,
     "images of one preview": MAX_PREVIEW_TASKS,
     "runs and failed tasks in one answer": min(MAX_RUNS, MAX_FAILURES),
 }

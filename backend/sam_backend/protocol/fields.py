@@ -1,4 +1,4 @@
-"""Reading fields out of untrusted JSON: the right type comes back, or an error that names field and value."""
+"""Fields of untrusted JSON, checked for type and range; errors name field and value."""
 
 import math
 from typing import Any
@@ -8,16 +8,16 @@ from sam_backend.redaction import mask_userinfo
 
 
 def shown(value: object) -> str:
-    """A value as an error message shows it: short and without a URL's password, whatever was sent."""
+    """Return a value for an error message: shortened, and without the password of a URL."""
     text = mask_userinfo(repr(value))
     return text if len(text) <= 80 else text[:77] + "..."
 
 
 def mapping(value: object, field: str) -> dict[str, Any]:
-    """A JSON object.
+    """Return a JSON object.
 
     Raises:
-        BadRequestError: anything else.
+        BadRequestError: the value is not one.
     """
     if not isinstance(value, dict):
         raise BadRequestError(f"{field} must be a JSON object, not {shown(value)}")
@@ -25,10 +25,10 @@ def mapping(value: object, field: str) -> dict[str, Any]:
 
 
 def listing(value: object, field: str) -> list[Any]:
-    """A JSON array.
+    """Return a JSON array.
 
     Raises:
-        BadRequestError: anything else.
+        BadRequestError: the value is not one.
     """
     if not isinstance(value, list):
         raise BadRequestError(f"{field} must be a JSON array, not {shown(value)}")
@@ -36,10 +36,10 @@ def listing(value: object, field: str) -> list[Any]:
 
 
 def text(value: object, field: str) -> str:
-    """A JSON string.
+    """Return a JSON string.
 
     Raises:
-        BadRequestError: anything else.
+        BadRequestError: the value is not one.
     """
     if not isinstance(value, str):
         raise BadRequestError(f"{field} must be a string, not {shown(value)}")
@@ -47,19 +47,19 @@ def text(value: object, field: str) -> str:
 
 
 def optional_text(value: object, field: str) -> str | None:
-    """A JSON string, or None for null.
+    """Return a JSON string, or None for null.
 
     Raises:
-        BadRequestError: anything else.
+        BadRequestError: the value is neither.
     """
     return None if value is None else text(value, field)
 
 
 def number(value: object, field: str, low: float, high: float) -> float:
-    """A finite number from `low` to `high`.
+    """Return a finite number from `low` to `high`.
 
     Raises:
-        BadRequestError: anything else.
+        BadRequestError: the value is not one.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise BadRequestError(f"{field} must be a number, not {shown(value)}")
@@ -69,10 +69,10 @@ def number(value: object, field: str, low: float, high: float) -> float:
 
 
 def whole_number(value: object, field: str, low: int, high: int) -> int:
-    """A whole number from `low` to `high`; 3.0 counts as 3.
+    """Return a whole number from `low` to `high`; 3.0 is read as 3.
 
     Raises:
-        BadRequestError: anything else.
+        BadRequestError: the value is not one.
     """
     as_float = number(value, field, low, high)
     if as_float != int(as_float):

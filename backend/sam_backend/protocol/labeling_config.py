@@ -1,7 +1,7 @@
-"""The labeling config: which tags there are, what they name, and where the image stands in a task's data.
+"""The labeling config: its image tags, its control tags, and the field of a task's data with the image.
 
-Source: Label Studio's tag reference; tag names compare without case, as the editor does (label-studio 1.23.2,
-web/libs/editor/src/core/Tree.tsx). Only XML is read: no file that a config names is ever opened.
+Source: Label Studio's tag reference. The case of tag names is ignored, as in the editor (label-studio 1.23.2,
+web/libs/editor/src/core/Tree.tsx). Files that a config refers to are never opened.
 """
 
 import math
@@ -18,25 +18,25 @@ from sam_backend.bounded_cache import BoundedCache
 from sam_backend.errors import LabelingConfigError
 from sam_backend.protocol.fields import shown
 
-LONGEST_CONFIG = 256 * 1024  # characters
-DEEPEST_NESTING = 200  # elements
-MAX_TAGS = 1000  # image and control tags together; a choice of tags for a mask looks at all of them
-_BYTES_PER_TAG, _BYTES_PER_LABEL = 1000, 200  # of a parsed config in memory, roughly
+MAX_CONFIG_LENGTH = 256 * 1024  # characters
+MAX_NESTING = 200  # elements
+MAX_TAGS = 1000  # image and control tags together; choosing a tag for a mask visits all of them
+_BYTES_PER_TAG, _BYTES_PER_LABEL = 1000, 200  # estimated memory of a parsed config
 
 
 @dataclass(frozen=True)
 class ObjectTag:
-    """An `<Image>`: `value` or `valueList` names a field of the task's data, with a dollar sign."""
+    """An `<Image>` tag; `value` is a field of the task's data with a dollar sign before it, or an address."""
 
     name: str
     value: str
     is_list: bool
 
     def sources(self, data: Mapping[str, Any]) -> tuple[str, ...]:
-        """The addresses of this tag's images in a task's data; several for a multi-page item.
+        """Return the addresses of this tag's images in a task's data; several for a multi-page item.
 
         Raises:
-            LabelingConfigError: the data lack the field, or hold something that is no address.
+            LabelingConfigError: the field is missing, or is not an address.
         """
         if not self.value.startswith("$"):
             return (self.value,)
@@ -45,25 +45,25 @@ class ObjectTag:
         if found is None:
             known = ", ".join(sorted(map(str, data))) or "none"
             raise LabelingConfigError(
-                f"the task's data have no field {shown(name)}, which <Image name={shown(self.name)}> shows; "
+                f"the task's data has no field {shown(name)}, which <Image name={shown(self.name)}> shows; "
                 f"fields: {known[:200]}"
             )
         pages = found if isinstance(found, list) else [found]
         for page in pages:
             if not isinstance(page, str) or not page.strip():
-                raise LabelingConfigError(f"data.{name} holds {shown(page)}, which is no address of an image")
+                raise LabelingConfigError(f"data.{name}={shown(page)} is not the address of an image")
         if not pages:
-            raise LabelingConfigError(f"data.{name} is an empty list: there is no image")
+            raise LabelingConfigError(f"data.{name} is an empty list: no image")
         return tuple(pages)
 
 
 @dataclass(frozen=True)
 class ControlTag:
-    """A tag that draws or labels; `kind` is its XML name in lower case, such as `brushlabels`.
+    """A control tag; `kind` is its XML name in lower case, such as `brushlabels`.
 
-    `labels` holds the labels' values and aliases; with `has_dynamic_labels` they come from the task's data instead.
-    `predicted_values` are pairs of a detector's class and the label that the config gives it; `score_threshold` is the
-    tag's `model_score_threshold`, 0..1.
+    `labels` are the values and aliases of the labels; with `has_dynamic_labels` they are in the task's data instead.
+    `predicted_values` are pairs of a detector's class and its label. `score_threshold` is the tag's
+    `model_score_threshold`, 0..1.
     """
 
     kind: str
@@ -75,13 +75,13 @@ class ControlTag:
     score_threshold: float | None = None
 
     def knows(self, labels: tuple[str, ...]) -> bool:
-        """Whether every one of `labels` can be given with this tag."""
+        """Whether the tag has all of `labels`."""
         return self.has_dynamic_labels or set(labels) <= set(self.labels)
 
 
 @dataclass(frozen=True)
 class MaskTags:
-    """Where a mask goes: the tag `mask`, and the palette `labels` beside it where that tag has no labels itself."""
+    """The control tag of a mask, and the `<Labels>` palette of its labels if that tag has no labels of its own."""
 
     mask: ControlTag
     labels: ControlTag | None = None
@@ -89,17 +89,17 @@ class MaskTags:
 
 @dataclass(frozen=True)
 class LabelingConfig:
-    """The tags of one labeling config, in the order they stand in."""
+    """The tags of a labeling config, in document order."""
 
     images: tuple[ObjectTag, ...]
     controls: tuple[ControlTag, ...]
 
     @classmethod
     def from_xml(cls, xml: str) -> "LabelingConfig":
-        """Parse a labeling config; the same text is parsed once.
+        """Parse a labeling config; recently parsed ones are cached.
 
         Raises:
-            LabelingConfigError: no XML, XML with entities or other tricks, or more of it than a config has.
+            LabelingConfigError: the text is not XML, has entities or a DTD, or exceeds the limits of this module.
         """
         known = _parsed.get(xml)
         if known is None:
@@ -110,10 +110,10 @@ class LabelingConfig:
         return known
 
     def image(self, name: str | None = None) -> ObjectTag:
-        """The `<Image>` called `name`, or the only or first one where no name is given.
+        """Return the `<Image>` called `name`, by default the first one.
 
         Raises:
-            LabelingConfigError: there is none.
+            LabelingConfigError: there is no such tag.
         """
         for tag in self.images:
             if name is None or tag.name == name:
@@ -123,9 +123,9 @@ class LabelingConfig:
         raise LabelingConfigError(f"the labeling config has no <Image{called}>; images: {known}")
 
     def tags_for_shape(self, shape: str, to_name: str) -> tuple[MaskTags, ...]:
-        """Where regions of a shape (`brush`, `polygon`, `rectangle`, `bitmask`) of the image `to_name` can go.
+        """Return the tags for regions of a shape (`brush`, `polygon`, `rectangle`, `bitmask`) of the image `to_name`.
 
-        Tags with labels of their own come first, then plain ones, with each palette and alone.
+        Tags with labels of their own come first, then plain tags with each palette, then plain tags alone.
         """
         here = [tag for tag in self.controls if to_name in tag.to_names]
         own = [MaskTags(tag) for tag in here if tag.kind == f"{shape}labels"]
@@ -135,14 +135,14 @@ class LabelingConfig:
         return (*own, *pairs, *(MaskTags(tag) for tag in plain))
 
     def mask_tags(self, to_name: str, labels: tuple[str, ...], palette: str | None) -> MaskTags:
-        """Where to send a mask of the image `to_name` with `labels`.
+        """Return the tags for a mask of the image `to_name` with `labels`.
 
-        A prompt that a `<Labels>` palette named goes to `<Brush>` and that palette; one from `<KeyPointLabels>` or
-        `<RectangleLabels>` to the `<BrushLabels>` that has its labels. If the config has only the other pair, that one
-        is taken, and a `<BrushLabels>` without the label still beats no mask: the editor keeps the label as it is.
+        For a prompt with labels of a `<Labels>` palette these are `<Brush>` and that palette; for a prompt of
+        `<KeyPointLabels>` or `<RectangleLabels>` the `<BrushLabels>` with its labels. If the config has only the other
+        kind, that one is used. The last choice is a `<BrushLabels>` without the label, which the editor keeps.
 
         Raises:
-            LabelingConfigError: no brush for this image.
+            LabelingConfigError: the image has no brush tag.
         """
         here = [tag for tag in self.controls if to_name in tag.to_names]
         brush_labels = [tag for tag in here if tag.kind == "brushlabels"]
@@ -151,13 +151,12 @@ class LabelingConfig:
         named = [tag for tag in palettes if tag.name == palette or (labels and tag.knows(labels))]
         nearest = next((tag for tag in named if tag.name == palette), next(iter(named), None))
         pairs = [MaskTags(brushes[0], nearest)] if brushes and nearest is not None else []
-        knowing = (MaskTags(tag) for tag in brush_labels if tag.knows(labels))
-        preferred = chain(pairs, knowing) if palette is not None else chain(knowing, pairs)
+        with_labels = (MaskTags(tag) for tag in brush_labels if tag.knows(labels))
+        preferred = chain(pairs, with_labels) if palette is not None else chain(with_labels, pairs)
         for tags in chain(preferred, (MaskTags(tag) for tag in brush_labels + brushes)):
             return tags
         raise LabelingConfigError(
-            f"the labeling config has no <BrushLabels> and no <Brush> with toName={to_name!r}: "
-            "there is nowhere to put a mask"
+            f"the labeling config has no <BrushLabels> and no <Brush> with toName={to_name!r}: add one for the masks"
         )
 
 
@@ -165,21 +164,21 @@ _parsed: BoundedCache[str, LabelingConfig] = BoundedCache(max_entries=64, max_by
 
 
 def _parse(xml: str) -> LabelingConfig:
-    if len(xml) > LONGEST_CONFIG:
-        raise LabelingConfigError(f"the labeling config is {len(xml)} characters long, more than {LONGEST_CONFIG}")
+    if len(xml) > MAX_CONFIG_LENGTH:
+        raise LabelingConfigError(f"the labeling config has {len(xml)} characters, more than {MAX_CONFIG_LENGTH}")
     tags = _TagCollector()
     try:
         parser = XMLParser(target=tags)
         parser.feed(xml)
         parser.close()
     except (ParseError, DefusedXmlException, ValueError) as error:
-        raise LabelingConfigError(f"the labeling config is not XML that can be read: {shown(str(error))}") from None
+        raise LabelingConfigError(f"could not read the labeling config: not valid XML: {shown(str(error))}") from None
     return LabelingConfig(tuple(tags.images), tuple(control.tag() for control in tags.controls))
 
 
 @dataclass
 class _OpenControl:
-    """A control tag whose labels are still being read."""
+    """A control tag whose labels are being read."""
 
     kind: str
     attributes: dict[str, str]
@@ -199,17 +198,17 @@ class _OpenControl:
 
 
 class _TagCollector:
-    """Collects the tags in one pass, as the parser meets them; a label belongs to the control tag nearest around it."""
+    """Collects the tags while the parser reads them; a label belongs to the innermost control tag around it."""
 
     def __init__(self) -> None:
         self.images: list[ObjectTag] = []
         self.controls: list[_OpenControl] = []
-        self._open: list[_OpenControl | None] = []  # per element around this one: the control tag that it is or is in
+        self._open: list[_OpenControl | None] = []  # for each open element: the innermost control tag
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        """Note an element that begins."""
-        if len(self._open) >= DEEPEST_NESTING:
-            raise LabelingConfigError(f"the labeling config is nested deeper than {DEEPEST_NESTING} elements")
+        """Handle the start of an element."""
+        if len(self._open) >= MAX_NESTING:
+            raise LabelingConfigError(f"the labeling config is nested deeper than {MAX_NESTING} elements")
         control = self._open[-1] if self._open else None
         kind = name.lower()
         if kind == "image":
@@ -224,14 +223,14 @@ class _TagCollector:
         self._open.append(control)
 
     def end(self, name: str) -> None:
-        """Note that an element ends."""
+        """Handle the end of an element."""
         self._open.pop()
 
     def data(self, text: str) -> None:
-        """Pass over text."""
+        """Ignore text."""
 
     def close(self) -> None:
-        """End; the parser calls this."""
+        """Do nothing; the parser calls this at the end."""
 
 
 def _object_tag(attributes: dict[str, str]) -> ObjectTag:
@@ -244,7 +243,7 @@ def _object_tag(attributes: dict[str, str]) -> ObjectTag:
 
 
 def _add_label(control: _OpenControl, attributes: dict[str, str]) -> None:
-    """Add a label's value and alias, and its `predicted_values="car,truck"`: the classes that become it."""
+    """Add a label's value, its alias, and the classes in its `predicted_values`, such as "car,truck"."""
     value = attributes.get("value", "")
     control.labels.update(dict.fromkeys(name for name in (value, attributes.get("alias")) if name))
     names = (name.strip() for name in attributes.get("predicted_values", "").split(","))
@@ -261,6 +260,6 @@ def _score_threshold(kind: str, attributes: dict[str, str]) -> float | None:
         threshold = math.nan
     if not 0 <= threshold <= 1:
         raise LabelingConfigError(
-            f"<{kind} name={shown(attributes['name'])}> has model_score_threshold={shown(given)}; needed: 0 to 1"
+            f"<{kind} name={shown(attributes['name'])}> has model_score_threshold={shown(given)}; expected: 0 to 1"
         )
     return threshold

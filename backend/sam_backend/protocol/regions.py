@@ -1,8 +1,8 @@
-"""The regions of an interactive context: what a person clicked and dragged, in percent of the image.
+"""The regions that a user drew as prompts: key points and rectangles, in percent of the image.
 
-Source: what Label Studio 1.23.2's editor sends (web/libs/editor: mixins/Regions.js, regions/KeyPointRegion.jsx,
-regions/RectRegion.jsx). With a `<Labels>` palette each prompt is two results with one id, and per-region controls
-(Choices, TextArea) add more: results are one region when their ids are the same.
+Source: requests of Label Studio 1.23.2's editor (web/libs/editor: mixins/Regions.js, regions/KeyPointRegion.jsx,
+regions/RectRegion.jsx). Results with the same id are one region: with a `<Labels>` palette each prompt is two results,
+and per-region controls (Choices, TextArea) add more.
 """
 
 import logging
@@ -19,9 +19,9 @@ from sam_backend.protocol.typed_json import MISSING, Json, decoded, is_null
 
 logger = logging.getLogger(__name__)
 
-FARTHEST_PERCENT = 1000.0  # a drag may leave the image a little; what is farther away is refused
-LONGEST_SIDE = 1_000_000  # pixels
-LARGEST_CONTEXT = 1 << 20  # bytes; a prompt has about 350, and no mask is sent with them
+MAX_PERCENT = 1000.0  # absolute value; a rectangle may be drawn beyond the image's edge
+MAX_SIDE = 1_000_000  # pixels
+MAX_CONTEXT_BYTES = 1 << 20  # a prompt has about 350 bytes, and masks are not sent
 KEYPOINT_TYPES = {"keypoint", "keypointlabels"}
 RECTANGLE_TYPES = {"rectangle", "rectanglelabels"}
 
@@ -37,7 +37,7 @@ class KeyPoint:
 
 @dataclass(frozen=True)
 class RotatedRectangle:
-    """A rectangle in percent, turned clockwise by `rotation` degrees around its corner (`x`, `y`)."""
+    """A rectangle in percent, rotated clockwise by `rotation` degrees around its corner (`x`, `y`)."""
 
     x: float
     y: float
@@ -48,11 +48,11 @@ class RotatedRectangle:
 
 @dataclass(frozen=True)
 class PromptRegion:
-    """One prompt of the context.
+    """A region: a prompt of a click, or a rectangle that a task has already.
 
-    `from_name` is the control tag that drew it, `labels_from_name` the `<Labels>` palette that named it, if any.
-    `original_size` is (height, width) in pixels as the browser shows the image, None where the caller left it out.
-    `item_index` is the page of a multi-page item, None for a single image.
+    `from_name` is its control tag, `labels_from_name` the `<Labels>` palette of its labels, if any. `original_size` is
+    (height, width) in pixels of the image in the browser, None if the caller did not send it. `item_index` is the page
+    of a multi-page item, None for a single image.
     """
 
     id: str
@@ -65,13 +65,13 @@ class PromptRegion:
     item_index: int | None = None
 
 
-Percent = Annotated[float, Meta(ge=-FARTHEST_PERCENT, le=FARTHEST_PERCENT)]
-Pixels = Annotated[float, Meta(ge=1, le=LONGEST_SIDE, multiple_of=1)]
+Percent = Annotated[float, Meta(ge=-MAX_PERCENT, le=MAX_PERCENT)]
+Pixels = Annotated[float, Meta(ge=1, le=MAX_SIDE, multiple_of=1)]
 V = TypeVar("V")
 
 
 class _Labels(Struct, gc=False):
-    """The labels stand under the tag's own name, and under `labels` with a palette."""
+    """The field of the labels has the name of the control tag, or `labels` with a palette."""
 
     labels: list[str] | None = None
     keypointlabels: list[str] | None = None
@@ -97,7 +97,7 @@ class _RectangleValue(_Labels, gc=False, kw_only=True):
 
 
 class _Result(Struct, gc=False):
-    """One entry of `context.result`; what `value` holds depends on `type`."""
+    """An item of `context.result`; the fields of `value` depend on `type`."""
 
     type: str
     id: str | int | None = None
@@ -111,26 +111,25 @@ class _Result(Struct, gc=False):
 
 
 def prompt_regions_from_json(results: Sequence[Any]) -> tuple[PromptRegion, ...]:
-    """Return the prompts among results that are Python objects already; see `prompt_regions_from_context`.
+    """Return the prompts among results that are decoded already; see `prompt_regions_from_context`.
 
     Raises:
-        BadRequestError: a result that is none, or a prompt with an impossible number.
+        BadRequestError: a result is malformed, or a number of a prompt is out of range.
     """
     return _prompt_regions(msgspec.json.encode(results), "result")
 
 
 def prompt_regions_from_context(context: Raw) -> tuple[PromptRegion, ...]:
-    """Return the prompts of a request's context, in the order they were drawn.
+    """Return the prompts of a request's context, in the order in which they were drawn.
 
-    Other kinds of regions are left out, and logged.
+    Regions of other types are logged and left out.
 
     Raises:
-        BadRequestError: a context larger than `LARGEST_CONTEXT`, a result that is none, or a prompt with an impossible
-            number.
+        BadRequestError: the context is too large, a result is malformed, or a number of a prompt is out of range.
     """
     size = memoryview(context).nbytes
-    if size > LARGEST_CONTEXT:
-        raise BadRequestError(f"params.context has {size} bytes, more than {LARGEST_CONTEXT}")
+    if size > MAX_CONTEXT_BYTES:
+        raise BadRequestError(f"params.context has {size} bytes, more than {MAX_CONTEXT_BYTES}")
     result = decoded(context, _Context, "params.context").result
     return () if is_null(result) else _prompt_regions(result, "params.context.result")
 
@@ -147,16 +146,17 @@ def _prompt_regions(results: Json, field: str) -> tuple[PromptRegion, ...]:
         where = f"{field}[{position}]"
         kind = result.type.lower()
         kinds.add(kind)
-        region_id = f"#{position}" if result.id is None else str(result.id)  # only the editor always sends an id
+        # the editor always sends an id, other callers may not
+        region_id = f"#{position}" if result.id is None else str(result.id)
         if kind in KEYPOINT_TYPES | RECTANGLE_TYPES:
             regions.setdefault(region_id, _prompt_region(result, kind, region_id, where))
         elif kind == "labels":
             labels = _value(result, _Labels, where).of(kind)
-            palettes[region_id] = (_needed(result.from_name, f"{where}.from_name"), labels)
+            palettes[region_id] = (_required(result.from_name, f"{where}.from_name"), labels)
         else:
-            logger.debug("%s: a region of type %s is no prompt", where, shown(kind))
+            logger.debug("%s: region of type %s ignored: not a prompt", where, shown(kind))
     if kinds and not regions:
-        logger.warning("no key point and no rectangle among the regions sent, only %s", ", ".join(sorted(kinds))[:200])
+        logger.warning("no prompts in the request: no key point or rectangle, only %s", ", ".join(sorted(kinds))[:200])
     return tuple(_with_palette(region, palettes.get(region.id)) for region in regions.values())
 
 
@@ -183,8 +183,8 @@ def _prompt_region(result: _Result, kind: str, region_id: str, where: str) -> Pr
         id=region_id,
         shape=shape,
         labels=value.of(kind),
-        from_name=_needed(result.from_name, f"{where}.from_name"),
-        to_name=_needed(result.to_name, f"{where}.to_name"),
+        from_name=_required(result.from_name, f"{where}.from_name"),
+        to_name=_required(result.to_name, f"{where}.to_name"),
         original_size=_original_size(result),
         item_index=None if result.item_index is None else int(result.item_index),
     )
@@ -197,7 +197,7 @@ def _value(result: _Result, kind: type[V], where: str) -> V:
         raise UnsupportedRegionError(str(error)) from None
 
 
-def _needed(name: str | None, field: str) -> str:
+def _required(name: str | None, field: str) -> str:
     if name is None:
         raise BadRequestError(f"{field} must be a string, not None")
     return name

@@ -1,9 +1,9 @@
-"""The bodies that Label Studio posts, parsed into frozen dataclasses.
+"""The bodies of Label Studio's requests, parsed into frozen dataclasses.
 
-Parsing costs at most three times the body in memory, beside some MiB: what nothing reads (annotations, drafts, the
-regions of predictions) is skipped. `data` of a task stays text until a field of it is asked for.
+Parsing takes at most three times the body's memory and a few MiB: fields that are not used (annotations, drafts,
+regions of predictions) are skipped, and a field of a task's `data` is decoded when it is read.
 
-Source: label-studio 1.23.2, ml/api_connector.py (what is sent), ml/mixins.py and tasks/serializers.py (the tasks).
+Source: label-studio 1.23.2, ml/api_connector.py (requests), ml/mixins.py and tasks/serializers.py (tasks).
 """
 
 from collections.abc import Callable, Mapping
@@ -14,31 +14,31 @@ from msgspec import Raw, Struct
 
 from sam_backend.errors import BadRequestError
 from sam_backend.network.base_url import parse_base_url, parse_token
-from sam_backend.protocol.labeling_config import LONGEST_CONFIG
+from sam_backend.protocol.labeling_config import MAX_CONFIG_LENGTH
 from sam_backend.protocol.regions import PromptRegion, prompt_regions_from_context
 from sam_backend.protocol.task_data import TaskData
 from sam_backend.protocol.typed_json import MISSING, decoded, is_null, optional_text, shown_json, text
 
-LARGEST_ID = 2**63 - 1
+MAX_ID = 2**63 - 1
 MAX_TASKS = 100_000
-LONGEST_NAME = 4096  # bytes of a user name, a password, a model's version
-_CONFIG_BYTES = 6 * LONGEST_CONFIG  # JSON writes a character with up to 6 bytes
-_BYTES_PER_OBJECT = 40  # of real annotations and predictions; JSON with denser objects costs too much memory
+MAX_NAME_BYTES = 4096  # of a user name, a password, a model version
+_CONFIG_BYTES = 6 * MAX_CONFIG_LENGTH  # a character has up to 6 bytes in JSON
+_BYTES_PER_OBJECT = 40  # of real annotations and predictions; JSON with smaller objects takes too much memory
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task as far as an answer needs it: `data` is what the labeling config's `$fields` point into."""
+    """A task: the fields that predictions need. The `$fields` of the labeling config are in `data`."""
 
     id: int | None
     project_id: int | None
     data: Mapping[str, Any] = field(default_factory=dict)
-    versions: frozenset[str] = frozenset()  # of the predictions that it has already
+    versions: frozenset[str] = frozenset()  # model versions of its predictions
     project_created_s: int | None = None  # seconds since 1970
 
     @property
     def name(self) -> str:
-        """How messages call it."""
+        """Return the name for messages."""
         return "task" if self.id is None else f"task {self.id}"
 
 
@@ -68,7 +68,7 @@ class _PredictBody(Struct):
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """POST /predict; `context` is None for a task that was opened or a batch, a tuple for a person's prompts."""
+    """POST /predict; `context` has the prompts of a click, and is None for an opened task or a batch."""
 
     tasks: tuple[Task, ...]
     labeling_config: str
@@ -81,7 +81,7 @@ class PredictRequest:
         """Parse the body of POST /predict.
 
         Raises:
-            BadRequestError: not what Label Studio sends; names field and value.
+            BadRequestError: the body is malformed; the message names field and value.
         """
         objects = body.count(b"{")
         if objects > MAX_TASKS:
@@ -89,7 +89,8 @@ class PredictRequest:
         request = decoded(body, _PredictBody)
         has_params = not is_null(request.params) and bytes(memoryview(request.params)[:3]) != b"[]"
         params = decoded(request.params, _Params, "params") if has_params else _Params()
-        context = request.context if is_null(params.context) else params.context  # label-studio-ml: beside params
+        # label-studio-ml sends the context beside params
+        context = request.context if is_null(params.context) else params.context
         is_click = not is_null(context)
         if not is_click:
             _check_density(body, objects)
@@ -98,8 +99,8 @@ class PredictRequest:
             tasks=tuple(_task(task, i, project, not is_click) for i, task in enumerate(request.tasks)),
             labeling_config=text(request.label_config, "label_config", _CONFIG_BYTES),
             context=prompt_regions_from_context(context) if is_click else None,
-            login=optional_text(params.login, "params.login", LONGEST_NAME),
-            password=optional_text(params.password, "params.password", LONGEST_NAME),
+            login=optional_text(params.login, "params.login", MAX_NAME_BYTES),
+            password=optional_text(params.password, "params.password", MAX_NAME_BYTES),
         )
 
 
@@ -113,10 +114,10 @@ class _SetupBody(Struct):
 
 @dataclass(frozen=True)
 class SetupRequest:
-    """POST /setup: which project, its labeling config, where Label Studio says it is.
+    """POST /setup: the project, its labeling config, and Label Studio's URL and token.
 
-    `hostname` and `access_token` are empty where Label Studio has none to tell. `extra_params` is the JSON text of
-    whatever was typed with the connected model, None for none.
+    `hostname` and `access_token` are empty if Label Studio does not send them. `extra_params` is the JSON text of the
+    connected model's extra parameters, None for none.
     """
 
     project: str
@@ -132,7 +133,7 @@ class SetupRequest:
         """Parse the body of POST /setup.
 
         Raises:
-            BadRequestError: not what Label Studio sends; names field and value.
+            BadRequestError: the body is malformed; the message names field and value.
         """
         request = decoded(body, _SetupBody)
         return cls(
@@ -162,7 +163,7 @@ class _TaskOfEvent(Struct, gc=False):
 
 @dataclass(frozen=True)
 class WebhookEvent:
-    """POST /webhook: what happened, such as START_TRAINING or TASKS_CREATED, where, and to which tasks."""
+    """POST /webhook: the event, such as START_TRAINING or TASKS_CREATED, its project and its tasks."""
 
     action: str
     project_id: int | None
@@ -170,10 +171,10 @@ class WebhookEvent:
 
     @classmethod
     def from_json(cls, body: bytes | bytearray) -> "WebhookEvent":
-        """Parse the body of POST /webhook; of events that mean nothing to us only the action has to be there.
+        """Parse the body of POST /webhook; only `action` is required.
 
         Raises:
-            BadRequestError: not a JSON object with an action.
+            BadRequestError: the body is malformed; the message names field and value.
         """
         request = decoded(body, _WebhookBody)
         project = request.project
@@ -196,13 +197,13 @@ def labeling_config_from_json(body: bytes | bytearray) -> str:
     """Return the labeling config of a POST /validate: `config`, `label_config` or `schema`.
 
     Raises:
-        BadRequestError: there is none.
+        BadRequestError: the body has none.
     """
     request = decoded(body, _ConfigBody)
     for found in (request.config, request.label_config, request.schema):
         if found is not None:
             return found
-    raise BadRequestError("config is missing: needed: a labeling config")
+    raise BadRequestError("config is missing: expected a labeling config")
 
 
 def _parsed(given: str | None, field: str, parse: Callable[[str], str]) -> str:
@@ -210,13 +211,13 @@ def _parsed(given: str | None, field: str, parse: Callable[[str], str]) -> str:
     try:
         return parse(given) if given else ""
     except ValueError as error:
-        raise BadRequestError(f"{field} cannot be used: {error}") from None
+        raise BadRequestError(f"{field} is invalid: {error}") from None
 
 
 def _check_number_of_tasks(body: bytes | bytearray) -> None:
-    """Refuse more than `MAX_TASKS` tasks before memory is spent on them.
+    """Refuse more than `MAX_TASKS` tasks before they take memory.
 
-    Each task has the name `data`; JSON may write its letters as escapes, which nothing does that means well.
+    Each task has the name `data`. Escapes for its letters are valid JSON, but only an attacker sends them.
     """
     names = sum(body.count(name) for name in (b'"data"', b"\\u0064", b"\\u0061", b"\\u0074"))
     if names > MAX_TASKS:
@@ -224,20 +225,20 @@ def _check_number_of_tasks(body: bytes | bytearray) -> None:
 
 
 def _check_density(body: bytes | bytearray, objects: int) -> None:
-    """Refuse many small objects: each costs more memory than its text."""
+    """Refuse many small JSON objects: each takes more memory than its text."""
     if objects > MAX_TASKS + len(body) // _BYTES_PER_OBJECT:
-        raise BadRequestError(f"the body has {objects} JSON objects in {len(body)} bytes: more than tasks have")
+        raise BadRequestError(f"the body has {objects} JSON objects in {len(body)} bytes: more than any tasks have")
 
 
 def _created_tasks(tasks: Raw, body: bytes | bytearray) -> tuple[int, ...]:
     if is_null(tasks):
         return ()
     _check_density(body, body.count(b"{"))
-    return tuple(task.id for task in decoded(tasks, list[_TaskOfEvent], "tasks") if 0 < task.id <= LARGEST_ID)
+    return tuple(task.id for task in decoded(tasks, list[_TaskOfEvent], "tasks") if 0 < task.id <= MAX_ID)
 
 
 def _project_name(project: Raw) -> str:
-    if is_null(project) or memoryview(project).nbytes > LONGEST_NAME:
+    if is_null(project) or memoryview(project).nbytes > MAX_NAME_BYTES:
         return ""
     json = bytes(project)
     try:
@@ -247,7 +248,7 @@ def _project_name(project: Raw) -> str:
 
 
 def _project_id(project: Raw) -> int | None:
-    """Label Studio writes `"<id>.<unix time of creation>"`."""
+    """Return the id in `"<id>.<unix time of creation>"`, which Label Studio sends."""
     number = _project_name(project).split(".")[0]
     return int(number) if number.isdecimal() and len(number) < 19 else None
 
@@ -270,13 +271,13 @@ def _task_id(number: Raw, where: str) -> int | None:
     if is_null(number):
         return None
     digits = bytes(memoryview(number)[:20])
-    if not digits.isdigit() or int(digits) > LARGEST_ID:
-        raise BadRequestError(f"{where}={shown_json(number)} is not a task's number")
+    if not digits.isdigit() or int(digits) > MAX_ID:
+        raise BadRequestError(f"{where}={shown_json(number)} is not a task id")
     return int(digits)
 
 
 def _versions(predictions: Raw, where: str) -> frozenset[str]:
-    """The versions of the predictions that a task has; none where these are ids, as another serializer has them."""
+    """Return the model versions of a task's predictions; none if these are ids, as from another serializer."""
     if is_null(predictions):
         return frozenset()
     try:
@@ -284,7 +285,7 @@ def _versions(predictions: Raw, where: str) -> frozenset[str]:
     except BadRequestError:
         return frozenset()
     return frozenset(
-        text(one.model_version, f"{where}.model_version", LONGEST_NAME)
+        text(one.model_version, f"{where}.model_version", MAX_NAME_BYTES)
         for one in stored
         if bytes(memoryview(one.model_version)[:1]) == b'"'
     )

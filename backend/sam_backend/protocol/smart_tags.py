@@ -1,4 +1,4 @@
-"""What a labeling config lacks for smart clicks, and the config with it: tags are added, none is changed or removed."""
+"""The tags that a labeling config lacks for smart tools. They are added; existing tags are not changed."""
 
 from xml.sax.saxutils import quoteattr
 
@@ -9,10 +9,10 @@ NAMES = {"Brush": "sam_mask", "KeyPoint": "sam_point", "Rectangle": "sam_box"}
 
 
 def missing_tags(xml: str) -> tuple[str, ...]:
-    """The tags that are to be added, such as `Brush` and `KeyPoint`; none where everything is there.
+    """Return the missing tags, such as `Brush` and `KeyPoint`.
 
     Raises:
-        LabelingConfigError: no config that can be read, or one without an `<Image>`.
+        LabelingConfigError: the config is invalid, or has no `<Image>`.
     """
     config = LabelingConfig.from_xml(xml)
     image = config.image().name
@@ -23,12 +23,12 @@ def missing_tags(xml: str) -> tuple[str, ...]:
 
 
 def with_smart_tags(xml: str) -> str:
-    """The config with the tags that are missing, for the labels that it has.
+    """Return the config with the missing tags, for its labels.
 
-    With a `<Labels>` palette plain tags are added, which share it; else tags with labels of their own.
+    If it has a `<Labels>` palette, plain tags are added, which use the palette; else tags with labels of their own.
 
     Raises:
-        LabelingConfigError: as `missing_tags`, or no place to put them.
+        LabelingConfigError: as in `missing_tags`, or the config has no `</View>`.
     """
     missing = missing_tags(xml)
     if not missing:
@@ -40,7 +40,7 @@ def with_smart_tags(xml: str) -> str:
     added = "".join(_tag(name, image, () if has_palette else labels) for name in missing)
     head, closing, tail = xml.rpartition("</View>")
     if not closing:
-        raise LabelingConfigError("the labeling config has no closing </View>: there is no place for further tags")
+        raise LabelingConfigError("could not add tags to the labeling config: it has no closing </View>")
     return f"{head.rstrip()}\n{added}{closing}{tail}"
 
 

@@ -1,8 +1,7 @@
-"""JSON from outside, decoded by msgspec into typed structs.
+"""Untrusted JSON, decoded by msgspec into typed structs.
 
-Fields that no struct names are skipped without an object being made for them: a task's annotations cost no memory. The
-errors of msgspec become `BadRequestError`s that name field and value, such as
-`params.context.result[3].value.x must be a number, not 'abc'`.
+Fields that no struct has are skipped and take no memory, such as a task's annotations. Errors of msgspec become
+`BadRequestError`s that name field and value, such as `params.context.result[3].value.x must be a number, not 'abc'`.
 """
 
 import re
@@ -21,10 +20,10 @@ from sam_backend.redaction import mask_userinfo
 T = TypeVar("T")
 Json = bytes | bytearray | memoryview | Raw
 
-MISSING = Raw(b"")  # the default of a Raw field that the JSON does not have
-_READ_TO_SHOW = 4096  # bytes of a value that an error message shows, before it is cut
-_FARTHEST_INDEX = 1000  # elements of an array that are passed over to show the wrong one
-_WORDS = {
+MISSING = Raw(b"")  # default of a Raw field that is missing in the JSON
+_MAX_SHOWN_BYTES = 4096  # of a value in an error message, before it is shortened
+_MAX_INDEX = 1000  # of an array element that an error message shows
+_TYPE_NAMES = {
     "object": "a JSON object",
     "array": "a JSON array",
     "str": "a string",
@@ -38,16 +37,16 @@ _MISSING_FIELD = re.compile(r"Object missing required field `([^`]+)`")
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 
 
-@lru_cache(maxsize=32)  # the types of this package
+@lru_cache(maxsize=32)  # more than the types of this package
 def _decoder(kind: Hashable) -> Decoder[Any]:
     return Decoder(kind)
 
 
 def decoded(data: Json, kind: type[T], field: str = "") -> T:
-    """Decode JSON as the type `kind`; `field` says where it stands in the body, for messages.
+    """Decode JSON as the type `kind`; `field` is its path in the body, for messages.
 
     Raises:
-        BadRequestError: not JSON, or not of that type; names field and value.
+        BadRequestError: the text is not JSON, or not of that type; the message names field and value.
     """
     try:
         found: T = _decoder(kind).decode(data)  # type: ignore[arg-type]  # types and aliases are hashable
@@ -64,7 +63,7 @@ def text(data: Raw, field: str, max_bytes: int) -> str:
     """Decode a JSON string of at most `max_bytes` bytes, escapes included.
 
     Raises:
-        BadRequestError: it is longer, or no string.
+        BadRequestError: it is longer, or not a string.
     """
     size = memoryview(data).nbytes
     if size > max_bytes:
@@ -73,7 +72,7 @@ def text(data: Raw, field: str, max_bytes: int) -> str:
 
 
 def optional_text(data: Raw, field: str, max_bytes: int) -> str | None:
-    """Decode a JSON string as `text` does; None where it is null or missing.
+    """Decode a JSON string as `text` does; return None if it is null or missing.
 
     Raises:
         BadRequestError: it is longer, or neither a string nor null.
@@ -87,12 +86,12 @@ def is_null(data: Raw) -> bool:
 
 
 def part(data: Json, step: str | int) -> Raw:
-    """Return a field of a JSON object, or an element of an array, as it stands there; `MISSING` where there is none.
+    """Return the JSON text of a field of an object, or of an element of an array; `MISSING` if there is none.
 
-    The rest is skipped, not decoded.
+    The other fields or elements are skipped.
 
     Raises:
-        msgspec.DecodeError: it is neither, or not JSON.
+        msgspec.DecodeError: `data` is neither an object nor an array, or not JSON.
     """
     found: Raw = _part_decoder(step).decode(data).part  # type: ignore[attr-defined]
     return found
@@ -107,7 +106,7 @@ def _part_decoder(step: str | int) -> Decoder[msgspec.Struct]:
 
 
 def _explained(data: Json, message: str, field: str) -> str:
-    """Return msgspec's message (`Expected ..., got ... - at `$.path``) in the words of this package."""
+    """Translate a message of msgspec, such as `Expected ..., got ... - at `$.path``."""
     what, _, path = message.partition(" - at `$")
     path = path.removesuffix("`")
     where = (field + path).removeprefix(".") or "the body"
@@ -115,7 +114,7 @@ def _explained(data: Json, message: str, field: str) -> str:
         return f"{where}.{missing[1]} is missing".removeprefix("the body.")
     value = _value_at(data, path)
     if kind := _KIND.match(what):
-        needed = " or ".join(_WORDS.get(one, one) for one in kind[1].split(" | "))
+        needed = " or ".join(_TYPE_NAMES.get(one, one) for one in kind[1].split(" | "))
         return f"{where} must be {needed}, not {value or kind[2]}"
     if limit := _LIMIT.match(what):
         side = "less" if limit[1] == ">=" else "more"
@@ -126,10 +125,10 @@ def _explained(data: Json, message: str, field: str) -> str:
 
 
 def _value_at(data: Json, path: str) -> str:
-    """The value at a path of msgspec's, as a message shows it; empty where it is too far away."""
+    """Return the value at a path of msgspec, for a message; empty if its index is too large."""
     try:
         for step in _steps(path):
-            if isinstance(step, int) and step > _FARTHEST_INDEX:
+            if isinstance(step, int) and step > _MAX_INDEX:
                 return ""
             data = part(data, step)
     except (msgspec.DecodeError, RecursionError):
@@ -143,9 +142,9 @@ def _steps(path: str) -> Iterator[str | int]:
 
 
 def shown_json(data: Json) -> str:
-    """A JSON value as an error message shows it: short and without a URL's password, whatever was sent."""
-    start = bytes(memoryview(data)[: _READ_TO_SHOW + 1])
-    if len(start) <= _READ_TO_SHOW:
+    """Return a JSON value for an error message: shortened, and without the password of a URL."""
+    start = bytes(memoryview(data)[: _MAX_SHOWN_BYTES + 1])
+    if len(start) <= _MAX_SHOWN_BYTES:
         try:
             return shown(msgspec.json.decode(start))
         except (ValueError, RecursionError):  # msgspec's errors are ValueErrors

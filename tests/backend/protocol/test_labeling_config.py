@@ -92,10 +92,10 @@ def test_a_multi_page_item_has_several_images() -> None:
         ({"picture": "x"}, "no field 'image'.*fields: picture"),
         ({}, "no field 'image'.*fields: none"),
         ({"image": None}, "no field 'image'"),
-        ({"image": 7}, "data.image holds 7"),
-        ({"image": ""}, "data.image holds ''"),
+        ({"image": 7}, "data.image=7 is not"),
+        ({"image": ""}, "data.image='' is not"),
         ({"image": []}, "data.image is an empty list"),
-        ({"image": ["/a.png", {}]}, "data.image holds {}"),
+        ({"image": ["/a.png", {}]}, "data.image={} is not"),
     ],
 )
 def test_data_without_an_image_are_refused_by_field_and_value(data: dict, complaint: str) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from sam_backend.errors import BadRequestError
-from sam_backend.protocol.task_data import LONGEST_ADDRESS, TaskData
+from sam_backend.protocol.task_data import MAX_ADDRESS_BYTES, TaskData
 
 
 def data_of(value: dict[str, Any]) -> TaskData:
@@ -24,12 +24,12 @@ def test_a_field_is_what_json_says(field: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("value", "complaint"),
     [
-        (7, "data.image holds 7, which is no address"),
-        (True, "data.image holds True, which is no address"),
-        ({"a": 1}, "data.image holds {'a': 1}, which is no address"),
+        (7, "data.image=7 is not the address"),
+        (True, "data.image=True is not the address"),
+        ({"a": 1}, "data.image={'a': 1} is not the address"),
         (["/a.png", {}], r"data\.image\[1\] must be a string, not {}"),
-        ("x" * LONGEST_ADDRESS, "data.image has 65538 bytes, more than the longest address"),
-        ("data:image/png;base64,ä" + "x" * LONGEST_ADDRESS, "more than the longest address"),
+        ("x" * MAX_ADDRESS_BYTES, "data.image has 65538 bytes; the address of an image has at most"),
+        ("data:image/png;base64,ä" + "x" * MAX_ADDRESS_BYTES, "the address of an image has at most"),
         (["a"] * 10_001, "data.image has more than 10000 pages"),
     ],
 )
@@ -42,7 +42,7 @@ def test_a_field_that_holds_no_address_is_refused_when_it_is_asked_for(value: ob
 
 
 def test_an_address_that_holds_the_image_may_be_long() -> None:
-    address = "data:image/png;base64," + "QUJD" * LONGEST_ADDRESS
+    address = "data:image/png;base64," + "QUJD" * MAX_ADDRESS_BYTES
 
     assert data_of({"image": address})["image"] == address
     assert data_of({"image": [address, address]})["image"] == [address, address]
