@@ -90,7 +90,7 @@ class Previews:
         return self._one_at_a_time(compute, "the preview")
 
     def _one_at_a_time(self, compute: Callable[[], T], subject: str) -> T:
-        """Return the result of `compute`; after the timeout its thread goes on, and the next preview waits for it."""
+        """Return the result of `compute`; after the timeout its thread continues, and the next preview waits for it."""
         if not self._is_computing.acquire(timeout=self._wait_for_other_s):
             raise RunStateError(f"could not compute {subject}: another preview is being computed; try again later")
         future: Future[T] = Future()

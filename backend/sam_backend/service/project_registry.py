@@ -206,7 +206,7 @@ def check_names(configuration: RunConfiguration) -> None:
 
 
 def _within(timeout_s: float, compute: Callable[[], str]) -> str | None:
-    """Return the result; None if `compute` fails or takes longer. Its thread then goes on."""
+    """Return the result; None if `compute` fails or takes longer. Its thread then continues."""
     found: list[str] = []
 
     def run() -> None:

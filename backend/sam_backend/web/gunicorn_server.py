@@ -99,6 +99,6 @@ def check_port_is_free(host: str, port: int) -> None:
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise PortTakenError(
-                    f"could not listen on port {port}: another program uses it; choose another port with --port"
+                    f"port {port} is used by another program; choose another port with --port"
                 ) from None
             raise

@@ -112,7 +112,7 @@ def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_port_in_use_is_said_in_one_line() -> None:
+def test_a_port_in_use_is_one_error_line() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -121,7 +121,7 @@ def test_a_port_in_use_is_said_in_one_line() -> None:
         done = run("--port", str(port))
 
     assert done.returncode == 1
-    assert f"port {port} is taken" in done.stderr.splitlines()[-1]
+    assert f"port {port} is used by another program" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
