@@ -1,4 +1,4 @@
-# Every command of a working day; `make` alone lists them.
+# The commands of this repository; `make` lists them.
 #
 #   make demo                       Label Studio with this backend, in the browser, until Ctrl-C
 #   make test ARGS=tests/model      a part of the tests
@@ -22,48 +22,51 @@ DEMO_EXIT ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup labelstudio mlbackend browser demo screenshot run test fuzz soak lint format bench parity clean clean-all
+.PHONY: help setup labelstudio mlbackend browser demo screenshot run test test-slow fuzz soak lint format bench parity clean clean-all
 .DELETE_ON_ERROR:
 
-help: ## this list
+help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(INSTALLED) ## the environment .venv: the package, editable, and the tools of development
+setup: $(INSTALLED) ## create .venv with the package (editable) and the development tools
 	@echo "$(VENV) is ready"
 
-labelstudio: $(LABEL_STUDIO_INSTALLED) ## the environment .venv-labelstudio: Label Studio itself
+labelstudio: $(LABEL_STUDIO_INSTALLED) ## create .venv-labelstudio with Label Studio
 	@echo "$(LABEL_STUDIO_VENV) is ready"
 
-mlbackend: $(ML_BACKEND_INSTALLED) ## the environment .venv-ml-backend: .venv's packages and label-studio-ml, for its tests
+mlbackend: $(ML_BACKEND_INSTALLED) ## create .venv-ml-backend with label-studio-ml, for its tests
 	@echo "$(ML_BACKEND_VENV) is ready"
 
-demo: $(INSTALLED) $(LABEL_STUDIO_INSTALLED) ## Label Studio and the backend, connected, with photographs; until Ctrl-C (DEMO_EXIT=1: only the check)
+demo: $(INSTALLED) $(LABEL_STUDIO_INSTALLED) ## start Label Studio and the backend with example images, until Ctrl-C (DEMO_EXIT=1: check one click, then exit)
 	@exec $(BIN)/label-studio-sam demo $(if $(DEMO_EXIT),--exit)
 
-run: $(INSTALLED) ## only the backend, on port 9090 (PORT=...)
+run: $(INSTALLED) ## start the backend on port 9090 (PORT=...)
 	@exec $(BIN)/label-studio-sam serve --port $(PORT)
 
-test: $(INSTALLED) $(LABEL_STUDIO_INSTALLED) $(ML_BACKEND_INSTALLED) browser ## all tests, the ones in a real browser too (ARGS=... goes to pytest)
+test: $(INSTALLED) $(LABEL_STUDIO_INSTALLED) $(ML_BACKEND_INSTALLED) browser ## run the tests, with a real browser (ARGS=... goes to pytest)
 	$(BIN)/pytest $(ARGS)
 
-fuzz: $(INSTALLED) ## a million mutated requests, and damaged files and values by the ten thousand (ARGS='--seed 7 --first 4711 --count 1')
+test-slow: $(INSTALLED) $(LABEL_STUDIO_INSTALLED) browser ## run the slow tests: Ray, hostile images, soak, faults, mutated requests
+	$(BIN)/pytest -m "(slow or fuzz) and not parity and not gpu" $(ARGS)
+
+fuzz: $(INSTALLED) ## send a million mutated requests and thousands of damaged files (ARGS='--seed 7 --first 4711 --count 1')
 	PYTHONPATH=tests $(BIN)/python tests/fuzz/bodies.py $(or $(ARGS),--count 1000000 --processes $$(nproc)) 2>fuzz.log
 	$(if $(ARGS),,$(BIN)/pytest tests/fuzz/test_readers.py --hypothesis-profile=fuzz --timeout=0)
 
-soak: $(INSTALLED) ## half an hour of mixed work: memory, files and threads stay flat (ARGS='--minutes 5')
+soak: $(INSTALLED) ## run mixed work for 30 minutes and check memory, files and threads (ARGS='--minutes 5')
 	PYTHONPATH=tests $(BIN)/python tests/benchmarks/soak.py $(ARGS)
 
-lint: $(INSTALLED) ## ruff, mypy and the layers
+lint: $(INSTALLED) ## run ruff, mypy and import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(INSTALLED) ## ruff puts the code in shape
+format: $(INSTALLED) ## format the code with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(INSTALLED) ## all benchmarks of tests/benchmarks (ARGS=... picks some: ARGS=rle)
+bench: $(INSTALLED) ## run the benchmarks of tests/benchmarks (ARGS=rle selects some)
 	@found=; for script in tests/benchmarks/*.py; do \
 	  echo "$$script" | grep -q -e '$(or $(ARGS),.)' || continue; \
 	  case "$$script" in */soak.py) [ -n "$(ARGS)" ] || continue;; esac; \
@@ -74,18 +77,18 @@ bench: $(INSTALLED) ## all benchmarks of tests/benchmarks (ARGS=... picks some: 
 	done; \
 	if [ -z "$$found" ]; then echo "no benchmark in tests/benchmarks fits '$(ARGS)'" >&2; exit 1; fi
 
-parity: $(INSTALLED) ## compares with the reference implementations, in their own environments
+parity: $(INSTALLED) ## compare with the reference implementations, in their own environments
 	@if [ -x tests/parity/run ]; then exec tests/parity/run; else echo "no tests/parity/run: nothing to compare with yet"; fi
 
-screenshot: $(INSTALLED) $(LABEL_STUDIO_INSTALLED) browser ## takes the README's picture anew: examples/screenshots/click.png
+screenshot: $(INSTALLED) $(LABEL_STUDIO_INSTALLED) browser ## recreate the README's image, examples/screenshots/click.png
 	@mkdir -p examples/screenshots
 	SCREENSHOT=examples/screenshots/click.png $(BIN)/pytest tests/end_to_end -k palette_of_labels $(ARGS)
 
-clean: ## removes caches and build output
+clean: ## remove caches and build output
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 	find backend model tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
-clean-all: clean ## removes the environments and the demo with its annotations as well
+clean-all: clean ## remove the environments and the demo with its annotations too
 	rm -rf $(VENV) $(LABEL_STUDIO_VENV) $(ML_BACKEND_VENV) .venv-parity demo
 
 # The environments. A stamp file says that one is complete, so that a second time takes no time.

@@ -27,7 +27,7 @@ from sam_testing.seeded_checkpoints import write_seeded_checkpoint
 from sam_testing.service import png_image
 from sam_testing.web_server import Answer, Asked, WebServer, serving
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(290)]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.slow, pytest.mark.timeout(290)]
 
 FLOWER = Path("examples/photos/flower.jpg")
 

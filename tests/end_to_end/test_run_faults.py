@@ -19,7 +19,7 @@ from sam_backend.runs.run_store import RunStore
 from sam_testing.real_label_studio import RestartableLabelStudio, project_with_images
 from sam_testing.web_server import Answer, Asked, serving
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.slow, pytest.mark.timeout(480)]
 
 TASKS = 150
 SECONDS_PER_TASK = 0.1  # the writer sends a batch each second: some 15 batches

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 PERMISSIVE = "Apache-2.0"  # this project's licence; a download under another one logs a warning
 DEFAULT_DIRECTORY = Path("~/.cache/label-studio-sam")
+YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 class Presence(Enum):
@@ -223,15 +224,15 @@ def store_from_env(environ: Mapping[str, str]) -> WeightStore:
     network. HTTP_PROXY, HTTPS_PROXY and NO_PROXY have their usual meaning.
 
     Raises:
-        ValueError: `SAM_OFFLINE` is neither 0 nor 1.
+        ValueError: `SAM_OFFLINE` is neither true nor false.
     """
     offline = environ.get("SAM_OFFLINE", "") or "0"
-    if offline not in ("0", "1"):
-        raise ValueError(f"SAM_OFFLINE={offline!r} is neither 0 nor 1")
+    if offline.lower() not in (*YES, *NO):
+        raise ValueError(f"SAM_OFFLINE={offline!r} is neither true nor false")
     return WeightStore(
         directory=Path(environ.get("SAM_WEIGHTS_DIR", "") or DEFAULT_DIRECTORY),
         mirror=environ.get("SAM_WEIGHTS_MIRROR", ""),
-        is_offline=offline == "1",
+        is_offline=offline.lower() in YES,
         proxies=urllib.request.getproxies(),
     )
 
