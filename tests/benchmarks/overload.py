@@ -1,4 +1,4 @@
-"""How long /health takes while slow clients and many clickers are there, and what the web server costs a click.
+"""Latency of /health under slow clients and many clicks, and the web server's share of the time of a click.
 
 Label Studio waits one second for /health. Each load runs against this checkout and, with `--before FOLDER`, against
 another one, one after the other in the same run: only the ratios mean something on a busy machine. The latency part

@@ -1,6 +1,6 @@
 """Our SAM beside segment-anything 1.0 and MobileSAM's fork of it, in one process, on the same seeded weights.
 
-Measured: a look at a 1920 x 1080 image (resizing, encoder), and prompts from embedding to full-size boolean masks, as
+Measured: the embedding of a 1920 x 1080 image (resizing, encoder), and prompts from embedding to full-size masks, as
 each is called by its users: the reference's `SamPredictor` (all candidates at full size, then the best is picked), our
 `SamSegmenter`. A click waits for both on an image's first prompt, and for the latter on all others. Rounds alternate
 between the two, so that other work on the machine meets both; processor time is given beside, since it meets other

@@ -1,4 +1,4 @@
-"""How good a segmenter's masks are, and what they cost: a simulated person draws a box, or clicks up to ten times.
+"""Quality and time of a segmenter's masks: a simulated annotator draws a box, or clicks up to ten times.
 
 The person's box just holds the object. The first click goes into the middle of the object, each later one into the
 middle of the largest piece that is wrong, as in the papers on interactive segmentation (Xu et al., CVPR 2016). A

@@ -1,4 +1,4 @@
-"""A real service under mixed work for half an hour: do its memory, open files and threads stay flat?
+"""Soak test: memory, open files and threads of a real service under mixed work for half an hour.
 
 `label-studio-sam serve` runs as a program of its own, with an image server and a fake Label Studio, all on loopback.
 Three clients click, draw rectangles, open tasks, bring new images and labeling configs and send what is wrong; about

@@ -1,4 +1,4 @@
-"""The real parts, each started once: Label Studio, gunicorn with the backend, Chromium."""
+"""Fixtures of real programs, each started once: Label Studio, the backend on gunicorn, Chromium."""
 
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack

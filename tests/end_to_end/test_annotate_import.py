@@ -1,4 +1,4 @@
-"""What `annotate` writes for Label Studio goes into the real one as it is, and comes out again as the same masks."""
+"""Files of `annotate`, imported into a real Label Studio and exported again: the masks stay the same."""
 
 import json
 from pathlib import Path

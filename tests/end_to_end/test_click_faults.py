@@ -1,4 +1,4 @@
-"""What goes wrong around a click: the real Label Studio, image servers, tokens, model files, the embeddings' folder.
+"""Faults during a click: the real Label Studio, image servers, tokens, model files, the embeddings' folder.
 
 Each time the click gets a clear error of the right status, and the next one after the repair a mask, without a restart
 of the backend.

@@ -1,4 +1,4 @@
-"""What `make demo` does, in a folder of its own, twice: made once, found again, nothing left running."""
+"""`make demo` twice in one folder: the second run reuses the project, and no process is left running."""
 
 import socket
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A backend that lacks something, beside the real Label Studio: its page and `doctor` say what, and the next step."""
+"""A backend without a token or weights: its page and `doctor` name the cause and the next step."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The page of a backend that asks for an API token, in a real browser; no Label Studio."""
+"""The page of a backend that requires an API token, in a real browser, without Label Studio."""
 
 from pathlib import Path
 

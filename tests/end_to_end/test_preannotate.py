@@ -14,6 +14,7 @@ from tests.end_to_end.conftest import Services
 
 from sam_backend.demo.user_actions import create_project, import_files, tasks_of_project
 from sam_backend.label_studio.backend_registration import registrations
+from sam_backend.service.import_debouncer import QUIET_S
 from sam_testing.annotations import annotations_of_task
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(280)]
@@ -116,6 +117,6 @@ def test_an_import_starts_nothing_unless_it_is_wanted(services: Services) -> Non
     project, _ = new_project(services, "Import", FACES)
 
     import_files(services.api, project, PHOTOS[:1])
-    time.sleep(6)  # longer than imports are collected
+    time.sleep(2 * QUIET_S)  # a run that was wanted would have started
 
     assert all(predictions(services, task.id) == [] for task in tasks_of_project(services.api, project))

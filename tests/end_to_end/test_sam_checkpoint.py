@@ -1,4 +1,4 @@
-"""The same way with SAM itself: a checkpoint in the official format with seeded values. Its masks are noise."""
+"""A click with a SAM checkpoint in the official format and seeded weights; its masks are noise."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""How many examples: 100 a test as a rule, 20,000 with `--hypothesis-profile=fuzz` (`make fuzz`)."""
+"""Number of examples: 100 per test, 20,000 with `--hypothesis-profile=fuzz` (`make fuzz`)."""
 
 from hypothesis import HealthCheck, settings
 

@@ -1,4 +1,4 @@
-"""Requests that nearly make sense: good ones, and what a seeded random source makes of them."""
+"""Valid requests and seeded random mutations of them."""
 
 import base64
 import io

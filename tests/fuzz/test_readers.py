@@ -1,4 +1,4 @@
-"""What reads files and values of strangers: damaged input gives the documented error, and nothing else."""
+"""Readers of untrusted files and values: damaged input gives the documented error, and nothing else."""
 
 import io
 import sqlite3

@@ -1,1 +1,1 @@
-"""What several tests share: a segmenter that costs nothing, requests as Label Studio sends them."""
+"""Parts that several tests share, such as a fast segmenter and requests as Label Studio sends them."""

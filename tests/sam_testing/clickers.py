@@ -1,4 +1,4 @@
-"""Many people who click at the same time, in a process of their own: `python -m sam_testing.clickers`.
+"""Many concurrent clients that click, in a process of their own: `python -m sam_testing.clickers`.
 
 Reads {"port", "body", "clickers", "seconds"} from standard input and writes [[status, seconds], …] to standard output.
 A click that is refused waits `pause_s` and goes on with the next one; status 0 is a connection that broke.

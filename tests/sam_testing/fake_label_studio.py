@@ -1,4 +1,4 @@
-"""A small Label Studio: the calls that a bulk run makes, over real HTTP, with troubles to order.
+"""A fake Label Studio over real HTTP: the API calls of a bulk run, with faults on request.
 
 It answers as label-studio 1.23.2 does: pages by filter, imports that drop what does not fit, a 400 for a task that is
 gone. As a program of its own (`python -m sam_testing.fake_label_studio TASKS`) it prints its address.

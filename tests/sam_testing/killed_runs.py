@@ -1,4 +1,4 @@
-"""A run whose process is killed with SIGKILL again and again, and what Label Studio holds in the end."""
+"""A run whose process is killed with SIGKILL repeatedly, and the predictions in Label Studio afterwards."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""What a machine lacks for a test: skipped there, but not in CI."""
+"""Tests whose requirements a machine lacks: skipped, but failed in CI."""
 
 import os
 from typing import NoReturn

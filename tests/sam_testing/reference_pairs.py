@@ -1,4 +1,4 @@
-"""Pairs of a reference model and ours with the same seeded weights, and the images that both look at.
+"""Pairs of a reference model and ours with the same seeded weights, and the images that both segment.
 
 The reference packages are imported within the functions: only the parity suite's environment has them.
 """

@@ -1,4 +1,4 @@
-"""The slope of a noisy series of measurements, with an interval that says how sure it is.
+"""The slope of a noisy series of measurements, with a confidence interval.
 
 Theil-Sen: the median of the slopes of all pairs of points, which a quarter of outliers does not move. Its interval
 comes from the variance of Kendall's S, inflated by the autocorrelation of the residuals, since measurements that

@@ -1,4 +1,4 @@
-"""A web server of a few lines, for whatever a real one might do."""
+"""A small web server whose answers a test chooses."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
