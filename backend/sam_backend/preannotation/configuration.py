@@ -64,7 +64,7 @@ class RunConfiguration:
     detector: str = "classical"  # a detector, or one of WITHOUT_DETECTOR
     model: str = "auto"  # the segmenter; auto is the one of the service's settings
     score_threshold: float | None = None  # 0..1; None: the tag's model_score_threshold, else 0.25
-    label_thresholds: Mapping[str, float] = field(default_factory=dict)  # label -> 0..1, beside score_threshold
+    label_thresholds: Mapping[str, float] = field(default_factory=dict)  # label -> 0..1, in addition to score_threshold
     label_map: Mapping[str, str] = field(default_factory=dict)  # class of the detector -> label
     iou_threshold: float = 0.7  # 0..1; of two boxes that overlap by more, the one with the higher score is kept
     max_detections: int = 300  # objects per image

@@ -366,8 +366,8 @@ def _configuration(row: Row) -> RunConfiguration:
 
 def _digest(configuration: str) -> str:
     """Return 16 hex digits of a configuration's JSON, independent of the order of its fields."""
-    words = json.dumps(json.loads(configuration), sort_keys=True)
-    return hashlib.sha256(words.encode()).hexdigest()[:16]
+    sorted_json = json.dumps(json.loads(configuration), sort_keys=True)
+    return hashlib.sha256(sorted_json.encode()).hexdigest()[:16]
 
 
 def _is_unfinished(run: Run) -> bool:

@@ -49,7 +49,7 @@ def work_on(
 ) -> RunProgress:
     """Resume or undo a run, as `run.requested_action` says, until that is done or another action is requested.
 
-    A stage that is busy when the run is paused or cancelled is left behind: its thread ends later and its result is
+    A stage that is busy when the run is paused or cancelled is abandoned: its thread ends later and its result is
     dropped. `notify` receives messages for people.
 
     Raises:

@@ -98,12 +98,12 @@ class TaskSource:
             )
         )
         wanted = [task for task in page.tasks if self._is_wanted(task)]
-        behind = page.left - len(page.tasks)
+        left = page.left - len(page.tasks)
         self._run.ledger.list_tasks(
             [task.id for task in wanted],
             last_listed=page.tasks[-1].id if page.tasks else after,
-            is_listed=behind <= 0,
-            left=behind,
+            is_listed=left <= 0,
+            left=left,
         )
         return wanted
 
