@@ -24,8 +24,8 @@ PLAN = {name: value for name, value in EVERYTHING.items() if name != "project"}
 
 
 @dataclass
-class House:
-    """A fake Label Studio and the service beside it."""
+class Installation:
+    """A fake Label Studio and the service."""
 
     store: Store
     backend: BackendProgram
@@ -63,7 +63,7 @@ class House:
 
 
 @pytest.fixture
-def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
+def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
     """`indirect` parameters are settings."""
     store = Store()
     settings = getattr(request, "param", {})
@@ -71,16 +71,16 @@ def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
         known = {"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": TOKEN, "SAM_RUNS_DIR": str(tmp_path / "runs")}
         backend = BackendProgram(tmp_path / "backend.log", **{**known, **settings})
         try:
-            yield House(store, backend)
+            yield Installation(store, backend)
         finally:
             backend.stop()
 
 
-def test_a_run_writes_a_prediction_for_every_task_and_undo_removes_them(house: House) -> None:
-    house.store.add_tasks(5)
+def test_a_run_writes_a_prediction_for_every_task_and_undo_removes_them(installation: Installation) -> None:
+    installation.store.add_tasks(5)
 
-    run_id = house.start()
-    run = house.backend.wait_for(run_id, "finished", "failed")
+    run_id = installation.start()
+    run = installation.backend.wait_for(run_id, "finished", "failed")
 
     assert (run["state"], run["message"]) == ("finished", "")
     assert run["counts"] | {"objects": 0} == {
@@ -89,64 +89,66 @@ def test_a_run_writes_a_prediction_for_every_task_and_undo_removes_them(house: H
     assert run["labels"].keys() == {"face"}
     assert run["model_version"].startswith("label-studio-sam everything+classical ")
     assert run["project_title"] == "Fake"
-    assert house.predictions() == dict.fromkeys(range(1, 6), 1)
+    assert installation.predictions() == dict.fromkeys(range(1, 6), 1)
 
-    assert house.backend.ask(f"/api/runs/{run_id}/undo", {})[0] == 202
-    assert house.backend.wait_for(run_id, "undone", "failed")["counts"]["undone"] == 5
-    assert house.predictions() == {}
+    assert installation.backend.ask(f"/api/runs/{run_id}/undo", {})[0] == 202
+    assert installation.backend.wait_for(run_id, "undone", "failed")["counts"]["undone"] == 5
+    assert installation.predictions() == {}
 
 
-def test_a_run_is_cancelled_within_two_seconds_and_its_project_is_free_again(house: House) -> None:
-    house.store.add_tasks(3000)
-    run_id = house.start(**QUICK)
-    house.backend.wait_until(lambda: house.runs()[0]["counts"]["written"] > 0)
+def test_a_run_is_cancelled_within_two_seconds_and_its_project_is_free_again(installation: Installation) -> None:
+    installation.store.add_tasks(3000)
+    run_id = installation.start(**QUICK)
+    installation.backend.wait_until(lambda: installation.runs()[0]["counts"]["written"] > 0)
 
-    refused, answer = house.backend.ask("/api/runs", EVERYTHING)
+    refused, answer = installation.backend.ask("/api/runs", EVERYTHING)
     asked_at = time.monotonic()
-    house.backend.ask(f"/api/runs/{run_id}/cancel", {})
-    house.backend.wait_for(run_id, "cancelled", timeout_s=10)
+    installation.backend.ask(f"/api/runs/{run_id}/cancel", {})
+    installation.backend.wait_for(run_id, "cancelled", timeout_s=10)
     took_s = time.monotonic() - asked_at
 
     assert refused == 409
     assert f"run {run_id} of project 1 is running" in answer["error"]
     assert took_s < 2
-    second = house.start(**QUICK)
-    house.backend.ask(f"/api/runs/{second}/cancel", {})
-    house.backend.wait_for(second, "cancelled", timeout_s=10)
+    second = installation.start(**QUICK)
+    installation.backend.ask(f"/api/runs/{second}/cancel", {})
+    installation.backend.wait_for(second, "cancelled", timeout_s=10)
 
 
-def test_a_run_that_is_paused_while_its_worker_starts_stays_paused(house: House) -> None:
-    house.store.add_tasks(60)
-    run_id = house.start(**QUICK)
+def test_a_run_that_is_paused_while_its_worker_starts_stays_paused(installation: Installation) -> None:
+    installation.store.add_tasks(60)
+    run_id = installation.start(**QUICK)
 
-    house.backend.ask(f"/api/runs/{run_id}/pause", {})
+    installation.backend.ask(f"/api/runs/{run_id}/pause", {})
     time.sleep(4)  # more than a worker takes to start
 
-    assert house.backend.ask(f"/api/runs/{run_id}")[1]["run"]["state"] == "paused"
-    assert house.backend.ask(f"/api/runs/{run_id}/resume", {})[0] == 202
-    assert house.backend.wait_for(run_id, "finished", "failed")["counts"]["written"] == 60
+    assert installation.backend.ask(f"/api/runs/{run_id}")[1]["run"]["state"] == "paused"
+    assert installation.backend.ask(f"/api/runs/{run_id}/resume", {})[0] == 202
+    assert installation.backend.wait_for(run_id, "finished", "failed")["counts"]["written"] == 60
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_run_goes_on_by_itself_after_the_service_was_ended(house: House, number: signal.Signals) -> None:
-    house.store.add_tasks(2000)
-    run_id = house.start(**QUICK)
-    house.backend.wait_until(lambda: 0 < house.runs()[0]["counts"]["written"] < 2000)
+def test_a_run_goes_on_by_itself_after_the_service_was_ended(
+    installation: Installation, number: signal.Signals
+) -> None:
+    installation.store.add_tasks(2000)
+    run_id = installation.start(**QUICK)
+    installation.backend.wait_until(lambda: 0 < installation.runs()[0]["counts"]["written"] < 2000)
 
-    worker = _only_child(house.backend.process.pid)  # gunicorn's, the one that holds the run's process
-    house.backend.stop(number)
+    worker = _only_child(installation.backend.process.pid)  # gunicorn's, the one that holds the run's process
+    installation.backend.stop(number)
     if number == signal.SIGKILL:
         os.kill(worker, number)
     time.sleep(1)
-    written = len(house.predictions())
+    written = len(installation.predictions())
     time.sleep(1)
-    still_written = len(house.predictions())
-    house.backend.start()
-    run = house.backend.wait_for(run_id, "finished", "failed")
+    still_written = len(installation.predictions())
+    installation.backend.start()
+    run = installation.backend.wait_for(run_id, "finished", "failed")
 
-    assert still_written == written < 2000  # nobody works on it meanwhile
+    assert still_written == written < 2000  # no process works on it meanwhile
     assert run["counts"]["written"] == 2000
-    assert house.predictions() == dict.fromkeys(range(1, 2001), 1)
+    assert installation.predictions() == dict.fromkeys(range(1, 2001), 1)
 
 
 def _only_child(pid: int) -> int:
@@ -154,183 +156,183 @@ def _only_child(pid: int) -> int:
     return int(child)
 
 
-def test_failed_tasks_are_listed_and_only_they_are_tried_again(house: House) -> None:
-    house.store.add_tasks(3)
-    house.store.tasks[2] = {"image": "data:image/png;base64,AAAA"}
-    run_id = house.start()
-    assert house.backend.wait_for(run_id, "finished", "failed")["counts"]["failed"] == 1
+def test_failed_tasks_are_listed_and_only_they_are_tried_again(installation: Installation) -> None:
+    installation.store.add_tasks(3)
+    installation.store.tasks[2] = {"image": "data:image/png;base64,AAAA"}
+    run_id = installation.start()
+    assert installation.backend.wait_for(run_id, "finished", "failed")["counts"]["failed"] == 1
 
-    (failure,) = house.backend.ask(f"/api/runs/{run_id}")[1]["failures"]
-    house.store.tasks[2] = house.store.tasks[1]
-    house.backend.ask(f"/api/runs/{run_id}/retry", {})
-    house.backend.wait_until(lambda: house.runs()[0]["counts"]["written"] == 3)
+    (failure,) = installation.backend.ask(f"/api/runs/{run_id}")[1]["failures"]
+    installation.store.tasks[2] = installation.store.tasks[1]
+    installation.backend.ask(f"/api/runs/{run_id}/retry", {})
+    installation.backend.wait_until(lambda: installation.runs()[0]["counts"]["written"] == 3)
 
     assert failure["task"] == 2
     assert "image" in failure["error"]
-    house.backend.wait_for(run_id, "finished")
-    status, answer = house.backend.ask(f"/api/runs/{run_id}/retry", {})
+    installation.backend.wait_for(run_id, "finished")
+    status, answer = installation.backend.ask(f"/api/runs/{run_id}/retry", {})
     assert (status, answer["error"]) == (409, f"run {run_id} has no failed task")
-    assert house.predictions() == {1: 1, 2: 1, 3: 1}
+    assert installation.predictions() == {1: 1, 2: 1, 3: 1}
 
 
-def test_a_damaged_ledger_stops_no_other_run_and_is_named(house: House, tmp_path: Path) -> None:
-    house.store.add_tasks(2)
-    first = house.start(**QUICK)
-    house.backend.wait_for(first, "finished", "failed")
+def test_a_damaged_ledger_stops_no_other_run_and_is_named(installation: Installation, tmp_path: Path) -> None:
+    installation.store.add_tasks(2)
+    first = installation.start(**QUICK)
+    installation.backend.wait_for(first, "finished", "failed")
     ledger = tmp_path / "runs" / f"{first}.sqlite3"
     content = bytearray(ledger.read_bytes())
     content[100] ^= 0xFF  # the kind of the first page
     ledger.write_bytes(content)
 
-    second = house.start(**QUICK)
-    ended = house.backend.wait_for(second, "finished", "failed")
-    status, listed = house.backend.ask("/api/runs")
+    second = installation.start(**QUICK)
+    ended = installation.backend.wait_for(second, "finished", "failed")
+    status, listed = installation.backend.ask("/api/runs")
 
     assert ended["state"] == "finished"
     assert status == 200
     assert [run["id"] for run in listed["runs"]] == [second]
     assert [(one["id"], one["is_set_aside"]) for one in listed["unreadable"]] == [(first, True)]
-    assert house.backend.ask(f"/api/runs/{first}")[0] == 409
-    assert "Traceback" not in house.backend.log
-    checks = {check["name"]: check for check in house.backend.ask("/api/status")[1]["checks"]}
+    assert installation.backend.ask(f"/api/runs/{first}")[0] == 409
+    assert "Traceback" not in installation.backend.log
+    checks = {check["name"]: check for check in installation.backend.ask("/api/status")[1]["checks"]}
     assert first in checks["Runs"]["problem"]
 
 
-def test_a_preview_returns_images_and_writes_nothing(house: House) -> None:
-    house.store.add_tasks(6)
+def test_a_preview_returns_images_and_writes_nothing(installation: Installation) -> None:
+    installation.store.add_tasks(6)
 
-    status, answer = house.backend.ask("/api/runs/preview", {**EVERYTHING, "tasks": 2})
+    status, answer = installation.backend.ask("/api/runs/preview", {**EVERYTHING, "tasks": 2})
 
     assert status == 200
     assert [one["task"] for one in answer["images"]] == [1, 4]
     assert answer["images"][0]["image"].startswith("data:image/")
     assert answer["estimate"]["tasks"] == 6
-    assert house.predictions() == {}
-    assert house.runs() == []
+    assert installation.predictions() == {}
+    assert installation.runs() == []
 
 
-def test_the_mapping_tells_which_classes_become_what(house: House) -> None:
-    house.store.add_tasks(2)
+def test_the_mapping_names_the_label_of_each_class(installation: Installation) -> None:
+    installation.store.add_tasks(2)
 
-    status, answer = house.backend.ask("/api/runs/mapping", {"project": 1, "detector": "classical"})
+    status, answer = installation.backend.ask("/api/runs/mapping", {"project": 1, "detector": "classical"})
 
     assert (status, answer["tasks"]) == (200, 2)
     assert answer["mapping"]["mapped"] == {"person": "person", "face": "face"}
 
 
-def test_projects_and_status_are_told(house: House) -> None:
-    house.store.add_tasks(2)
-    unknown = house.backend.ask("/api/projects")[1]["projects"]
-    house.setup(None)
+def test_projects_and_status_are_listed(installation: Installation) -> None:
+    installation.store.add_tasks(2)
+    unknown = installation.backend.ask("/api/projects")[1]["projects"]
+    installation.setup(None)
 
     assert unknown == [{"id": 1, "title": "Fake", "tasks": 2, "labels": ["person", "face"], "has_this_backend": False}]
-    assert house.backend.ask("/api/projects")[1]["projects"][0]["has_this_backend"]
+    assert installation.backend.ask("/api/projects")[1]["projects"][0]["has_this_backend"]
     found: dict[str, dict[str, Any]] = {}
 
     def token_was_tried() -> bool:
-        found.update({check["name"]: check for check in house.backend.ask("/api/status")[1]["checks"]})
+        found.update({check["name"]: check for check in installation.backend.ask("/api/status")[1]["checks"]})
         return "Token" in found
 
-    house.backend.wait_until(token_was_tried)
+    installation.backend.wait_until(token_was_tried)
     assert found["Token"]["ok"]
-    status = house.backend.ask("/api/status")[1]
+    status = installation.backend.ask("/api/status")[1]
     assert status["model"]["name"] == "classical"
     assert status["label_studio"]["url"].startswith("http://127.0.0.1:")
     assert {"everything", "boxes", "classical", "yolov8x"} <= set(status["detectors"])
     assert TOKEN not in str(status)
 
 
-def test_start_training_runs_what_the_models_extra_parameters_describe(house: House) -> None:
-    house.store.add_tasks(3)
-    house.store.extra_params = PLAN  # the service has not seen POST /setup since its start
+def test_start_training_runs_what_the_models_extra_parameters_describe(installation: Installation) -> None:
+    installation.store.add_tasks(3)
+    installation.store.extra_params = PLAN  # the service has not seen POST /setup since its start
 
     began = time.monotonic()
-    status, _ = house.backend.ask("/webhook", {"action": "START_TRAINING", "project": {"id": 1}})
+    status, _ = installation.backend.ask("/webhook", {"action": "START_TRAINING", "project": {"id": 1}})
     took_s = time.monotonic() - began
-    house.backend.wait_until(lambda: bool(house.runs()) and house.runs()[0]["state"] == "finished")
+    installation.backend.wait_until(lambda: bool(installation.runs()) and installation.runs()[0]["state"] == "finished")
 
     assert status == 201
     assert took_s < 1
-    assert house.predictions() == {1: 1, 2: 1, 3: 1}
-    assert house.runs()[0]["configuration"]["detector"] == "everything"
+    assert installation.predictions() == {1: 1, 2: 1, 3: 1}
+    assert installation.runs()[0]["configuration"]["detector"] == "everything"
 
 
-def test_wrong_extra_parameters_are_told_by_the_list_of_runs(house: House) -> None:
-    house.setup({"detektor": "yolov8x"})
+def test_bad_extra_parameters_become_a_failed_run_in_the_list(installation: Installation) -> None:
+    installation.setup({"detektor": "yolov8x"})
 
-    house.backend.ask("/webhook", {"action": "START_TRAINING", "project": {"id": 1}})
-    house.backend.wait_until(lambda: bool(house.runs()))
-    house.backend.wait_until(lambda: house.runs()[0]["state"] == "failed")
+    installation.backend.ask("/webhook", {"action": "START_TRAINING", "project": {"id": 1}})
+    installation.backend.wait_until(lambda: bool(installation.runs()))
+    installation.backend.wait_until(lambda: installation.runs()[0]["state"] == "failed")
 
-    assert "unknown field 'detektor'" in house.runs()[0]["message"]
+    assert "unknown field 'detektor'" in installation.runs()[0]["message"]
 
 
-@pytest.mark.parametrize("house", [{"SAM_BASIC_AUTH_USER": "u", "SAM_BASIC_AUTH_PASSWORD": "p"}], indirect=True)
-def test_with_a_password_training_and_runs_need_it_and_events_do_not(house: House) -> None:
+@pytest.mark.parametrize("installation", [{"SAM_BASIC_AUTH_USER": "u", "SAM_BASIC_AUTH_PASSWORD": "p"}], indirect=True)
+def test_with_a_password_training_and_runs_need_it_and_events_do_not(installation: Installation) -> None:
     password = {"Authorization": "Basic " + base64.b64encode(b"u:p").decode()}
     training = {"action": "START_TRAINING", "project": {"id": 1}}
 
-    assert house.backend.ask("/webhook", training)[0] == 401
-    assert house.backend.ask("/webhook", training, **password)[0] == 201
-    assert house.backend.ask("/webhook", {"action": "ANNOTATION_CREATED"})[0] == 201
+    assert installation.backend.ask("/webhook", training)[0] == 401
+    assert installation.backend.ask("/webhook", training, **password)[0] == 201
+    assert installation.backend.ask("/webhook", {"action": "ANNOTATION_CREATED"})[0] == 201
     for path in ("/api/runs", "/api/status", "/api/projects"):
-        assert house.backend.ask(path)[0] == 401, path
-    assert house.backend.ask("/api/runs", EVERYTHING)[0] == 401
+        assert installation.backend.ask(path)[0] == 401, path
+    assert installation.backend.ask("/api/runs", EVERYTHING)[0] == 401
 
 
-@pytest.mark.parametrize("house", [{"SAM_PREANNOTATE_ON_IMPORT": "true"}], indirect=True)
-def test_imports_in_a_row_become_one_run_of_the_imported_tasks(house: House) -> None:
-    house.store.add_tasks(9)
-    house.setup(PLAN)
+@pytest.mark.parametrize("installation", [{"SAM_PREANNOTATE_ON_IMPORT": "true"}], indirect=True)
+def test_imports_in_a_row_become_one_run_of_the_imported_tasks(installation: Installation) -> None:
+    installation.store.add_tasks(9)
+    installation.setup(PLAN)
 
     for ids in ([2, 3], [5], [7, 3]):
         event = {"action": "TASKS_CREATED", "project": {"id": 1}, "tasks": [{"id": one} for one in ids]}
-        assert house.backend.ask("/webhook", event)[0] == 201
-    house.backend.wait_until(lambda: bool(house.runs()) and house.runs()[0]["state"] == "finished")
+        assert installation.backend.ask("/webhook", event)[0] == 201
+    installation.backend.wait_until(lambda: bool(installation.runs()) and installation.runs()[0]["state"] == "finished")
 
-    assert house.predictions() == {2: 1, 3: 1, 5: 1, 7: 1}
-    assert len(house.runs()) == 1
+    assert installation.predictions() == {2: 1, 3: 1, 5: 1, 7: 1}
+    assert len(installation.runs()) == 1
 
 
-def test_imports_start_nothing_unless_that_was_asked_for(house: House) -> None:
-    house.setup(PLAN)
+def test_imports_start_no_run_without_the_setting(installation: Installation) -> None:
+    installation.setup(PLAN)
 
-    house.backend.ask("/webhook", {"action": "TASKS_CREATED", "project": {"id": 1}, "tasks": [{"id": 1}]})
+    installation.backend.ask("/webhook", {"action": "TASKS_CREATED", "project": {"id": 1}, "tasks": [{"id": 1}]})
     time.sleep(4)
 
-    assert house.runs() == []
+    assert installation.runs() == []
 
 
-def test_tasks_are_predicted_with_the_version_that_setup_told(house: House) -> None:
-    without = house.setup(None)
-    assert house.predict(1, 2) == [[], []]
+def test_tasks_are_predicted_with_the_version_that_setup_returned(installation: Installation) -> None:
+    without = installation.setup(None)
+    assert installation.predict(1, 2) == [[], []]
 
-    version = house.setup(PLAN)
-    results = house.predict(1, 2)
+    version = installation.setup(PLAN)
+    results = installation.predict(1, 2)
 
     assert version != without
     assert [one["model_version"] for one in results] == [version, version]
     assert all(one["result"] for one in results)
     assert [one["task"] for one in results] == [1, 2]
-    assert house.predict(3, predictions=[{"model_version": version}]) == [[]]
-    assert house.runs() == []
+    assert installation.predict(3, predictions=[{"model_version": version}]) == [[]]
+    assert installation.runs() == []
 
 
-def test_the_second_of_two_equal_requests_for_an_opened_task_gets_nothing(house: House) -> None:
-    house.setup(PLAN)
+def test_the_second_of_two_equal_requests_for_an_opened_task_gets_nothing(installation: Installation) -> None:
+    installation.setup(PLAN)
 
-    first, second = house.predict(1), house.predict(1)
+    first, second = installation.predict(1), installation.predict(1)
 
     assert first[0]["result"]
     assert second == [[]]
 
 
 @pytest.mark.parametrize(
-    "house", [{"SAM_BATCH_PREDICT_TIMEOUT_S": "0.1", "SAM_ALLOW_PRIVATE_ADDRESSES": "true"}], indirect=True
+    "installation", [{"SAM_BATCH_PREDICT_TIMEOUT_S": "0.1", "SAM_ALLOW_PRIVATE_ADDRESSES": "true"}], indirect=True
 )
-def test_what_is_not_ready_in_time_is_written_by_a_run(house: House) -> None:
-    house.store.add_tasks(3)
-    version = house.setup(PLAN)
+def test_what_is_not_ready_in_time_is_written_by_a_run(installation: Installation) -> None:
+    installation.store.add_tasks(3)
+    version = installation.setup(PLAN)
     batch_is_answered = threading.Event()
 
     def answer(_: Asked) -> Answer:  # the second image arrives only after the answer to the batch
@@ -338,15 +340,17 @@ def test_what_is_not_ready_in_time_is_written_by_a_run(house: House) -> None:
         return Answer(base64.b64decode(disc_image().partition(",")[2]))
 
     with serving(answer) as server:
-        house.store.tasks[2] = {"image": f"{server.url}/a.png"}
-        results = house.predict(1, 2, 3)
+        installation.store.tasks[2] = {"image": f"{server.url}/a.png"}
+        results = installation.predict(1, 2, 3)
         batch_is_answered.set()
         late = [task for task, one in zip((1, 2, 3), results, strict=True) if not one]
-        house.backend.wait_until(lambda: bool(house.runs()) and house.runs()[0]["state"] == "finished")
+        installation.backend.wait_until(
+            lambda: bool(installation.runs()) and installation.runs()[0]["state"] == "finished"
+        )
 
     assert 2 in late
-    assert house.predictions() == dict.fromkeys(late, 1)
-    assert house.runs()[0]["model_version"] == version
+    assert installation.predictions() == dict.fromkeys(late, 1)
+    assert installation.runs()[0]["model_version"] == version
 
 
 @pytest.mark.parametrize(
@@ -379,7 +383,7 @@ def test_a_post_without_the_content_type_of_json_is_refused() -> None:
     assert "application/json" in response.get_json()["error"]
 
 
-def test_without_a_token_a_run_is_refused_with_the_way_out() -> None:
+def test_without_a_token_a_run_is_refused_with_the_fix() -> None:
     response = SamService().client.post("/api/runs", json={"project": 1, "model": "classical"})
 
     assert response.status_code == 502
@@ -387,13 +391,13 @@ def test_without_a_token_a_run_is_refused_with_the_way_out() -> None:
 
 
 @pytest.mark.parametrize("trouble", ["project", "token", "config"])
-def test_what_label_studio_refuses_is_told_as_it_is(house: House, trouble: str) -> None:
+def test_an_error_of_label_studio_reaches_the_caller(installation: Installation, trouble: str) -> None:
     if trouble == "token":
-        house.store.is_allowed = False
+        installation.store.is_allowed = False
     if trouble == "config":
-        house.store.config = "<View><Text name='t' value='$t'/></View>"
+        installation.store.config = "<View><Text name='t' value='$t'/></View>"
 
-    status, answer = house.backend.ask("/api/runs", {**EVERYTHING, "project": 2 if trouble == "project" else 1})
+    status, answer = installation.backend.ask("/api/runs", {**EVERYTHING, "project": 2 if trouble == "project" else 1})
 
     expected = {
         "project": (404, "could not read project 2: it does not exist"),
@@ -404,29 +408,29 @@ def test_what_label_studio_refuses_is_told_as_it_is(house: House, trouble: str) 
     assert complaint in answer["error"]
 
 
-@pytest.mark.parametrize("house", [{"SAM_RUNS_DIR": "", "XDG_STATE_HOME": "/proc/nowhere"}], indirect=True)
-def test_a_folder_that_cannot_be_written_to_stops_runs_only(house: House) -> None:
-    status, answer = house.backend.ask("/api/runs", EVERYTHING)
+@pytest.mark.parametrize("installation", [{"SAM_RUNS_DIR": "", "XDG_STATE_HOME": "/proc/nowhere"}], indirect=True)
+def test_a_folder_that_cannot_be_written_to_stops_runs_only(installation: Installation) -> None:
+    status, answer = installation.backend.ask("/api/runs", EVERYTHING)
 
     assert status == 503
     assert "SAM_RUNS_DIR" in answer["error"]
-    assert house.backend.ask("/health")[0] == 200
-    assert house.predict(1) == [[]]
-    checks = {check["name"]: check for check in house.backend.ask("/api/status")[1]["checks"]}
+    assert installation.backend.ask("/health")[0] == 200
+    assert installation.predict(1) == [[]]
+    checks = {check["name"]: check for check in installation.backend.ask("/api/status")[1]["checks"]}
     assert "the folder of the runs cannot be used" in checks["Runs"]["problem"]
-    listed = house.backend.ask("/api/runs")
+    listed = installation.backend.ask("/api/runs")
     assert (listed[0], listed[1]["runs"]) == (200, [])
     assert "the folder of the runs cannot be used" in listed[1]["problem"]
     assert checks["Model"]["ok"]
 
 
-def test_two_projects_of_the_same_number_keep_their_own_extra_parameters(house: House) -> None:
-    house.store.add_tasks(2)
-    house.setup(PLAN)
+def test_two_projects_of_the_same_number_keep_their_own_extra_parameters(installation: Installation) -> None:
+    installation.store.add_tasks(2)
+    installation.setup(PLAN)
     foreign = {"project": "1.5", "schema": CONFIG, "hostname": "", "access_token": ""}
-    house.backend.ask("/setup", {**foreign, "extra_params": {"detector": "boxes"}})
+    installation.backend.ask("/setup", {**foreign, "extra_params": {"detector": "boxes"}})
 
-    house.backend.ask("/webhook", {"action": "START_TRAINING", "project": {"id": 1}})
-    house.backend.wait_until(lambda: bool(house.runs()) and house.runs()[0]["state"] == "finished")
+    installation.backend.ask("/webhook", {"action": "START_TRAINING", "project": {"id": 1}})
+    installation.backend.wait_until(lambda: bool(installation.runs()) and installation.runs()[0]["state"] == "finished")
 
-    assert house.runs()[0]["configuration"]["detector"] == "everything"
+    assert installation.runs()[0]["configuration"]["detector"] == "everything"
