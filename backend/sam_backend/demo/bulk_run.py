@@ -27,7 +27,7 @@ def preannotate(project: int, backend_url: str, say: Callable[[str], None]) -> N
     asked = {"project": project, "detector": DETECTOR, "label_map": LABELS, "score_threshold": SCORE_THRESHOLD}
     began = time.monotonic()
     run = _asked(http, "POST", f"{backend_url}/api/runs", asked)["run"]
-    say(f"bulk run: {run['id']} looks for everything in each picture; see {backend_url}/")
+    say(f"bulk run: {run['id']} segments everything in each image; see {backend_url}/")
     while run["state"] not in ENDED:
         if time.monotonic() - began > GIVE_UP_AFTER_S:
             raise RunFailedError(f"run {run['id']} is still {run['state']} after {GIVE_UP_AFTER_S:.0f} s")

@@ -91,9 +91,9 @@ def draw_click(image: RgbImage, mask: Mask, click: Click) -> Image.Image:
     outlines, _ = cv2.findContours(large.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(drawing, outlines, -1, (255, 255, 255), 4, cv2.LINE_AA)
     cv2.drawContours(drawing, outlines, -1, MASK_COLOUR, 2, cv2.LINE_AA)
-    picture = Image.fromarray(drawing)
+    overlay = Image.fromarray(drawing)
     x, y = click.x / 100 * size[0], click.y / 100 * size[1]
-    pen = ImageDraw.Draw(picture)
+    pen = ImageDraw.Draw(overlay)
     for radius, colour in ((11, "white"), (8, "#1c7c3c")):
         pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
-    return picture
+    return overlay
