@@ -27,8 +27,8 @@ def test_the_demo_clicks_remembers_and_leaves_nothing_running(tmp_path: Path, mo
     assert [line for line in said if line.startswith("project")] == [
         "project: 'Click to mask' with 7 photographs",
         "project: 'Pre-annotated' with 7 photographs",
-        "project: 'Click to mask', from last time",
-        "project: 'Pre-annotated', from last time",
+        "project: 'Click to mask', from an earlier demo",
+        "project: 'Pre-annotated', from an earlier demo",
     ]
     runs = [line for line in said if line.startswith("bulk run: ") and "photographs" in line]
     assert runs[0].startswith("bulk run: 7 photographs, ")

@@ -1,4 +1,4 @@
-"""This backend as a program of its own, the way `label-studio-sam serve` runs it."""
+"""The backend as a child process, as `label-studio-sam serve` starts it."""
 
 import os
 import sys
@@ -25,5 +25,5 @@ def start_backend(
 
 
 def backend_url(port: int) -> str:
-    """Where Label Studio finds it."""
+    """Return the backend's URL."""
     return f"http://127.0.0.1:{port}"

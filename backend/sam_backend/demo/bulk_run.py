@@ -1,4 +1,4 @@
-"""The demo's bulk run: the photographs pre-annotated through the backend's HTTP interface, as its page does it."""
+"""The demo's run: pre-annotate the photographs through the backend's HTTP API, as its page does."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ LOOK_EVERY_S, GIVE_UP_AFTER_S = 0.5, 900.0
 
 
 class RunFailedError(Exception):
-    """The run did not end well; the message says what the backend says."""
+    """The run failed; the message has the backend's reason."""
 
 
 def preannotate(project: int, backend_url: str, say: Callable[[str], None]) -> None:

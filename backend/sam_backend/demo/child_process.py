@@ -1,4 +1,4 @@
-"""Programs that we start and must not leave behind."""
+"""Child processes that end with this process."""
 
 import os
 import signal
@@ -17,11 +17,11 @@ POLL_S = 0.25
 
 
 class ProgramFailedError(Exception):
-    """A program ended or stayed silent when it should be up; the message ends with the last lines of its log."""
+    """A program ended or did not answer in time; the message ends with the last lines of its log."""
 
 
 class ChildProcess:
-    """A program in a process group of its own, its words in a log file; stopped with everything it started."""
+    """A program in its own process group, with its output in a log file; it is stopped with its child processes."""
 
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""The demo's walk: Label Studio up, backend up, a project with photographs, one click, then a person's turn."""
+"""The demo: start Label Studio and the backend, create projects with photographs, and check one click."""
 
 import fcntl
 import signal
@@ -46,11 +46,11 @@ from sam_backend.label_studio.projects import ProjectDetails, projects
 
 CLICK_PROJECT = (
     "Click to mask",
-    "Open a photograph, switch Auto-Annotation on, take the pink tool, choose a label, click.",
+    "Open a photograph, switch on Auto-Annotation, select the smart tool and a label, and click on an object.",
 )
-BULK_PROJECT = ("Pre-annotated", "A bulk run made the predictions; the backend's page can undo it.")
+BULK_PROJECT = ("Pre-annotated", "A run made the predictions; the backend's page can undo it.")
 BACKEND_TITLE = "label-studio-sam"
-SIGN_OF_LIFE_S = 10.0
+PROGRESS_EVERY_S = 10.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Say = Callable[[str], None]
@@ -80,17 +80,17 @@ def run_demo(
     backend_port: int = 9090,
     say: Say = print,
 ) -> int:
-    """Run the demo in `directory` and return the exit code: 0 where the click gave the right mask.
+    """Run the demo in `directory` and return the exit code: 0 if the click returned the right mask.
 
-    The ports are where the search for a free one begins. Stays up until Ctrl-C, or ends after the check.
-    Whatever happens, nothing that was started keeps running.
+    The demo uses the first free ports from the given ones. It runs until Ctrl-C, or ends after the check, and stops
+    all programs that it started.
     """
     directory.mkdir(parents=True, exist_ok=True)
     try:
         with _only_demo_in(directory), _signals_end_us(), ExitStack() as programs:
             _bring_up(programs, directory, label_studio_port, backend_port, exit_after_check, say)
     except KeyboardInterrupt:
-        say(f"stopped; what was annotated stays in {directory}/")
+        say(f"stopped; your annotations are kept in {directory}/")
     except FAILURES as error:
         say(f"the demo failed: {error}")
         return 1
@@ -111,14 +111,14 @@ def _bring_up(
     say(f"backend: starting at {backend_url(port)}")
     runs = {"SAM_RUNS_DIR": str((directory / "runs").absolute())}
     backend = programs.enter_context(start_backend(port, url, login.api_key, directory / "backend.log", runs))
-    programs.callback(_ignore_signals)  # the first to run at the end: stopping is not interrupted
-    backend.wait_for(f"{backend_url(port)}/ready", START_TIMEOUT_S, _signs_of_life(say))
+    programs.callback(_ignore_signals)  # runs first at the end, so that stopping is not interrupted
+    backend.wait_for(f"{backend_url(port)}/ready", START_TIMEOUT_S, _waiting_messages(say))
 
     api = LabelStudioClient(LabelStudioCredentials(url, login.api_key))
     project = _project(api, *CLICK_PROJECT, files, say)
     backend_id = _connect(api, project, backend_url(port), say)
     _check_one_click(api, project, backend_id, directory / "click.png", say)
-    many = _project(api, *BULK_PROJECT, files, say)  # not the first one: predictions would lie below the clicks
+    many = _project(api, *BULK_PROJECT, files, say)  # a second project: predictions would overlap the clicks
     _connect(api, many, backend_url(port), say)
     preannotate(many.id, backend_url(port), say)
     if not exit_after_check:
@@ -129,17 +129,17 @@ def _bring_up(
 
 
 def _label_studio(programs: ExitStack, directory: Path, port: int, say: Say) -> tuple[str, Login, ChildProcess]:
-    """Label Studio, answering, and a user with a token: made at the first start, remembered from then on."""
+    """Start Label Studio and return its URL, the user and the process; the first start creates the user and a token."""
     program, data, login_file = find_label_studio(), directory / "label-studio", directory / "login.json"
     is_first = not (data / "label_studio.sqlite3").exists()
     login = load_or_make_login(login_file)
     url = label_studio_url(port)
-    say(f"Label Studio: starting at {url}" + (", making its database first" if is_first else ""))
+    say(f"Label Studio: starting at {url}" + (", creating its database first" if is_first else ""))
     label_studio = programs.enter_context(
         start_label_studio(program, data, port, login.email, login.password, directory / "label-studio.log")
     )
     programs.callback(_ignore_signals)
-    label_studio.wait_for(f"{url}/health", FIRST_START_TIMEOUT_S, _signs_of_life(say))
+    label_studio.wait_for(f"{url}/health", FIRST_START_TIMEOUT_S, _waiting_messages(say))
     if is_first or not login.api_key:
         login = replace(login, api_key=create_personal_access_token(url, login.email, login.password))
         save_login(login, login_file)
@@ -147,14 +147,14 @@ def _label_studio(programs: ExitStack, directory: Path, port: int, say: Say) -> 
 
 
 def _project(api: LabelStudioClient, title: str, description: str, files: list[Path], say: Say) -> ProjectDetails:
-    """A project of the demo; made, with the photographs, where there is none yet."""
+    """Return a project of the demo; create it with the photographs if it does not exist."""
     project = next((each for each in projects(api) if each.title == title), None)
     if project is None:
         project = create_project(api, title, LABELING_CONFIG.read_text(), description)
         import_files(api, project.id, files)
         say(f"project: {title!r} with {len(files)} photographs")
     else:
-        say(f"project: {title!r}, from last time")
+        say(f"project: {title!r}, from an earlier demo")
     return project
 
 
@@ -169,12 +169,14 @@ def _connect(api: LabelStudioClient, project: ProjectDetails, url: str, say: Say
 
 
 def _check_one_click(api: LabelStudioClient, project: ProjectDetails, backend: int, drawing: Path, say: Say) -> None:
-    """Click as the editor would, judge the mask, draw it into the file `drawing`."""
+    """Send a click as the editor would, check the mask, and draw it into the file `drawing`."""
     task = next(
         (each for each in tasks_of_project(api, project.id) if str(each.data["image"]).endswith(CLICK.photo)), None
     )
     if task is None:
-        raise LabelStudioApiError(f"the project {project.title!r} has lost its photograph {CLICK.photo}")
+        raise LabelStudioApiError(
+            f"the project {project.title!r} has no photograph {CLICK.photo}: delete it and start the demo again"
+        )
     image = np.asarray(Image.open(PHOTOS / CLICK.photo).convert("RGB"))
     size = (image.shape[0], image.shape[1])
     start = time.monotonic()
@@ -196,14 +198,13 @@ def _welcome(url: str, bulk_url: str, page: str, login: Login) -> list[str]:
         f"  login         {login.email}",
         f"  password      {login.password}",
         "",
-        "  Open a photograph, switch Auto-Annotation on (below it), take the pink tool (on its right; it holds points",
-        "  and rectangles), choose a label and click on something. Alt+click marks what does not belong to it;",
-        "  the green tick accepts the mask.",
+        "  Open a photograph, switch on Auto-Annotation below it, select the smart point or rectangle on its right,",
+        "  select a label, and click on an object. Alt+click places a negative point; the tick accepts the mask.",
         "",
-        f"  The bulk run  {bulk_url}",
-        f"  and its page  {page}/",
+        f"  Run           {bulk_url}",
+        f"  its page      {page}/",
         "",
-        "  Ctrl-C ends it all.",
+        "  Ctrl-C stops the demo.",
     ]
 
 
@@ -211,15 +212,15 @@ def _stay_up(*children: ChildProcess) -> None:
     while all(child.is_running for child in children):
         time.sleep(0.5)
     ended = next(child for child in children if not child.is_running)
-    raise ProgramFailedError(f"{ended.name} ended by itself\n{ended.last_words()}")
+    raise ProgramFailedError(f"{ended.name} stopped unexpectedly\n{ended.last_words()}")
 
 
-def _signs_of_life(say: Say) -> Callable[[float], None]:
+def _waiting_messages(say: Say) -> Callable[[float], None]:
     said_s = 0.0
 
     def still_waiting(waited_s: float) -> None:
         nonlocal said_s
-        if waited_s - said_s >= SIGN_OF_LIFE_S:
+        if waited_s - said_s >= PROGRESS_EVERY_S:
             said_s = waited_s
             say(f"  ... {waited_s:.0f} s")
 
@@ -228,18 +229,18 @@ def _signs_of_life(say: Say) -> Callable[[float], None]:
 
 @contextmanager
 def _only_demo_in(directory: Path) -> Iterator[None]:
-    """Two demos would share one database; the lock is gone with the process, however it ends."""
+    """Lock the folder: two demos would share one database. The lock ends with the process."""
     with (directory / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DemoRunsAlreadyError(f"another demo runs in {directory.absolute()}") from None
+            raise DemoRunsAlreadyError(f"another demo is running in {directory.absolute()}; stop it first") from None
         yield
 
 
 @contextmanager
 def _signals_end_us() -> Iterator[None]:
-    """Make SIGTERM and SIGHUP what Ctrl-C is: an exception, so that everything is stopped on the way out."""
+    """Raise an exception for SIGTERM and SIGHUP, as for Ctrl-C, so that all programs are stopped."""
 
     def leave(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)

@@ -1,4 +1,4 @@
-"""A Label Studio of our own: SQLite, one folder, one user, nothing sent anywhere."""
+"""A local Label Studio: SQLite, one folder, one user, no telemetry."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ SETTINGS = {
 
 
 class LabelStudioMissingError(Exception):
-    """Label Studio is not installed where we look; the message says where that is."""
+    """Label Studio is not installed; the message names the searched places."""
 
 
 def find_label_studio() -> Path:
@@ -43,7 +43,7 @@ def find_label_studio() -> Path:
         return own
     on_path = shutil.which("label-studio")
     if on_path is None:
-        raise LabelStudioMissingError(f"no Label Studio at {own} and none on the PATH; `make labelstudio`")
+        raise LabelStudioMissingError(f"Label Studio is neither at {own} nor on the PATH: run `make labelstudio`")
     return Path(on_path)
 
 

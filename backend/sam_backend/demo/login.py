@@ -1,4 +1,4 @@
-"""Who the demo's user is: made once, kept in a file that only its owner can read."""
+"""The demo's user: created once, stored in a file that only its owner can read."""
 
 import json
 import os
@@ -11,7 +11,7 @@ EMAIL = "demo@example.com"
 
 @dataclass(frozen=True)
 class Login:
-    """The demo's user. `api_key` is the personal access token, empty until Label Studio gave one."""
+    """The demo's user. `api_key` is the personal access token, empty until Label Studio created one."""
 
     email: str
     password: str
@@ -19,7 +19,7 @@ class Login:
 
 
 def load_or_make_login(file: Path) -> Login:
-    """The login kept in `file`; a new one with a random password where there is none."""
+    """Return the login stored in `file`, or a new one with a random password."""
     if file.exists():
         return Login(**json.loads(file.read_text()))
     login = Login(EMAIL, secrets.token_urlsafe(12))
@@ -28,7 +28,7 @@ def load_or_make_login(file: Path) -> Login:
 
 
 def save_login(login: Login, file: Path) -> None:
-    """Write it so that nobody else could read it at any moment."""
+    """Write the login to `file`, readable by its owner only from the start."""
     part = file.with_suffix(".part")
     part.unlink(missing_ok=True)
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,4 +1,4 @@
-"""The demo's photographs, and the object that the simulated click is for."""
+"""The demo's photographs and the object of the simulated click."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +10,12 @@ LABELING_CONFIG = Path("examples/labeling_configs/labels_palette.xml")
 
 
 class PhotosMissingError(Exception):
-    """The photographs are not where the demo looks for them."""
+    """The folder of photographs does not exist."""
 
 
 @dataclass(frozen=True)
 class Click:
-    """Where to click in a photograph, and what should be found there, in percent of the image."""
+    """The position of the click and the object's expected box, in percent of the image."""
 
     photo: str
     label: str

@@ -1,4 +1,4 @@
-"""A click as the editor of Label Studio sends it, and a judgement of the mask that comes back."""
+"""A click as Label Studio's editor sends it, and a check of the returned mask."""
 
 import secrets
 from typing import Any
@@ -17,7 +17,7 @@ DRAWING_SCALE = 2  # the drawing is finer than the photograph, so that lines loo
 
 
 class WrongMaskError(Exception):
-    """The mask is not that of the object under the click; the message says how it is wrong."""
+    """The mask does not match the object under the click; the message names the difference."""
 
 
 def context_of(click: Click, size: tuple[int, int]) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def mask_from_prediction(prediction: dict[str, Any], size: tuple[int, int]) -> M
         value = region.get("value", {})
         if value.get("format") == "rle":
             return decode_mask(value["rle"], height, width)
-    raise WrongMaskError("the answer to the click holds no mask")
+    raise WrongMaskError("the answer to the click has no mask")
 
 
 def check_mask(mask: Mask, click: Click) -> None:
@@ -72,11 +72,11 @@ def check_mask(mask: Mask, click: Click) -> None:
     inside = int(mask[rows, columns].sum())
     box_area = (rows.stop - rows.start) * (columns.stop - columns.start)
     if not mask[int(click.y / 100 * height), int(click.x / 100 * width)]:
-        raise WrongMaskError(f"the mask of {area} pixels does not hold the click")
+        raise WrongMaskError(f"the mask of {area} pixels does not contain the click")
     if inside < 0.5 * box_area:
         raise WrongMaskError(f"the mask fills {inside / box_area:.0%} of the object's box, less than half")
     if inside < 0.8 * area:
-        raise WrongMaskError(f"{1 - inside / area:.0%} of the mask lies beside the object")
+        raise WrongMaskError(f"{1 - inside / area:.0%} of the mask lies outside the object")
 
 
 def draw_click(image: RgbImage, mask: Mask, click: Click) -> Image.Image:

@@ -40,10 +40,10 @@ def test_the_mask_of_the_object_is_accepted() -> None:
 @pytest.mark.parametrize(
     ("mask", "reason"),
     [
-        (mask_of(slice(0, 0), slice(0, 0)), "does not hold the click"),
-        (mask_of(slice(10, 30), slice(20, 38)), "does not hold the click"),
+        (mask_of(slice(0, 0), slice(0, 0)), "does not contain the click"),
+        (mask_of(slice(10, 30), slice(20, 38)), "does not contain the click"),
         (mask_of(slice(18, 22), slice(38, 42)), "less than half"),
-        (mask_of(slice(0, 40), slice(0, 80)), "lies beside the object"),
+        (mask_of(slice(0, 40), slice(0, 80)), "lies outside the object"),
     ],
 )
 def test_a_mask_of_something_else_is_refused(mask: np.ndarray, reason: str) -> None:
@@ -59,7 +59,7 @@ def test_the_mask_is_read_from_the_brush_region() -> None:
 
 
 def test_an_answer_without_a_mask_is_an_error() -> None:
-    with pytest.raises(WrongMaskError, match="holds no mask"):
+    with pytest.raises(WrongMaskError, match="has no mask"):
         mask_from_prediction({"result": []}, SIZE)
 
 
