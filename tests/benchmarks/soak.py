@@ -12,7 +12,7 @@ slope is above the bar and its interval above 0; files, threads or processes gai
 a 5xx answer, or a right one neither 200 nor 503.
 
     python tests/benchmarks/soak.py --minutes 30         the bar is 1 MB/h
-    python tests/benchmarks/soak.py --minutes 1.2 --warm-up 0.4 --bar 300 --seed 7
+    python tests/benchmarks/soak.py --minutes 2 --warm-up 0.6 --bar 300 --seed 7
 """
 
 import argparse
@@ -43,7 +43,7 @@ from sam_testing.web_server import Answer, Asked, WebServer, serving
 
 CLIENTS, PAUSE_S = 3, 0.05  # a client waits so long between two requests
 MAX_REQUESTS_PER_S = 60
-SAMPLES = 40  # measurements in all, but at most one in 2 s
+SAMPLES = 40  # measurements in all, with at least 4 s of work between two
 IDLE_S = TRIM_EVERY_S + 0.5  # without any request before a measurement: free memory is returned meanwhile
 RUN_EVERY_S, RUN_TASKS = 45.0, 4
 KNOWN_IMAGES = 12
@@ -250,7 +250,7 @@ def work(soak: Soak, minutes: float) -> list[Sample]:
     clients = [threading.Thread(target=soak.one_client, args=(number,), daemon=True) for number in range(CLIENTS)]
     clients.append(threading.Thread(target=soak.runs, daemon=True))
     samples: list[Sample] = []
-    every_s = max(60 * minutes / SAMPLES, 2.0)
+    every_s = max(60 * minutes / SAMPLES - IDLE_S, 4.0)
     begin = time.monotonic()
     soak.go_on.set()
     for client in clients:
@@ -264,7 +264,7 @@ def work(soak: Soak, minutes: float) -> list[Sample]:
     soak.stop.set()
     for client in clients:
         client.join(130)
-    time.sleep(1.0)
+    time.sleep(IDLE_S)
     samples.append(sample(root, serving_pids, time.monotonic() - begin))
     return samples
 
