@@ -1,4 +1,4 @@
-"""A cache that strangers may fill: bounded by the number of its entries and by their size."""
+"""A cache with a maximum number of entries and a maximum total size, for keys that come from requests."""
 
 import threading
 from collections import OrderedDict
@@ -10,7 +10,7 @@ V = TypeVar("V")
 
 
 class BoundedCache(Generic[K, V]):
-    """Keeps the entries that were used last, up to `max_entries` and `max_bytes`; threads may share it."""
+    """Keep the most recently used entries, up to `max_entries` and `max_bytes`; threads may share it."""
 
     def __init__(self, max_entries: int, max_bytes: int) -> None:
         self._max_entries, self._max_bytes = max_entries, max_bytes
@@ -19,7 +19,7 @@ class BoundedCache(Generic[K, V]):
         self._lock = threading.Lock()
 
     def get(self, key: K) -> V | None:
-        """Return the value of `key`; None where it is not kept."""
+        """Return the value of `key`; None if it is not in the cache."""
         with self._lock:
             if key not in self._kept:
                 return None
@@ -27,7 +27,7 @@ class BoundedCache(Generic[K, V]):
             return self._kept[key][0]
 
     def put(self, key: K, value: V, size: int) -> None:
-        """Keep `value`, whose key and value take `size` bytes; an entry above the cache's own limit is not kept."""
+        """Keep `value`, where key and value take `size` bytes; an entry above the limit of the cache is not kept."""
         with self._lock:
             self._remove(key)
             if size > self._max_bytes:
@@ -38,7 +38,7 @@ class BoundedCache(Generic[K, V]):
                 self._remove(next(iter(self._kept)))
 
     def newest(self) -> V | None:
-        """Return the value that was used last; None where nothing is kept."""
+        """Return the value that was used last; None if the cache is empty."""
         with self._lock:
             return next(reversed(self._kept.values()))[0] if self._kept else None
 

@@ -10,16 +10,16 @@ from sam_backend.request_ids import current_request_id
 
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 TRACEBACK_INDENT = "    "
-LONGEST_LINE = 8000  # characters of one event
-LONGEST_TRACEBACK = 32_000  # characters, of which the last ones are kept
-_LONGEST_USERINFO = 2100  # a URL's user and password are masked also where the line is cut behind them
+MAX_LINE = 8000  # characters of one event
+MAX_TRACEBACK = 32_000  # characters, of which the last ones are kept
+_MAX_USERINFO = 2100  # user and password of a URL are masked even if the line is truncated behind them
 
 
 class LogFormatter(logging.Formatter):
-    """Formats records so that no text from outside can forge a line, move the cursor, or show a URL's password.
+    """Format records so that text from requests cannot forge a line, move the cursor, or show the password of a URL.
 
-    A line ends with the id of the request that it belongs to. A traceback keeps its lines; each is indented, so that
-    none looks like an event. Long lines are cut.
+    A line ends with the id of its request. The lines of a traceback are indented, so that they do not look like events.
+    Long lines are truncated.
     """
 
     def __init__(self, format_: str = FORMAT) -> None:
@@ -41,7 +41,7 @@ class LogFormatter(logging.Formatter):
 
 
 class JsonFormatter(LogFormatter):
-    """Formats a record as one JSON object: time (UTC), level, logger, message, request_id, and exception if any."""
+    """Format a record as one JSON object: time (UTC), level, logger, message, request_id, and exception if any."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line of ASCII JSON."""
@@ -63,7 +63,7 @@ FORMATTERS = {"text": LogFormatter, "json": JsonFormatter}
 
 
 def configure_logs(level: str, format_: str = "text") -> None:
-    """Send our log to standard error, from `level` (DEBUG, INFO, WARNING, ERROR) on, as `text` or `json`."""
+    """Write the log to standard error, from `level` (DEBUG, INFO, WARNING, ERROR) on, as `text` or `json`."""
     handler = logging.StreamHandler()
     handler.setFormatter(FORMATTERS[format_]())
     logging.basicConfig(level=level, handlers=[handler], force=True)
@@ -78,13 +78,13 @@ def configured_formatter() -> logging.Formatter:
 
 
 def _cut(line: str) -> str:
-    line = mask_userinfo(line[: LONGEST_LINE + _LONGEST_USERINFO])
-    return line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + "..."
+    line = mask_userinfo(line[: MAX_LINE + _MAX_USERINFO])
+    return line if len(line) <= MAX_LINE else line[:MAX_LINE] + "..."
 
 
 def _indented(lines: str) -> str:
     masked = (TRACEBACK_INDENT + escape_control_characters(_cut(line)) for line in lines.split("\n"))
     text = "\n".join(masked)
-    if len(text) <= LONGEST_TRACEBACK:
+    if len(text) <= MAX_TRACEBACK:
         return text
-    return TRACEBACK_INDENT + "..." + text[text.index("\n", len(text) - LONGEST_TRACEBACK) :]
+    return TRACEBACK_INDENT + "..." + text[text.index("\n", len(text) - MAX_TRACEBACK) :]

@@ -1,7 +1,7 @@
-"""Prometheus metrics: what the service counts and times.
+"""Prometheus metrics of the service.
 
-Other modules observe these objects directly; values that the service holds already (cache, runs, model) are read when
-`/metrics` is asked for. Every label takes values of a fixed set, so that no request can add time series.
+Other modules update these objects. The values of cache, runs and model are read when `/metrics` is requested.
+Labels have fixed sets of values, so that no request can add time series.
 """
 
 from collections.abc import Iterator
@@ -29,8 +29,8 @@ errors = Counter("sam_errors", "Failed requests by the class of the error.", ["k
 refused = Counter(
     "sam_refused", "Requests refused before any work on them, by reason, such as busy.", ["reason"], registry=registry
 )
-heavy_running = Gauge("sam_heavy_requests_running", "Heavy requests in work now.", registry=registry)
-heavy_waiting = Gauge("sam_heavy_requests_waiting", "Heavy requests that wait for their turn.", registry=registry)
+heavy_running = Gauge("sam_heavy_requests_running", "Heavy requests that are running.", registry=registry)
+heavy_waiting = Gauge("sam_heavy_requests_waiting", "Heavy requests that are waiting.", registry=registry)
 
 for _stage in STAGES:  # every series exists from the start, so that rates count the first event
     stage_seconds.labels(_stage)
@@ -38,7 +38,7 @@ for _stage in STAGES:  # every series exists from the start, so that rates count
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
-    """Time the body of a `with` statement as one of `STAGES`, also where it raises."""
+    """Measure the body of a `with` statement as one of `STAGES`, even if it raises."""
     began = perf_counter()
     try:
         yield

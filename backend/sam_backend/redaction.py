@@ -1,4 +1,4 @@
-"""Text from outside, made safe to log and to show: no credentials of URLs, no control characters."""
+"""Removal of credentials and control characters from text of requests, for logs and messages."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Request ids: one short text that joins a caller's request, its log lines and its error answer."""
+"""Request ids, which connect a request with its log lines and its error response."""
 
 import re
 import secrets
@@ -15,7 +15,7 @@ def current_request_id() -> str | None:
 
 
 def begin_request(given: str | None) -> str:
-    """Make `given`, the caller's `X-Request-ID`, the current id; a new one where it is missing or not well-formed.
+    """Set the current id to `given`, the caller's `X-Request-ID`, or to a new id if it is missing or not well-formed.
 
     Well-formed ids have 1 to 64 letters, digits, dots, underscores or hyphens.
     """
@@ -25,5 +25,5 @@ def begin_request(given: str | None) -> str:
 
 
 def end_request() -> None:
-    """Forget the current id: the thread goes on to other work."""
+    """Clear the current id."""
     _current.set(None)

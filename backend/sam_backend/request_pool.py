@@ -12,11 +12,11 @@ _thread = threading.local()
 
 
 class PoolFullError(Exception):
-    """The pool already holds as many requests as it may."""
+    """The pool is full."""
 
 
 class _Slots:
-    """A semaphore that knows how many have acquired it."""
+    """A semaphore that counts the acquired slots."""
 
     def __init__(self, count: int) -> None:
         self._free = threading.Semaphore(count)
@@ -35,7 +35,7 @@ class _Slots:
 
 
 class RequestPool:
-    """Runs up to `threads` requests at the same time and lets up to `waiting` more wait.
+    """Run up to `threads` requests at the same time and let up to `waiting` more wait.
 
     A request inside `slot_released()` does not count as running, so requests that wait for a slow image server do not
     stop the others. Threads start with the first requests, so a process may fork before.
@@ -56,7 +56,7 @@ class RequestPool:
 
     @property
     def running(self) -> int:
-        """Requests at work, without those that wait inside `slot_released()`."""
+        """Running requests, without those that wait inside `slot_released()`."""
         return self._slots.taken
 
     @property

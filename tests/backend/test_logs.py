@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sam_backend.logs import LONGEST_LINE, LONGEST_TRACEBACK, JsonFormatter, LogFormatter
+from sam_backend.logs import MAX_LINE, MAX_TRACEBACK, JsonFormatter, LogFormatter
 from sam_backend.request_ids import begin_request, end_request
 
 FORGED = "2026-01-01 00:00:00,000 INFO    sam_backend: all is well"
@@ -87,10 +87,10 @@ def test_a_line_ends_with_the_id_of_its_request(log: tuple[logging.Logger, io.St
 def test_a_long_line_is_cut_and_shows_no_password_where_it_is_cut(log: tuple[logging.Logger, io.StringIO]) -> None:
     logger, lines = log
 
-    for start in range(LONGEST_LINE - 100, LONGEST_LINE):
+    for start in range(MAX_LINE - 100, MAX_LINE):
         logger.info("%s", "x" * start + " http://ann:secret@host/" + "y" * 10_000_000)
 
-    assert all(len(line) <= LONGEST_LINE + 3 for line in lines.getvalue().splitlines())
+    assert all(len(line) <= MAX_LINE + 3 for line in lines.getvalue().splitlines())
     assert "secr" not in lines.getvalue()
 
 
@@ -102,7 +102,7 @@ def test_a_long_traceback_keeps_its_end(log: tuple[logging.Logger, io.StringIO])
     except ValueError:
         logger.exception("it failed")
 
-    assert len(lines.getvalue()) < LONGEST_TRACEBACK + LONGEST_LINE
+    assert len(lines.getvalue()) < MAX_TRACEBACK + MAX_LINE
     assert lines.getvalue().endswith("    the end\n")
 
 
