@@ -1,24 +1,24 @@
-"""Label Studio's brush RLE: a mask to a list of bytes and back.
+"""Label Studio's brush RLE: encode masks, decode regions.
 
-The stream is @thi.ng/rle-pack's (`src/binary.ts` @ 3.2.12, Apache-2.0), a bit stream, most significant bit first:
+The format is the bit stream of @thi.ng/rle-pack (`src/binary.ts` @ 3.2.12, Apache-2.0), most significant bit first:
 
-    32 bits        count of values
-    5 bits         word size - 1; a value has as many bits (Label Studio: 8)
-    4 x 4 bits     run sizes - 1; the lengths' widths (Label Studio: 3, 4, 8, 16)
-    then records, until `count` values are there:
-    1 ss n v       a run: n + 1 times the value v; n has run size number ss bits
-    0 ss n v v ..  a literal: n + 1 values, one after the other
+    32 bits        number of values
+    5 bits         word size - 1: bits of a value (Label Studio: 8)
+    4 x 4 bits     run sizes - 1: the four possible widths of a length, in bits (Label Studio: 3, 4, 8, 16)
+    followed by records, until all values are given:
+    1 ss n v       a run: n + 1 times the value v; the width of n is run size number ss
+    0 ss n v v ..  a literal: n + 1 values
 
-Label Studio packs the RGBA pixels of the image, row by row (label_studio_sdk 2.1.2, `converter/brush.py`), so count is
-height x width x 4. A mask's pixel has the same value, 0 or 255, in all four channels. Two habits of that converter
-are kept, because the bytes shall be the same: a run of more than 2^16 values is cut after each 2^16 and its rest has a
-16-bit length, however short it is; and a stream that ends on a whole byte gets one more zero byte. Four channels make
-every run four values long or longer, so an encoded mask has no literals. Label Studio's editor encodes a canvas when
-it saves; antialiased edges then bring other values and literals.
+Label Studio encodes the RGBA pixels of the image, row by row (label_studio_sdk 2.1.2, `converter/brush.py`), so the
+number of values is height x width x 4. A pixel of a mask has the same value, 0 or 255, in all four channels. The bytes
+equal those of that converter, including two special cases: a run of more than 2^16 values is split after each 2^16
+values, and its last part has a 16-bit length even if it is short; a stream that ends at a byte boundary has one more
+zero byte. With four channels each run has at least four values, so an encoded mask has no literals. Label Studio's
+editor encodes a canvas when it saves; its antialiased edges have other values, and literals.
 
-A decoded pixel is visible where **alpha is not 0**. The converter's COCO export takes it so too
-(`exports/brush_to_coco.py`: `cv2.findContours` on the alpha channel; its NumPy and PNG exports keep alpha as it is),
-and nothing that was painted gets lost.
+A decoded pixel belongs to the mask if its **alpha is not 0**, as in the converter's COCO export
+(`exports/brush_to_coco.py`: `cv2.findContours` on the alpha channel; its NumPy and PNG exports keep alpha). So all
+painted pixels are kept.
 """
 
 from collections.abc import Sequence, Set
@@ -29,12 +29,12 @@ from numpy.typing import NDArray
 
 CHANNELS = 4
 HEADER_BITS = 32 + 5 + 4 * 4
-WORD_BITS, RUN_BITS = 8, (3, 4, 8, 16)  # what Label Studio writes
-LONGEST_RUN = 2 ** RUN_BITS[-1] // CHANNELS  # pixels
-RECORDS_AT_ONCE = 1 << 16  # while encoding: temporaries stay in the processor's cache
-LANE_BITS = 2048  # while decoding: a lane has a hundred records or so
-FEWEST_LANES = 64  # below, walking side by side costs more than it saves
-RUN_UP_BITS = 256  # of a lane; some ten records, enough to fall into step
+WORD_BITS, RUN_BITS = 8, (3, 4, 8, 16)  # of Label Studio
+MAX_RUN = 2 ** RUN_BITS[-1] // CHANNELS  # pixels
+RECORDS_PER_BATCH = 1 << 16  # of encoding: temporary arrays fit into the processor's cache
+LANE_BITS = 2048  # of decoding: about a hundred records per lane
+MIN_LANES = 64  # with fewer, reading lanes in parallel is slower than one by one
+SYNC_BITS = 256  # before a lane: about ten records, enough to find a record's first bit
 
 Integers = NDArray[np.int64]
 
@@ -43,38 +43,38 @@ def encode_mask(mask: NDArray[np.bool_]) -> list[int]:
     """Encode a mask (H, W) as Label Studio's converter does, byte for byte.
 
     Raises:
-        ValueError: the mask is not a boolean (H, W) array, has no pixels, or 2^30 pixels or more.
+        ValueError: the mask is not a boolean (H, W) array, is empty, or has 2^30 pixels or more.
     """
     rle: list[int] = encode_mask_bytes(mask).tolist()
     return rle
 
 
 def encode_mask_bytes(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Encode a mask (H, W) like `encode_mask`, into an array that orjson writes without a list.
+    """Encode a mask (H, W) as `encode_mask` does, into an array, which orjson writes without making a list.
 
     Raises:
         ValueError: as in `encode_mask`.
     """
     if mask.ndim != 2 or mask.dtype != np.bool_:
-        raise ValueError(f"a mask is a boolean (H, W) array, this one is {mask.dtype} {mask.shape}")
+        raise ValueError(f"a mask must be a boolean (H, W) array, not {mask.dtype} {mask.shape}")
     if not 0 < mask.size * CHANNELS < 2**32:
-        raise ValueError(f"a brush RLE holds 1 to 2^30 - 1 pixels, the mask {mask.shape} has {mask.size}")
+        raise ValueError(f"a brush RLE has 1 to 2^30 - 1 pixels, not {mask.size} as the mask {mask.shape}")
     records = _records_of_runs(mask.ravel())
     bit_count = HEADER_BITS + int((records & 31).sum(dtype=np.int64))
-    words = np.zeros(bit_count // 32 + 2, np.uint32)  # one more, for the second half of the last record
+    words = np.zeros(bit_count // 32 + 2, np.uint32)  # one more, for the end of the last record
     header = mask.size * CHANNELS << 5 | WORD_BITS - 1
     for size in RUN_BITS:
         header = header << 4 | size - 1
     words[0], words[1] = header >> 21, header << 11 & 0xFFFFFFFF
 
     begin = HEADER_BITS
-    for first in range(0, records.size, RECORDS_AT_ONCE):
-        begin = _write_records(records[first : first + RECORDS_AT_ONCE], words, begin)
+    for first in range(0, records.size, RECORDS_PER_BATCH):
+        begin = _write_records(records[first : first + RECORDS_PER_BATCH], words, begin)
     return words.astype(">u4").view(np.uint8)[: bit_count // 8 + 1]
 
 
 def _zero_runs(lengths: Integers, kinds: Integers | int) -> NDArray[np.uint32]:
-    """The records of runs of 0s, by their lengths in pixels: each its bits, at most 27, times 32, plus their number."""
+    """Return records of runs of 0s with the given lengths in pixels: at most 27 bits, times 32, plus their number."""
     sizes = np.array(RUN_BITS)[kinds]
     bits = ((4 | kinds) << sizes | lengths * CHANNELS - 1) << WORD_BITS
     records: NDArray[np.uint32] = (bits << 5 | 3 + sizes + WORD_BITS).astype(np.uint32)
@@ -83,36 +83,36 @@ def _zero_runs(lengths: Integers, kinds: Integers | int) -> NDArray[np.uint32]:
 
 @cache
 def _zero_run_table() -> NDArray[np.uint32]:
-    """The record of a run by its length in pixels, 1 to `LONGEST_RUN`."""
-    lengths = np.arange(LONGEST_RUN + 1)
+    """Return the record of a run of 0s for each length in pixels, 1 to `MAX_RUN`."""
+    lengths = np.arange(MAX_RUN + 1)
     return _zero_runs(lengths, np.searchsorted(np.left_shift(1, RUN_BITS[:3]), lengths * CHANNELS))
 
 
 def _records_of_runs(pixels: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    """The records of a mask's pixels, in the form of `_zero_runs`."""
+    """Return the records of a mask's pixels, in the form of `_zero_runs`."""
     borders = np.flatnonzero(pixels[1:] != pixels[:-1])
     lengths = np.diff(borders, prepend=-1, append=pixels.size - 1)
     painted = np.zeros(lengths.size, np.uint32)
     painted[0 if pixels[0] else 1 :: 2] = 255 << 5
     records = np.take(_zero_run_table(), lengths, mode="clip") | painted
-    long = np.flatnonzero(lengths > LONGEST_RUN)
+    long = np.flatnonzero(lengths > MAX_RUN)
     if long.size:
-        parts = -(-lengths // LONGEST_RUN)
+        parts = -(-lengths // MAX_RUN)
         records = np.repeat(records, parts)
-        rests = lengths[long] - (parts[long] - 1) * LONGEST_RUN
-        # The converter gives rests the longest kind, however short they are.
+        rests = lengths[long] - (parts[long] - 1) * MAX_RUN
+        # The converter gives the last parts a 16-bit length, even if they are short.
         records[np.cumsum(parts)[long] - 1] = _zero_runs(rests, len(RUN_BITS) - 1) | painted[long]
     return records
 
 
 def _write_records(records: NDArray[np.uint32], words: NDArray[np.uint32], begin: int) -> int:
-    """Write records into a stream of 32-bit words from bit `begin` on; returns the bit after them."""
+    """Write records into a stream of 32-bit words from bit `begin` on; return the position of the next bit."""
     sizes = records & 31
     ends = np.cumsum(sizes, dtype=np.int64) + begin
     begins = ends - sizes
     at = begins >> 5
     shifted = (records >> 5).astype(np.uint64) << (64 - sizes - (begins & 31)).astype(np.uint64)
-    # Records lie side by side, so those that begin in one word add up to its bits and the next word's.
+    # Records do not overlap, so the sum of those that begin in one word has the bits of this word and the next.
     firsts = np.flatnonzero(np.diff(at, prepend=-1))
     sums = np.add.reduceat(shifted, firsts)
     at = at[firsts]
@@ -122,93 +122,94 @@ def _write_records(records: NDArray[np.uint32], words: NDArray[np.uint32], begin
 
 
 def decode_mask(rle: Sequence[int] | NDArray[np.uint8], height: int, width: int) -> NDArray[np.bool_]:
-    """Decode what Label Studio stores into a mask (H, W): True where alpha is not 0.
+    """Decode a brush region into a mask (H, W): True where alpha is not 0.
 
-    Whatever follows the last value is ignored, as Label Studio's own decoders do.
+    Bytes after the last value are ignored, as in Label Studio's decoders. Memory depends on `height` and `width` and on
+    the length of the stream, not on the number of values that its header gives.
 
     Raises:
-        ValueError: not a sequence of bytes, another number of values than height x width x 4, or a stream that
-            ends before or runs beyond them. Nothing is allocated on the stream's word alone.
+        ValueError: `rle` is not a sequence of bytes, or has not height x width x 4 values.
     """
     if height < 1 or width < 1:
-        raise ValueError(f"an image has at least one pixel, not height {height} and width {width}")
+        raise ValueError(f"an image must have at least one pixel, not height {height} and width {width}")
     stream = _Stream(_bytes_of(rle))
     expected = height * width * CHANNELS
     if stream.count != expected:
-        raise ValueError(f"the rle holds {stream.count} values, {height} x {width} RGBA pixels have {expected}")
+        raise ValueError(f"the rle has {stream.count} values; {height} x {width} RGBA pixels have {expected}")
     begins = stream.record_begins()
     kinds, lengths, sizes = stream.records(begins)
     ends = np.cumsum(lengths)
-    ends = ends[begins + sizes <= stream.bit_count]  # a cut record can only be the last one
+    ends = ends[begins + sizes <= stream.bit_count]  # only the last record can be incomplete
     last = int(np.searchsorted(ends, expected))
     if last == ends.size:
         raise ValueError(f"the rle ends after {ends[-1] if last else 0} of {expected} values")
     if ends[last] != expected:
-        raise ValueError(f"the rle's last run makes it {ends[last]} values, {expected} are expected")
+        raise ValueError(f"the rle's last run ends at {ends[last]} values, expected {expected}")
     begins, kinds, ends = begins[: last + 1], kinds[: last + 1], ends[: last + 1]
 
     values_at = begins + 3 + stream.run_sizes[kinds]
     visible = stream.is_nonzero(values_at) & (kinds > 3)
-    # Value 4 i + 3 is pixel i's alpha, so e values contain the alphas of e // 4 pixels.
+    # Value 4 i + 3 is the alpha of pixel i, so e values contain the alphas of e // 4 pixels.
     pixel_ends = ends // CHANNELS
     pixel_counts = np.diff(pixel_ends, prepend=0)
     mask = np.repeat(visible, pixel_counts)
     literals = np.flatnonzero((kinds < 4) & (pixel_counts > 0))
     if literals.size:
-        of = np.repeat(literals, pixel_counts[literals])  # each pixel's literal
-        nth = np.arange(of.size) - np.searchsorted(of, of)
-        pixels = pixel_ends[of] - pixel_counts[of] + nth
-        value_offsets = CHANNELS * pixels + CHANNELS - 1 - (ends[of] - lengths[of])
-        mask[pixels] = stream.is_nonzero(values_at[of] + stream.word_size * value_offsets)
+        literal = np.repeat(literals, pixel_counts[literals])  # of each pixel
+        nth = np.arange(literal.size) - np.searchsorted(literal, literal)
+        pixels = pixel_ends[literal] - pixel_counts[literal] + nth
+        value_offsets = CHANNELS * pixels + CHANNELS - 1 - (ends[literal] - lengths[literal])
+        mask[pixels] = stream.is_nonzero(values_at[literal] + stream.word_size * value_offsets)
     return mask.reshape(height, width)
 
 
 def _bytes_of(rle: Sequence[int] | NDArray[np.uint8]) -> bytes:
     if isinstance(rle, np.ndarray):
         if rle.dtype != np.uint8 or rle.ndim != 1:
-            raise ValueError(f"an rle array has dtype uint8 and one axis, not {rle.dtype} and shape {rle.shape}")
+            raise ValueError(f"an rle array must have dtype uint8 and one axis, not {rle.dtype} and shape {rle.shape}")
         return rle.tobytes()
     if not isinstance(rle, Sequence):
-        raise ValueError(f"an rle is a list of bytes, not {type(rle).__name__}")
+        raise ValueError(f"an rle must be a list of bytes, not {type(rle).__name__}")
     try:
         return bytes(rle)
     except (TypeError, ValueError) as error:
         index, value = next((i, v) for i, v in enumerate(rle) if type(v) is not int or not 0 <= v <= 255)
-        raise ValueError(f"rle[{index}] is {value!r:.40}, an integer from 0 to 255 is expected") from error
+        raise ValueError(f"rle[{index}] is {value!r:.40}, expected an integer from 0 to 255") from error
 
 
 class _Stream:
-    """The bits of an rle, its header read; its records are found many at a time.
+    """An rle: its header, and the positions of its records, found in parallel.
 
-    Where a record begins is known only when the one before has been read. The stream is cut into lanes that are
-    walked side by side, each from a guess: a run-up of plausible runs falls into step with the true records soon.
-    Then every lane's entry is compared with the exit of the lane before, and wrong starts are walked one by one.
+    The position of a record is known only after the record before it has been read. So the stream is divided into
+    lanes, which NumPy reads in parallel, each from a guessed position: reading plausible runs before the lane soon
+    leads to the first bit of a true record. Then the first record of each lane is compared with the end of the lane
+    before; where they differ, records are read one by one.
     """
 
     def __init__(self, data: bytes) -> None:
         if len(data) * 8 < HEADER_BITS:
-            raise ValueError(f"the rle has {len(data)} bytes, its header alone has {-(-HEADER_BITS // 8)}")
+            raise ValueError(f"the rle has {len(data)} bytes; its header has {-(-HEADER_BITS // 8)}")
         header = int.from_bytes(data[: -(-HEADER_BITS // 8)]) >> -HEADER_BITS % 8
         self.sizes = [(header >> shift & 15) + 1 for shift in (12, 8, 4, 0)]
         self.count = header >> 21
         self.word_size = (header >> 16 & 31) + 1
         self.bit_count = len(data) * 8
-        self.data = data + bytes(8)  # so that a window may begin at any bit
+        self.data = data + bytes(8)  # a window may begin at any bit
         padded = np.frombuffer(self.data, np.uint8).astype(np.uint32)
         # windows[i] is bytes i to i + 3
         self.windows = np.zeros(len(data) + 5, np.uint32)
         for byte in range(4):
             self.windows |= padded[byte : byte + self.windows.size] << np.uint32(24 - 8 * byte)
-        # By kind, the first three bits of a record: 0 to 3 literals, 4 to 7 runs.
+        # by kind, the first three bits of a record: 0 to 3 are literals, 4 to 7 are runs
         self.run_sizes = np.array(self.sizes * 2, np.int64)
 
     def window(self, at: Integers) -> NDArray[np.uint32]:
-        """The bits from each position on: 25 at least, zeros behind the end."""
+        """Return the bits from each position on: at least 25; zeros after the end."""
         windows = np.take(self.windows, at >> 3, mode="clip")
         return np.left_shift(windows, (at & 7).astype(np.uint32), dtype=np.uint32)
 
     def is_nonzero(self, at: Integers) -> NDArray[np.bool_]:
-        """Whether the values at these positions are not 0."""
+        """Return whether the values at these positions are not 0."""
         high = min(self.word_size, 16)
         found: NDArray[np.bool_] = self.window(at) >> np.uint32(32 - high) != 0
         if self.word_size > high:
@@ -216,7 +217,7 @@ class _Stream:
         return found
 
     def records(self, at: Integers) -> tuple[Integers, Integers, Integers]:
-        """Kinds, lengths in values and sizes in bits of records at these positions."""
+        """Return kinds, lengths in values, and sizes in bits of the records at these positions."""
         window = self.window(at)
         kinds = (window >> np.uint32(29)).astype(np.int64)
         run_sizes = self.run_sizes[kinds]
@@ -226,43 +227,43 @@ class _Stream:
         return kinds, lengths, sizes
 
     def record_begins(self) -> Integers:
-        """The position of each record, in order; what follows the last value is read as records too."""
+        """Return the position of each record, in order; bytes after the last value are read as records as well."""
         lanes = np.arange(HEADER_BITS, self.bit_count, LANE_BITS)
-        if lanes.size < FEWEST_LANES:
-            return np.array(self._walk(HEADER_BITS, self.bit_count)[0], np.int64)
+        if lanes.size < MIN_LANES:
+            return np.array(self._read_one_by_one(HEADER_BITS, self.bit_count)[0], np.int64)
         ends = np.minimum(lanes + LANE_BITS, self.bit_count)
-        entries = np.maximum(lanes - RUN_UP_BITS, HEADER_BITS)
+        entries = np.maximum(lanes - SYNC_BITS, HEADER_BITS)
         while (before := entries < lanes).any():
             entries = entries + np.where(before, self._plausible_steps(entries), 0)
         exits, rows = entries, []
         while (inside := exits < ends).any():
             rows.append(exits)
             exits = exits + np.where(inside, self.records(exits)[2], 0)
-        walked = np.stack(rows, axis=1)  # (lanes, records)
-        is_begin = walked < ends[:, None]
+        positions = np.stack(rows, axis=1)  # (lanes, records)
+        is_begin = positions < ends[:, None]
 
-        strays: list[int] = []
+        extra: list[int] = []
         position = HEADER_BITS
         for lane, (entry, leave, end) in enumerate(zip(entries.tolist(), exits.tolist(), ends.tolist(), strict=True)):
             if position != entry:
-                known = set(walked[lane, is_begin[lane]].tolist())
-                begins_before, position = self._walk(position, end, known)
-                strays += begins_before
-                is_begin[lane] &= walked[lane] >= position
+                known = set(positions[lane, is_begin[lane]].tolist())
+                begins_before, position = self._read_one_by_one(position, end, known)
+                extra += begins_before
+                is_begin[lane] &= positions[lane] >= position
             if position < end:
                 position = leave
-        begins = walked[is_begin]
-        return np.sort(np.append(begins, strays)) if strays else begins
+        begins = positions[is_begin]
+        return np.sort(np.append(begins, extra)) if extra else begins
 
     def _plausible_steps(self, at: Integers) -> Integers:
-        """Over a run of 0s or of words full of 1s, else one bit."""
+        """Return the size of a run of 0s or of words of 1s, else one bit."""
         kinds, _, sizes = self.records(at)
         high = min(self.word_size, 16)
         values = self.window(at + 3 + self.run_sizes[kinds]) >> np.uint32(32 - high)
         return np.where((kinds > 3) & ((values == 0) | (values == 2**high - 1)), sizes, 1)
 
-    def _walk(self, position: int, end: int, known: Set[int] = frozenset()) -> tuple[list[int], int]:
-        """The records from `position` to one that is known, or to the end; and where that is."""
+    def _read_one_by_one(self, position: int, end: int, known: Set[int] = frozenset()) -> tuple[list[int], int]:
+        """Read records one by one, up to `end` or a known one; return their positions and the next position."""
         begins = []
         while position < end and position not in known:
             begins.append(position)

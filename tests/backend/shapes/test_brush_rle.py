@@ -279,7 +279,7 @@ PIXEL = [0, 0, 0, 4, 57, 27, 252, 127, 224]  # one painted pixel
         (packed(4, [run(5, 255, kind=0)]), "makes it 5 values, 4 are expected"),
         (packed(4, [literal([1, 2], kind=0), run(65536, 255, kind=3)]), "makes it 65538 values, 4 are expected"),
         (packed(4, ["011" + "1" * 16 + "1" * 8]), "ends after 0 of 4 values"),
-        ([*PIXEL[:8], 256], r"rle\[8\] is 256, an integer from 0 to 255"),
+        ([*PIXEL[:8], 256], r"rle\[8\] is 256, expected an integer from 0 to 255"),
         ([*PIXEL[:8], -1], r"rle\[8\] is -1"),
         ([*PIXEL[:8], 224.0], r"rle\[8\] is 224.0"),
         ([*PIXEL[:8], "224"], r"rle\[8\] is '224'"),
