@@ -364,10 +364,10 @@ def test_every_webhook_is_answered(service: SamService, action: str) -> None:
     ("request_body", "status", "complaint"),
     [
         (predict_request([key_point(1e9, 2)]), 400, "value.x=1000000000.0 is more than 1000"),
-        (predict_request([key_point(1, 2)], data={"picture": "x"}), 400, "task 1: the task's data have no field"),
+        (predict_request([key_point(1, 2)], data={"picture": "x"}), 400, "task 1: the task's data has no field"),
         (predict_request([key_point(1, 2)], data={"image": "/gone.png"}), 404, "task 1: no image at '/gone.png'"),
         (predict_request([key_point(1, 2)], '<View><Image name="image" value="$image"/></View>'), 400, "no <Brush"),
-        (predict_request([key_point(1, 2)], "<View"), 400, "not XML"),
+        (predict_request([key_point(1, 2)], "<View"), 400, "not valid XML"),
         (predict_request([key_point(1, 2, to_name="audio")]), 400, "toName='audio'"),
         (predict_request([key_point(1, 2, item_index=3)]), 400, "item_index=3, but the item has 1 page(s)"),
         (predict_request([key_point(1, 2)], tasks=[]), 400, "tasks is empty"),
