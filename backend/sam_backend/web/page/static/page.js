@@ -219,6 +219,7 @@ function options(select, pairs, chosen) {
   if (pairs.some(([value]) => value === chosen)) select.value = chosen;
 }
 
+const MODEL_TEXTS = {classical: "classical, not SAM"};
 const DETECTOR_TEXTS = {
   classical: "classical: people and faces", everything: "everything, without classes", boxes: "boxes that are in the tasks",
 };
@@ -227,9 +228,9 @@ async function fillForm() {
   const form = $("#new-run");
   const present = name => (status.weights || []).find(file => file.model === name)?.presence !== "missing";
   const order = names => [...names].sort((a, b) => present(b) - present(a));
-  const text = name => (DETECTOR_TEXTS[name] || name) + (present(name) ? "" : " (is downloaded first)");
-  options(form.detector, order(status.detectors).map(name => [name, text(name)]), "classical");
-  options(form.model, [["auto", `same as for clicks (${status.model.name})`], ...status.models.filter(name => name !== "auto").map(name => [name, text(name)])], "auto");
+  const text = (name, texts) => (texts[name] || name) + (present(name) ? "" : " (is downloaded first)");
+  options(form.detector, order(status.detectors).map(name => [name, text(name, DETECTOR_TEXTS)]), "classical");
+  options(form.model, [["auto", `same as for clicks (${status.model.name})`], ...status.models.filter(name => name !== "auto").map(name => [name, text(name, MODEL_TEXTS)])], "auto");
   try {
     const {projects} = await request("api/projects");
     const pairs = projects.map(project => [String(project.id), `${project.title} (${count(project.tasks, "task")})`]);
