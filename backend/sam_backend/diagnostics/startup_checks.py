@@ -20,7 +20,7 @@ def check_device(name: str) -> None:
         torch_device(name)
     except ValueError as error:
         raise SettingsError(
-            f"SAM_DEVICE: {error}. SAM_DEVICE=auto selects the fastest device of this machine; a container needs the "
+            f"SAM_DEVICE: {error}. set SAM_DEVICE=auto for the fastest device of this machine; a container needs the "
             "host's GPU driver and the NVIDIA Container Toolkit, or the CPU image (COMPOSE_PROFILES=cpu)"
         ) from None
 
