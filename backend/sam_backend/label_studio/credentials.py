@@ -265,7 +265,7 @@ class LabelStudioCredentials:
             location = answer.headers.get("Location", "") if credential.is_url_from_settings else ""
             hint = f", redirecting to {mask_userinfo(location.partition('?')[0])}" if location else ""
             raise LabelStudioError(
-                f"{url}/api/token/refresh/ answered {answer.status}{hint} without an access token; "
+                f"{url}/api/token/refresh/ answered {answer.status}{hint} instead of an access token; "
                 "check that this is the address of Label Studio"
             )
         return bearer

@@ -294,7 +294,7 @@ def test_a_refusal_is_told_again_for_another_token(caplog: pytest.LogCaptureFixt
         (Answer(b'{"access": 7}', 200), "answered 200"),
         (Answer(b'{"access": "a\\nb"}', 200), "answered 200"),
         (Answer(b"[]", 200), "answered 200"),
-        (Answer(b"", 301, {"Location": "https://ls/api?x=y"}), "redirecting to https://ls/api in place"),
+        (Answer(b"", 301, {"Location": "https://ls/api?x=y"}), "redirecting to https://ls/api instead"),
     ],
 )
 def test_an_answer_without_a_token_is_reported(answer: Answer, message: str) -> None:
