@@ -1,0 +1,106 @@
+"""Benchmark results as files, and the tables of the documentation that are made from them.
+
+    python tests/benchmarks/report.py run brush_rle -- --rounds 15    # runs brush_rle.py, writes results/brush_rle.json
+    python tests/benchmarks/report.py render                          # writes the tables of README.md and docs/
+
+`run` stores the benchmark's last line of output, a JSON object, together with date, machine, load, commit and command.
+`render` replaces what stands between `<!-- table: NAME -->` and `<!-- end of table -->` in the documentation.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+RESULTS = HERE / "results"
+PAGES = (ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.md")))
+TABLE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.S)
+
+Result = dict[str, Any]
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    try:
+        names = re.findall(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.M)
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def run(name: str, arguments: list[str], python: str) -> int:
+    """Run one benchmark, show its output, and store its last line."""
+    load = os.getloadavg()[0]
+    command = [python, str((HERE / f"{name}.py").relative_to(ROOT)), *arguments]
+    print("$", *command, flush=True)
+    process = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    print(process.stdout, end="", flush=True)
+    if process.returncode:
+        return process.returncode
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    RESULTS.mkdir(exist_ok=True)
+    about = {
+        "command": " ".join(["python", *command[1:]]),
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "commit": commit.stdout.strip(),
+        "machine": f"{os.cpu_count()} cores, {processor()}",
+        "load_before": round(load, 1),
+        "load_after": round(os.getloadavg()[0], 1),
+    }
+    result = json.loads(process.stdout.strip().splitlines()[-1])
+    (RESULTS / f"{name}.json").write_text(json.dumps({"about": about, "result": result}, indent=1) + "\n")
+    return 0
+
+
+def result_of(name: str) -> Result:
+    """Return what a benchmark measured last.
+
+    Raises:
+        FileNotFoundError: it was not run yet.
+    """
+    found: Result = json.loads((RESULTS / f"{name}.json").read_text())
+    return found
+
+
+TABLES: dict[str, Callable[[], str]] = {}
+
+
+def rendered(text: str) -> str:
+    """Return a page with its tables made anew.
+
+    Raises:
+        KeyError: a table has no function in `TABLES`.
+    """
+    return TABLE.sub(lambda match: f"{match[1]}{TABLES[match[2]]().strip()}\n{match[3]}", text)
+
+
+def main() -> int:
+    """Run one benchmark, or render the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run_parser = commands.add_parser("run")
+    run_parser.add_argument("name")
+    run_parser.add_argument("--python", default=sys.executable, help="for a benchmark that needs another environment")
+    run_parser.add_argument("arguments", nargs="*")
+    commands.add_parser("render")
+    args = parser.parse_args()
+    if args.command == "run":
+        return run(args.name, args.arguments, args.python)
+    for page in PAGES:
+        page.write_text(rendered(page.read_text()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
