@@ -79,7 +79,7 @@ class SegmentAnything(LabelStudioMLBase):  # type: ignore[misc]  # label-studio-
             Predictions as dictionaries (1.0.9) or a ModelResponse (2.x).
 
         Raises:
-            BackendError: a task cannot be answered; inside a request, the error becomes the answer instead.
+            BackendError: a task cannot be answered; inside a request, the answer holds the error.
         """
         # 1.0.9 keeps one model for all projects, with the labeling config of the project registered last: the config
         # and the project of these tasks are in their own request

@@ -77,7 +77,7 @@ class ChildProcess:
         self._signal_group(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_TIMEOUT_S)
-        self._signal_group(signal.SIGKILL)  # what is left of the group, whatever the first process did
+        self._signal_group(signal.SIGKILL)  # all processes of the group that still run
         self._process.wait()
 
     def _signal_group(self, number: signal.Signals) -> None:

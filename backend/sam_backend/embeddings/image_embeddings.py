@@ -39,7 +39,7 @@ class ImageEmbeddings:
         """Return an embedding that is in memory or being computed; None otherwise. Neither disk nor model is used.
 
         Raises:
-            Exception: whatever its computation raises.
+            Exception: any error of the computation.
         """
         return None if self._cache is None else self._cache.get(digest)
 
@@ -58,7 +58,7 @@ class ImageEmbeddings:
             name: of the task, for the log.
 
         Raises:
-            Exception: whatever `load_image`, the segmenter or its loading raises.
+            Exception: any error of `load_image`, the segmenter or its loading.
         """
         if self._cache is None:
             return self._read_or_compute(digest, load_image, name)

@@ -43,7 +43,7 @@ class EmbeddingCache(Generic[E]):
         """Return the embedding of `key`, after waiting for it if it is being computed; None if there is none.
 
         Raises:
-            Exception: whatever its computation raises.
+            Exception: any error of the computation.
         """
         with self._lock:
             embedding = self._kept.get(key)
@@ -57,7 +57,7 @@ class EmbeddingCache(Generic[E]):
         """Return the embedding of `key`, and whether it was in memory or being computed already.
 
         Raises:
-            Exception: whatever `compute` raises.
+            Exception: any error of `compute`.
         """
         with self._lock:
             if key in self._kept:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from sam_backend.preannotation.label_mapping import ANY_OBJECT, LabelMapping, Target
 from sam_backend.protocol.regions import PromptRegion, RotatedRectangle
+from sam_backend.segmenter.limited_segmenter import LimitedSegmenter
 from sam_backend.shapes.rectangle import box_from_rectangle
 from sam_model.automatic_segmentation import segment_automatically
 from sam_model.box_segmentation import segment_boxes
@@ -70,7 +71,8 @@ class EverythingObjects:
     def find(self, image: Image, embed: Embed, rectangles: Sequence[PromptRegion]) -> Iterator[FoundObject]:
         """Yield the objects, highest-scoring first."""
         target = self._mapping.targets[ANY_OBJECT]
-        found = segment_automatically(self._segmenter, image, target.score_threshold, embed=embed)
+        segmenter = self._segmenter.unlimited if isinstance(self._segmenter, LimitedSegmenter) else self._segmenter
+        found = segment_automatically(segmenter, image, target.score_threshold, embed=embed)
         for each in found[: self._mapping.configuration.max_detections]:
             yield FoundObject(target, each.run_lengths.mask, each.score)
 

@@ -20,6 +20,11 @@ class LimitedSegmenter:
         self._slots = threading.Semaphore(max_threads or os.cpu_count() or 1)
 
     @property
+    def unlimited(self) -> Segmenter[Any]:
+        """Return the segmenter itself: SAM and FastSAM have their own methods to segment everything."""
+        return self._segmenter
+
+    @property
     def name(self) -> str:
         """Return the model's name in the registry."""
         return self._segmenter.name
