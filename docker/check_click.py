@@ -27,11 +27,11 @@ PHOTO = ROOT / "examples/photos/astronaut.jpg"
 CONFIG = (ROOT / "examples/labeling_configs/labels_palette.xml").read_text()
 
 
-def picture(editor: Editor, name: str) -> None:
-    """Take a picture of README's section Deploy anew, where that is asked for."""
+def screenshot(editor: Editor, name: str) -> None:
+    """Save a screenshot for docs/deploy.md if SCREENSHOTS names a folder."""
     folder = os.environ.get("SCREENSHOTS")
     if folder:
-        editor.page.wait_for_timeout(1500)  # pictures and fonts of the page
+        editor.page.wait_for_timeout(1500)  # images and fonts of the page
         editor.page.screenshot(path=Path(folder) / name, type="jpeg", quality=80)
 
 
@@ -56,7 +56,7 @@ def click(port: int, token: str, backend: str, program: str) -> None:
             context.set_default_timeout(WAIT_MS)
             editor = Editor(context.new_page(), url, login)
             editor.page.goto(f"{url}/user/login/")
-            picture(editor, "deploy_1_login.jpg")
+            screenshot(editor, "deploy_1_login.jpg")
             editor.log_in()
             for part, sign, name in (
                 ("labeling", "Code", "deploy_2_labeling.jpg"),
@@ -64,12 +64,12 @@ def click(port: int, token: str, backend: str, program: str) -> None:
             ):
                 editor.page.goto(f"{url}/projects/{project}/settings/{part}")
                 editor.page.get_by_text(sign, exact=True).first.click()
-                picture(editor, name)
+                screenshot(editor, name)
             editor.open_task(project, tasks_of_project(api, project)[0].id)
             editor.take_point("Person")
             editor.click(45, 25)
             expect(editor.suggestions).to_have_text("1 suggestions")
-            picture(editor, "deploy_4_click.jpg")
+            screenshot(editor, "deploy_4_click.jpg")
             editor.accept()
             editor.submit()
         (annotation,) = annotations_of_task(api, tasks_of_project(api, project)[0].id)

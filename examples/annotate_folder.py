@@ -1,4 +1,4 @@
-"""Annotate a folder of pictures without Label Studio: labels for YOLO, a COCO file, and a sheet to look at.
+"""Annotate a folder of images without Label Studio: labels for YOLO, a COCO file, and a sheet to look at.
 
     python examples/annotate_folder.py [FOLDER [OUT]]
 
@@ -23,19 +23,17 @@ PHOTOS = Path(__file__).parent / "photos"
 
 
 def main(folder: Path = PHOTOS, out: Path = Path("annotations")) -> None:
-    pictures = list_images(folder, leave_out=out.absolute())
+    images = list_images(folder, leave_out=out.absolute())
     annotator = Annotator(
         load_detector("classical"), load_segmenter("classical"), DetectionSettings(score_threshold=0.25)
     )
     sheet = ContactSheet(annotator.class_names)
     files = [yolo_labels(out / "labels", annotator.class_names), coco_file(out / "coco.json", annotator.class_names)]
 
-    report = run_annotation(pictures.images, annotator, out, files, at_once=2, sheet=sheet)
+    report = run_annotation(images.images, annotator, out, files, at_once=2, sheet=sheet)
 
     sheet.draw(folder.name).save(out / "sheet.png")
-    print(
-        f"{report.objects} objects in {report.images} pictures, {len(report.failures)} failed; look at {out}/sheet.png"
-    )
+    print(f"{report.objects} objects in {report.images} images, {len(report.failures)} failed; look at {out}/sheet.png")
 
 
 if __name__ == "__main__":

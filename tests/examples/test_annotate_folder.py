@@ -20,7 +20,7 @@ def test_the_example_annotates_the_photographs(tmp_path: Path) -> None:
     )
 
     assert run.returncode == 0, run.stderr
-    assert run.stdout.startswith("8 objects in 7 pictures, 0 failed")
+    assert run.stdout.startswith("8 objects in 7 images, 0 failed")
     assert len(list((tmp_path / "annotations" / "labels").glob("*.txt"))) == 7
     assert (tmp_path / "annotations" / "labels" / "astronaut.txt").read_text().startswith("1 0.")
     with PIL.Image.open(tmp_path / "annotations" / "sheet.png") as sheet:

@@ -54,7 +54,7 @@ def crops_of(image_size: tuple[int, int], n_layers: int, overlap_ratio: float) -
         for column in range(per_side):
             for row in range(per_side):
                 x, y = column * (crop_width - overlap), row * (crop_height - overlap)
-                if x < width and y < height:  # an image of few pixels has no room for all crops
+                if x < width and y < height:  # a small image has fewer crops
                     yield Crop(x, y, min(x + crop_width, width), min(y + crop_height, height), layer)
 
 
