@@ -53,7 +53,7 @@ def test_a_project_is_connected_once_and_its_config_completed(services: Services
     assert first.returncode == 0, first.stderr
     assert "connected: project" in first.stdout
     assert "lacks <Brush>, <KeyPoint>" in first.stdout
-    assert "<Brush>, <KeyPoint> added" in second.stdout
+    assert "added <Brush>, <KeyPoint>" in second.stdout
     answer = json.loads(third.stdout)
     assert (answer["is_new"], answer["missing_tags"]) == (False, [])
     (entry,) = services.api.call("GET", "/api/ml/", query={"project": project})
