@@ -69,12 +69,13 @@ format: $(INSTALLED) ## format the code with ruff
 bench: $(INSTALLED) ## run the benchmarks of tests/benchmarks (ARGS=rle selects some)
 	@found=; for script in tests/benchmarks/*.py; do \
 	  echo "$$script" | grep -q -e '$(or $(ARGS),.)' || continue; \
-	  case "$$script" in */soak.py) [ -n "$(ARGS)" ] || continue;; esac; \
+	  case "$$script" in */report.py|*/test_*) continue;; */soak.py) [ -n "$(ARGS)" ] || continue;; esac; \
 	  found=1; echo; echo "== $$script"; python=$(BIN)/python; \
 	  if grep -q -F .venv-parity "$$script"; then python=.venv-parity/bin/python; fi; \
 	  if [ ! -x $$python ]; then echo "passed over: compares with the reference implementations, which make parity installs"; continue; fi; \
-	  PYTHONPATH=model:tests $$python "$$script" || exit 1; \
+	  PYTHONPATH=model:tests $(BIN)/python tests/benchmarks/report.py run --python $$python $$(basename "$$script" .py) || exit 1; \
 	done; \
+	$(BIN)/python tests/benchmarks/report.py render; \
 	if [ -z "$$found" ]; then echo "no benchmark in tests/benchmarks fits '$(ARGS)'" >&2; exit 1; fi
 
 parity: $(INSTALLED) ## compare with the reference implementations, in their own environments

@@ -73,7 +73,38 @@ def result_of(name: str) -> Result:
     return found
 
 
-TABLES: dict[str, Callable[[], str]] = {}
+def machine_of(name: str) -> str:
+    """Return one sentence about a result: machine, load, date, command."""
+    about = result_of(name)["about"]
+    return (
+        f"`{about['command']}`, {about['date']}, {about['machine']}, load {about['load_before']} at the start and"
+        f" {about['load_after']} at the end."
+    )
+
+
+def brush_rle() -> str:
+    """Return the table of our RLE codec beside Label Studio's converter."""
+    rows = ["| mask | bytes | encode, ms | converter | ratio | decode, ms | converter | ratio |", "|---|" + "---:|" * 7]
+    for case in result_of("brush_rle")["result"]["results"]:
+        (height, width), ms, ratio = case["size"], case["median_p95_ms"], case["times_faster"]
+        cells = [f"{case['mask']} {width} x {height}", case["bytes"]]
+        for way in ("encode", "decode"):
+            cells += [f"{ms[way][0]:.2f}", f"{ms[f'{way}, converter'][0]:.1f}", f"{ratio[way]:.1f}"]
+        rows.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join([*rows, "", machine_of("brush_rle")])
+
+
+def request_parsing() -> str:
+    """Return the table of the parsing of a click on a task with many regions."""
+    result = result_of("request_parsing")["result"]
+    rows = ["| parser | median, ms of processor time | memory beside the body, MiB |", "|---|---:|---:|"]
+    words = {"before": "orjson, every field", "after": "msgspec, the fields that are used"}
+    for name, row in result["rows"].items():
+        rows.append(f"| {words[name]} | {row['median_ms']} | {row['growth_mib']} |")
+    return "\n".join([*rows, "", f"Body of {result['bytes'] / 1e6:.1f} MB. {machine_of('request_parsing')}"])
+
+
+TABLES: dict[str, Callable[[], str]] = {"brush-rle": brush_rle, "request-parsing": request_parsing}
 
 
 def rendered(text: str) -> str:

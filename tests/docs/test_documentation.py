@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.report import rendered
 from sam_backend.commands.main import parser
 from sam_backend.settings import ENVIRONMENT, Settings
 
@@ -123,3 +124,10 @@ def test_the_chinese_readme_has_the_same_headings_and_code_as_the_english_one() 
     assert levels(chinese) == levels(english)
     assert code(chinese) == code(english)
     assert links(chinese) == links(english)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_table_of_measurements_is_what_its_benchmark_wrote(page: Path) -> None:
+    text = page.read_text()
+
+    assert rendered(text) == text
