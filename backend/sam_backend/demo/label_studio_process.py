@@ -1,6 +1,7 @@
 """A local Label Studio: SQLite, one folder, one user, no telemetry."""
 
 import os
+import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -71,9 +72,26 @@ def start_label_studio(
         "LABEL_STUDIO_USERNAME": email,
         "LABEL_STUDIO_PASSWORD": password,  # not an argument: those are shown to everyone by ps
     }
+    environment |= _secret_key(directory)
     environment |= settings or {}
     command = [str(program), "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(port)]
     return ChildProcess("Label Studio", command, environment, log)
+
+
+def _secret_key(directory: Path) -> dict[str, str]:
+    """Return the variable with the key that signs tokens, the same at each start.
+
+    Without it, each process of Label Studio 1.23.2's first start may generate a key, and the tokens of the first start
+    are invalid after a restart. A folder of an earlier version keeps the key that Label Studio has stored.
+    """
+    file = directory / "secret_key"
+    if not file.exists():
+        if (directory / ".env").exists():
+            return {}
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as output:
+            output.write(secrets.token_urlsafe(40))
+    return {"SECRET_KEY": file.read_text()}
 
 
 def _folder_with_action(directory: Path) -> Path:
