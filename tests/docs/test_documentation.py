@@ -10,20 +10,13 @@ import pytest
 from benchmarks.report import rendered
 from sam_backend.commands.main import parser
 from sam_backend.settings import ENVIRONMENT, Settings
+from sam_testing.documentation import FENCE, PAGES, ROOT, code_blocks, shell_commands
 
-ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", ROOT / "README.zh-CN.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
-FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.M | re.S)
 README_MAX_LINES = 150
 
 
 def name(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
-
-
-def code_blocks(page: Path) -> list[tuple[str, str]]:
-    """Language and text of each fenced block."""
-    return [(language, body) for _, language, body in FENCE.findall(page.read_text())]
 
 
 def prose(page: Path) -> str:
@@ -37,18 +30,6 @@ def anchor(heading: str) -> str:
 
 def anchors(page: Path) -> set[str]:
     return {anchor(heading) for heading in re.findall(r"^#+ (.+)$", prose(page), re.M)}
-
-
-def shell_commands(page: Path) -> list[str]:
-    """Each command of the page's `sh` blocks, continuation lines joined, comments removed."""
-    commands = []
-    for language, body in code_blocks(page):
-        if language == "sh":
-            for line in body.replace("\\\n", " ").splitlines():
-                command = re.sub(r"\s+#.*", "", line).strip()
-                if command and not command.startswith("#"):
-                    commands.append(command)
-    return commands
 
 
 def test_the_readme_is_short() -> None:

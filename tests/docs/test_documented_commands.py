@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from sam_backend.commands.main import main
-
-ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", ROOT / "README.zh-CN.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+from sam_testing.documentation import PAGES, ROOT, shell_commands
 
 # command -> exit code of a run in a folder with `photo.jpg`, without weights and network
 RUN_HERE = {
@@ -50,15 +48,8 @@ RUN_ELSEWHERE = {
 
 
 def commands() -> list[str]:
-    """Each command of the `sh` blocks, continuation lines joined, comments removed."""
-    found = {}
-    for page in PAGES:
-        for body in re.findall(r"^ *```sh\n(.*?)^ *```$", page.read_text(), re.M | re.S):
-            for line in body.replace("\\\n", " ").splitlines():
-                command = re.sub(r"\s+#.*", "", line).strip()
-                if command and not command.startswith("#"):
-                    found[command] = None
-    return list(found)
+    """Return each command of all pages once."""
+    return list(dict.fromkeys(command for page in PAGES for command in shell_commands(page)))
 
 
 @pytest.mark.parametrize("command", commands())

@@ -5,14 +5,12 @@ can skip the tasks of the first. So the ids of the regions hold the run's id. A 
 its score: a number below 0.00002, which is displayed as 0 and stored exactly.
 """
 
-import re
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 PRODUCT = "label-studio-sam"  # the first word of every model_version of a run
-RUN_ID = re.compile(r"\d{6}-[0-9a-f]{6}")
 DIRECT = "000000-000000"  # run id of predictions that no run wrote: answers to "Retrieve predictions"
 
 

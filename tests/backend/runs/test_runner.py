@@ -18,6 +18,7 @@ from sam_backend.runs.runner import work_on
 from sam_backend.settings import Settings
 from sam_model.weights.store import store_from_env
 from sam_testing.fake_label_studio import TOKEN, Store, fake_label_studio
+from sam_testing.waiting import wait_until
 
 CLASSICAL = Settings(model="classical")
 
@@ -46,13 +47,6 @@ class OneRegionEach:
                 "task": task.id, "result": result, "score": score, "model_version": self.preannotator.version
             }  # fmt: skip
             yield Outcome(task.id, orjson.dumps(prediction), labels={"person": 1} if result else {})
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    """Poll a condition; the timeout of the test ends one that never holds."""
-    pause = threading.Event()
-    while not is_so():
-        pause.wait(0.02)
 
 
 class RunEnvironment:

@@ -3,8 +3,7 @@
 import os
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from sam_backend.runs.progress import RunProgress
 from sam_backend.runs.run_store import Run, RunStateError, RunStore
 from sam_backend.runs.supervisor import RunSupervisor
 from sam_testing.fake_label_studio import TOKEN, Store, fake_label_studio
+from sam_testing.waiting import wait_until
 
 # does with a run what the file `behaviour` in the folder of the runs says, and notes its process id in `started`
 WORKER = """
@@ -69,13 +69,6 @@ class Supervised:
     def wait_for(self, run: Run, state: str) -> RunProgress:
         wait_until(lambda: run.progress().state == state)
         return run.progress()
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    """The test's own timeout ends a condition that never holds."""
-    pause = threading.Event()
-    while not is_so():
-        pause.wait(0.02)
 
 
 @pytest.fixture
