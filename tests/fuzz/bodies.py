@@ -150,7 +150,8 @@ def _no_network() -> None:
 def target() -> Iterator[Target]:
     """The service with the classical models, ready, with a folder of its own for runs."""
     _no_network()
-    with tempfile.TemporaryDirectory() as folder:
+    # threads of the service may still write into the folder while it is removed
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         settings = Settings(
             model="classical", runs_dir=Path(folder) / "runs", embeddings_dir=Path(folder) / "embeddings"
         )
