@@ -40,13 +40,13 @@ SIDES: dict[str, dict[str, Any]] = {
 
 
 def made_image() -> Image:
-    """Blocks of colour, 1920 x 1080."""
+    """Return an image of coloured blocks, 1920 x 1080."""
     blocks = np.random.default_rng(0).integers(0, 256, (27, 48, 3), dtype=np.uint8)
     return blocks.repeat(40, axis=0).repeat(40, axis=1)
 
 
 def find(side: str, pair: Pair, image: Image, points: int) -> int:
-    """Run one side; the number of masks."""
+    """Run one side; return the number of masks."""
     settings = FILTERS | SIDES[side] | {"points_per_side": points}
     if side == "reference":
         from mobile_sam import SamAutomaticMaskGenerator
@@ -57,13 +57,13 @@ def find(side: str, pair: Pair, image: Image, points: int) -> int:
 
 
 def memory_mib(field: str) -> float:
-    """What Linux says of this process: `VmRSS` now, `VmHWM` at most since the last reset."""
+    """Return a memory figure of this process: `VmRSS` now, or `VmHWM`, the maximum since the last reset."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
 
 
 def measure_peak(side: str, points: int) -> None:
-    """Print how far one run goes above the loaded model, MiB."""
+    """Print the memory of one run above that of the loaded model, in MiB."""
     pair, image = pair_called("mobile_sam"), made_image()
     before = memory_mib("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM

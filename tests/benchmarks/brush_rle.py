@@ -31,20 +31,20 @@ Mask = NDArray[np.bool_]
 
 
 def smooth(height: int, width: int) -> Mask:
-    """Three ellipses: few long runs."""
+    """Return a mask of three ellipses: few long runs."""
     y, x = np.mgrid[:height, :width]
     discs = [(0.4, 0.4, 0.3), (0.6, 0.7, 0.15), (0.15, 0.75, 0.12)]
     return np.any([((y / height - a) ** 2 + (x / width - b) ** 2) < r**2 for a, b, r in discs], axis=0)
 
 
 def ragged(height: int, width: int) -> Mask:
-    """Blurred noise cut at its mean: some hundred runs a row."""
+    """Return blurred noise, thresholded at its mean: some hundred runs per row."""
     field = np.random.default_rng(0).standard_normal((height, width), dtype=np.float32)
     return cv2.GaussianBlur(field, (0, 0), 5) > 0
 
 
 def noise(height: int, width: int) -> Mask:
-    """Every other pixel a border."""
+    """Return a mask of pixel noise: a run every second pixel."""
     return np.random.default_rng(0).random((height, width)) < 0.5
 
 
@@ -73,7 +73,7 @@ def alpha_by_the_converter(rle: list[int], height: int, width: int) -> Mask:
 
 
 def compare(mask: Mask, rounds: int, converter_rounds: int) -> tuple[int, dict[str, tuple[float, float]]]:
-    """The rle's length, and median and p95 in ms by what was done."""
+    """Return the length of the RLE, and median and p95 in ms for each operation."""
     rle, array = encode_mask(mask), encode_mask_bytes(mask)
     assert rle == mask2rle(mask.astype(np.uint8) * 255) == array.tolist()
     assert np.array_equal(decode_mask(rle, *mask.shape), mask)

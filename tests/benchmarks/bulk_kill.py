@@ -27,7 +27,7 @@ SECONDS_PER_TASK = 0.2  # of the stage that waits
 
 
 def photographs() -> list[str]:
-    """The examples as data URLs, small enough that many fit into a task's data."""
+    """Return the example images as small data URLs."""
     found = []
     for path in sorted(Path("examples/photos").glob("*.jpg")):
         image = cv2.imread(str(path))
@@ -39,7 +39,7 @@ def photographs() -> list[str]:
 
 @contextmanager
 def project_of(tasks: int, real: bool) -> Iterator[tuple[str, str, int]]:
-    """Address, token and a project of so many tasks."""
+    """Yield URL, token and a project with `tasks` tasks."""
     if real:
         with real_label_studio() as (url, token):
             yield url, token, project_with_images(url, token, photographs(), tasks)

@@ -31,13 +31,13 @@ from sam_testing.fake_label_studio import TOKEN
 
 
 def resident_mib() -> float:
-    """The memory of this process that is in RAM."""
+    """Return this process's resident memory."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 class Costless:
-    """One region for every task, and a look at the memory now and then."""
+    """Return one region for every task, and sample the memory from time to time."""
 
     def __init__(self, preannotator: Preannotator, seen: list[tuple[int, float]]) -> None:
         self.preannotator, self.seen = preannotator, seen

@@ -36,7 +36,7 @@ PHOTOS = sorted(Path("examples/photos").glob("*.jpg"))
 
 
 def bare_loop(images: list[Image]) -> float:
-    """Seconds for detect, embed and segment."""
+    """Return the seconds for detect, embed and segment."""
     detector, segmenter = load_detector("classical"), load_segmenter("classical")
     began = time.perf_counter()
     for image in images:

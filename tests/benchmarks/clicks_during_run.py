@@ -24,7 +24,7 @@ BAR = 1.5
 
 
 def image_url(seed: int) -> str:
-    """Blots of colour on noise."""
+    """Return an image of coloured blots on noise."""
     random = np.random.default_rng(seed)
     image = random.integers(0, 60, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     for _ in range(12):
@@ -34,7 +34,7 @@ def image_url(seed: int) -> str:
 
 
 def click(backend: BackendProgram, data: dict[str, str], number: int) -> float:
-    """One click somewhere; how many milliseconds its answer took."""
+    """Send one click at a random position; return the milliseconds until its answer."""
     point = key_point(10 + number * 7 % 80, 10 + number * 13 % 80, original_width=WIDTH, original_height=HEIGHT)
     point = point | {"from_name": "mask", "value": point["value"] | {"labels": ["person"]}}
     began = time.perf_counter()
@@ -44,7 +44,7 @@ def click(backend: BackendProgram, data: dict[str, str], number: int) -> float:
 
 
 def main() -> None:
-    """Alternate between idle and busy, print both."""
+    """Measure idle and busy in turn; print both."""
     store = Store()
     for seed in range(40):
         store.add_tasks(10, image_url(seed))

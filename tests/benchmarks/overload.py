@@ -39,7 +39,7 @@ LONGEST_S = 5.0  # a /health without an answer by then counts as so long
 
 @contextmanager
 def backend(checkout: Path) -> Iterator[int]:
-    """Run `serve` of a checkout; give its port."""
+    """Run `serve` of a checkout; yield its port."""
     port = free_port(0)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SAM_", "LABEL_STUDIO_"))}
     with tempfile.TemporaryDirectory() as folder:
@@ -63,7 +63,7 @@ def backend(checkout: Path) -> Iterator[int]:
 
 
 def health_ms(port: int) -> float:
-    """Ask /health on a new connection, as Label Studio does."""
+    """Send GET /health on a new connection, as Label Studio does."""
     began = time.perf_counter()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LONGEST_S)
     try:
@@ -77,7 +77,7 @@ def health_ms(port: int) -> float:
 
 
 def health_during(port: int, load: AbstractContextManager[object]) -> list[float]:
-    """Ask /health for `LOAD_S` seconds under a load."""
+    """Send GET /health for `LOAD_S` seconds under a load."""
     times = []
     with load:
         end = time.monotonic() + LOAD_S
@@ -88,7 +88,7 @@ def health_during(port: int, load: AbstractContextManager[object]) -> list[float
 
 
 def image_url(seed: int) -> str:
-    """An image with a few large shapes, as a data URL."""
+    """Return an image with a few large shapes, as a data URL."""
     small = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(small).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
@@ -96,14 +96,14 @@ def image_url(seed: int) -> str:
 
 
 def click_on(url: str, number: int = 0) -> dict[str, object]:
-    """The body of a click."""
+    """Return the body of a click."""
     point = key_point(10 + number * 7 % 80, 10 + number * 13 % 80, original_width=WIDTH, original_height=HEIGHT)
     return predict_request([point], data={"image": url})
 
 
 @contextmanager
 def slow_images(port: int, count: int) -> Iterator[None]:
-    """Clicks on images of a server that never answers."""
+    """Send clicks on images of a server that never answers."""
     with silent_image_server() as url:
 
         def ask(number: int) -> None:
@@ -140,12 +140,12 @@ def request_ms(port: int, body: bytes | None, count: int) -> list[float]:
 
 
 def percentiles(times: list[float]) -> tuple[float, float]:
-    """p50 and p99."""
+    """Return the 50th and the 99th percentile."""
     return round(statistics.median(times), 1), round(float(np.percentile(times, 99)), 1)
 
 
 def measure_loads(name: str, checkout: Path) -> dict[str, object]:
-    """Put one checkout under every load."""
+    """Measure one checkout under every load."""
     found: dict[str, object] = {}
     loads: dict[str, Callable[[int], AbstractContextManager[object]]] = {
         "nothing": lambda port: nullcontext(),
@@ -179,7 +179,7 @@ def measure_loads(name: str, checkout: Path) -> dict[str, object]:
 
 
 def measure_clicks(checkouts: dict[str, Path]) -> dict[str, dict[str, tuple[float, float]]]:
-    """Alternate between the checkouts: clicks, and what the web server alone takes for small and large requests.
+    """Measure the checkouts in turn: clicks, and the web server's own time for small and large requests.
 
     A task that is opened needs no mask, so its time is that of reading and parsing the body.
     """

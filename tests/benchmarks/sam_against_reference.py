@@ -29,13 +29,13 @@ Work = Callable[[], object]
 
 
 def made_image() -> Image:
-    """Blocks of colour, 1920 x 1080."""
+    """Return an image of coloured blocks, 1920 x 1080."""
     blocks = np.random.default_rng(0).integers(0, 256, (27, 48, 3), dtype=np.uint8)
     return blocks.repeat(40, axis=0).repeat(40, axis=1)
 
 
 def cases(pair: Pair, image: Image) -> dict[str, tuple[Work, Work]]:
-    """What is measured: the reference's way and ours."""
+    """Return the measured operations: the reference's and ours."""
     predictor, segmenter = pair.predictor_type(pair.reference), pair.segmenter
     height, width = image.shape[:2]
     point = np.array([[0.4 * width, 0.3 * height]])
@@ -68,7 +68,7 @@ def cases(pair: Pair, image: Image) -> dict[str, tuple[Work, Work]]:
 
 
 def alternate(theirs: Work, ours: Work, rounds: int) -> dict[str, list[float]]:
-    """Wall and processor seconds of both, round by round, after one warm-up."""
+    """Return wall and processor seconds of both, per round, after one warm-up."""
     seconds: dict[str, list[float]] = {name: [] for name in ("theirs", "ours", "theirs_cpu", "ours_cpu")}
     theirs()
     ours()

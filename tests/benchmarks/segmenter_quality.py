@@ -41,7 +41,7 @@ class Sample:
 
 @dataclass
 class Record:
-    """What came of one sample."""
+    """The measured quality of one sample."""
 
     box_iou: float = 0.0
     click_ious: list[float] = field(default_factory=list)
@@ -57,7 +57,7 @@ def samples_in(folder: Path) -> Iterator[Sample]:
 
 
 def drawn_samples() -> Iterator[Sample]:
-    """Blobs of two colours on a textured ground with other blobs of the same colours; 512 x 384 pixels."""
+    """Return an image (512 x 384) with blobs of two colours and a textured background with similar blobs."""
     rng = np.random.default_rng(20)
     for k in range(12):
         ground = cv2.GaussianBlur(rng.normal(0, 1, (384, 512, 3)), (0, 0), 12) * 200 + rng.uniform(60, 190, 3)
@@ -73,7 +73,7 @@ def drawn_samples() -> Iterator[Sample]:
 
 
 def blob(rng: np.random.Generator, x: int, y: int, radius: float) -> Mask:
-    """A star-shaped blob around (x, y) in 512 x 384 pixels."""
+    """Return a star-shaped blob around (x, y) in 512 x 384 pixels."""
     angles = np.linspace(0, 2 * np.pi, 90, endpoint=False)
     waves = sum(rng.normal(0, 0.25 / n) * np.sin(n * angles + rng.uniform(0, 7)) for n in range(1, 6))
     away = radius * np.exp(waves)
@@ -87,7 +87,10 @@ def iou(sample: Sample, mask: Mask) -> float:
 
 
 def next_click(sample: Sample, mask: Mask, clicks: list[Point]) -> Point | None:
-    """The middle of the largest wrong piece, by distance to what is right; the border of the image is an edge."""
+    """Return the point of the largest wrong region that is farthest from its border.
+
+    The image border counts as border.
+    """
     deepest: tuple[float, Point] | None = None
     for is_positive, wrong in ((True, sample.truth & ~mask), (False, mask & ~sample.truth)):
         padded = np.pad((wrong & sample.counts).astype(np.uint8), 1)

@@ -53,7 +53,7 @@ WIDTH, HEIGHT = 320, 240
 
 
 def jpeg(number: int) -> bytes:
-    """Discs on noise, another image for each number."""
+    """Return a JPEG file of discs on noise, a different one for each number."""
     made = np.random.default_rng(number)
     image = made.integers(0, 60, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     for _ in range(6):
@@ -65,7 +65,7 @@ def jpeg(number: int) -> bytes:
 
 
 def image_server_answer(asked: Asked) -> Answer:
-    """/image/N.jpg, and every kind of failure."""
+    """Return the answer to /image/N.jpg, or one of the failures that the path names."""
     asked_for = asked.path.strip("/").partition("?")[0]
     kind, _, rest = asked_for.partition("/")
     if kind == "image":
@@ -80,7 +80,7 @@ def image_server_answer(asked: Asked) -> Answer:
 
 @dataclass(frozen=True)
 class Sample:
-    """The serving processes at one moment."""
+    """Memory, files and threads of the serving processes at one moment."""
 
     at_s: float
     memory_mb: float
@@ -90,7 +90,7 @@ class Sample:
 
 
 def sample(root: int, serving_pids: list[int], at_s: float) -> Sample:
-    """Read /proc."""
+    """Read the sample from /proc."""
     memory = files = threads = 0
     for pid in serving_pids:
         status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
@@ -102,7 +102,7 @@ def sample(root: int, serving_pids: list[int], at_s: float) -> Sample:
 
 @dataclass
 class Soak:
-    """The work and what came of it."""
+    """The mixed work and its results."""
 
     backend: BackendProgram
     images: WebServer
@@ -119,7 +119,7 @@ class Soak:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def send(self, kind: str, expected: Callable[[int], bool], path: str, body: object = None) -> Any:
-        """One request; what is not as expected is kept."""
+        """Send one request and record an unexpected answer."""
         self.go_on.wait()
         with self.lock:
             self.under_way += 1
@@ -136,7 +136,7 @@ class Soak:
         return answer
 
     def pause(self) -> None:
-        """Hold back new requests and wait, at most a minute, until none is under way."""
+        """Block new requests and wait, at most a minute, until none is being answered."""
         self.go_on.clear()
         end = time.monotonic() + 60
         while self.under_way and time.monotonic() < end:
@@ -169,14 +169,14 @@ class Soak:
         self.send("open", answered, "/predict", predict_request(None, CONFIG, {"image": url}))
 
     def change_config(self, chance: random.Random) -> None:
-        """A labeling config that was never sent before."""
+        """Validate, set up and click with a labeling config that was never sent before."""
         config = CONFIG.replace('"face"', f'"face {chance.randrange(10**9)}"')
         self.send("validate", answered, "/validate", {"config": config})
         self.send("setup", answered, "/setup", {**setup_request(config), "hostname": self.label_studio})
         self.click(chance, self.image(chance), config, "click, new config")
 
     def go_wrong(self, chance: random.Random) -> None:
-        """One of the requests that cannot be answered with a mask."""
+        """Send one of the requests that cannot be answered with a mask."""
         wrong = ("status/404", "status/429", "status/500", "status/502", "half/1.jpg", "broken/1.jpg")
         which = chance.randrange(10)
         if which < 6:
@@ -200,7 +200,7 @@ class Soak:
         self.send("webhook", lambda status: status < 500, "/webhook", {"action": "ANNOTATION_CREATED"})
 
     def one_client(self, number: int) -> None:
-        """Do this and that until told to stop."""
+        """Send mixed requests until `stop` is set."""
         chance = random.Random(f"{self.seed}:{number}")
         kinds = [lambda c: self.click(c, self.image(c)), self.draw, self.open_task, self.change_config, self.go_wrong]
         kinds += [self.look, lambda c: self.click(c, self.new_image(), kind="click, new image")]
@@ -208,7 +208,7 @@ class Soak:
             chance.choices(kinds, (10, 3, 3, 1, 2, 1, 1))[0](chance)
 
     def bulk_run(self) -> None:
-        """A run over a few tasks; then its predictions are removed."""
+        """Start a run over a few tasks, wait for its end and undo it."""
         asked = {"project": 1, "detector": "everything", "label_map": {"object": "face"}, "policy": "add"}
         answer = self.send("run", lambda status: status == 202, "/api/runs", asked)
         if not isinstance(answer, dict) or "run" not in answer:
@@ -227,24 +227,24 @@ class Soak:
                 self.answers[f"run {found}", 0] += 1
 
     def runs(self) -> None:
-        """A run now and then."""
+        """Start a run from time to time."""
         while not self.stop.wait(RUN_EVERY_S / 2):
             self.bulk_run()
             self.stop.wait(RUN_EVERY_S / 2)
 
 
 def answered(status: int) -> bool:
-    """A right request: answered, or too many at once."""
+    """Return whether the status fits a valid request: answered, or refused for overload."""
     return status in (200, 201, 503)
 
 
 def refused(status: int) -> bool:
-    """A wrong request: the client's fault, never ours."""
+    """Return whether the status fits an invalid request: a 4xx."""
     return 400 <= status < 500 or status == 503
 
 
 def work(soak: Soak, minutes: float) -> list[Sample]:
-    """Let the clients work for so long, and measure beside them."""
+    """Run the clients for `minutes` and take samples meanwhile."""
     root = soak.backend.process.pid
     serving_pids = process_tree(root)
     clients = [threading.Thread(target=soak.one_client, args=(number,), daemon=True) for number in range(CLIENTS)]
@@ -270,7 +270,7 @@ def work(soak: Soak, minutes: float) -> list[Sample]:
 
 
 def judged(soak: Soak, samples: list[Sample], warm_up_s: float, bar: float) -> tuple[list[str], Trend]:
-    """What is wrong, and the memory's slope in MB/h."""
+    """Return the problems, and the slope of the memory in MB/h."""
     kept = [each for each in samples if each.at_s >= warm_up_s]
     found = trend([each.at_s / 3600 for each in kept], [each.memory_mb for each in kept])
     problems = list(soak.unexpected)
@@ -286,7 +286,7 @@ def judged(soak: Soak, samples: list[Sample], warm_up_s: float, bar: float) -> t
 
 
 def main() -> None:
-    """Work, measure, print."""
+    """Run the work, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--warm-up", type=float, help="minutes; a third of all, at most 8")
@@ -323,7 +323,7 @@ def main() -> None:
 
 
 def report(soak: Soak, samples: list[Sample], warm_up: float, slope: Trend, bar: float, problems: list[str]) -> None:
-    """A table for people, and one JSON line."""
+    """Print a table and one line of JSON."""
     print(f"seed {soak.seed}, {soak.requests} requests in {samples[-1].at_s / 60:.1f} minutes, warm-up {warm_up:.1f}")
     print(f"{'minute':>7}{'MB':>8}{'files':>7}{'threads':>9}{'processes':>11}")
     for each in samples[:: max(1, len(samples) // 15)] + samples[-1:]:

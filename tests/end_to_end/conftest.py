@@ -30,7 +30,7 @@ LOGS = pytest.StashKey[list[Path]]()
 
 @dataclass(frozen=True)
 class Services:
-    """What runs while the tests run."""
+    """The running programs of the tests."""
 
     url: str
     login: Login
@@ -39,7 +39,7 @@ class Services:
     api: LabelStudioClient
 
     def new_task(self, title: str, labeling_config: str, photo: Path) -> tuple[int, int]:
-        """A new project with one photograph and the backend connected: (project, task)."""
+        """Create a project with one photograph and connect the backend; return (project, task)."""
         project = create_project(self.api, title, labeling_config)
         import_files(self.api, project.id, [photo])
         connect(self.api, project.id, self.backend_url, "label-studio-sam")
@@ -48,7 +48,7 @@ class Services:
 
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
-    """Chromium: of CHROMIUM, else of the PATH."""
+    """Return the path of Chromium: CHROMIUM, else from the PATH."""
     path = find_chromium()
     if path is None:
         not_possible("no Chromium: `apt-get install chromium`, or CHROMIUM=/path/to/it")
@@ -57,7 +57,7 @@ def chromium_path() -> str:
 
 @pytest.fixture(scope="session")
 def label_studio_program() -> Path:
-    """The program `label-studio`, of .venv-labelstudio or of the PATH."""
+    """Return the path of `label-studio`: in .venv-labelstudio, else from the PATH."""
     try:
         return find_label_studio()
     except LabelStudioMissingError as error:
@@ -71,7 +71,7 @@ def services(
     label_studio_program: Path,
     chromium_path: str,
 ) -> Iterator[Services]:
-    """Label Studio with one user, and the backend with the classical segmenter; Chromium must be there too."""
+    """Start Label Studio with one user and the backend with the classical segmenter; needs Chromium."""
     directory = tmp_path_factory.mktemp("end_to_end")
     logs = request.config.stash[LOGS] = [directory / "label-studio.log", directory / "backend.log"]
     login = load_or_make_login(directory / "login.json")
@@ -94,7 +94,7 @@ def services(
 
 @pytest.fixture(scope="session")
 def browser(chromium_path: str) -> Iterator[Browser]:
-    """One Chromium for all tests."""
+    """Start one Chromium for all tests."""
     with ExitStack() as stack:
         playwright = stack.enter_context(sync_playwright())
         expect.set_options(timeout=WAIT_MS)
@@ -104,7 +104,7 @@ def browser(chromium_path: str) -> Iterator[Browser]:
 
 @pytest.fixture
 def editor(browser: Browser, services: Services) -> Iterator[Editor]:
-    """A logged-in browser without a past."""
+    """Return a new, logged-in browser context."""
     with browser.new_context(viewport={"width": 1400, "height": 800}) as context:
         context.set_default_timeout(WAIT_MS)
         editor = Editor(context.new_page(), services.url, services.login)
@@ -114,7 +114,7 @@ def editor(browser: Browser, services: Services) -> Iterator[Editor]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show the ends of both logs with a failed test, and keep a screenshot of the page."""
+    """Add the ends of both logs to the report of a failed test, and save a screenshot of the page."""
     report = yield
     logs = item.config.stash.get(LOGS, [])
     if report.failed and item.get_closest_marker("end_to_end"):

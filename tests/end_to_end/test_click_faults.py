@@ -1,4 +1,4 @@
-"""Faults during a click: the real Label Studio, image servers, tokens, model files, the embeddings' folder.
+"""Faults during a click: of the real Label Studio, image servers, tokens, model files and the embeddings folder.
 
 Each time the click gets a clear error of the right status, and the next one after the repair a mask, without a restart
 of the backend.
@@ -34,7 +34,7 @@ FLOWER = Path("examples/photos/flower.jpg")
 
 @dataclass
 class Faults:
-    """An HTTP proxy that does what `fault` says, to the requests whose path begins with `path`."""
+    """An HTTP proxy that applies `fault` to the requests whose path begins with `path`."""
 
     target: str = ""
     fault: str = ""
@@ -90,7 +90,7 @@ def label_studio(
 
 @dataclass(frozen=True)
 class Place:
-    """A backend beside Label Studio, which it reaches through a proxy; and an image server."""
+    """A backend that reaches Label Studio through a proxy, and an image server."""
 
     label_studio: RestartableLabelStudio
     backend: BackendProgram
@@ -99,7 +99,10 @@ class Place:
     image_server: WebServer
 
     def new_task(self, image: str | None = None) -> tuple[int, dict[str, Any]]:
-        """A new project with one task (an upload unless there is an image): the model's number, the task."""
+        """Create a project with one task (an upload unless `image` is given).
+
+        Return the id of the ML backend and the task.
+        """
         api = self.label_studio.api
         project = create_project(api, "Faults", BRUSH_CONFIG).id
         if image is None:
@@ -111,7 +114,7 @@ class Place:
         return model, {"id": task.id, "data": dict(task.data)}
 
     def click(self, model: int, task: dict[str, Any]) -> dict[str, Any]:
-        """A click as the editor sends it, through Label Studio; its answer."""
+        """Send a click through Label Studio as the editor does; return the answer."""
         context = {"result": [key_point(40, 40, original_width=640, original_height=427)]}
         body = {"task": task["id"], "context": context}
         answer = self.label_studio.api.call("POST", f"/api/ml/{model}/interactive-annotating", body)
@@ -119,7 +122,7 @@ class Place:
         return answer
 
     def direct_click(self, task: dict[str, Any]) -> tuple[int, Any]:
-        """The same, sent by us as Label Studio sends it."""
+        """Send the same click directly to the backend, as Label Studio does."""
         prompt = key_point(40, 40, original_width=640, original_height=427)
         return self.backend.ask("/predict", predict_request([prompt], data=task["data"], task_id=task["id"]))
 
@@ -262,7 +265,7 @@ def test_a_model_file_that_goes_away_ends_no_service_and_stops_the_next_start_wi
 
 
 def with_own_mount(monkeypatch: pytest.MonkeyPatch, folder: Path, options: str) -> None:
-    """Programs that are started see a file system of their own in `folder`."""
+    """Mount a separate file system on `folder` for the started programs."""
     unshare = shutil.which("unshare")
     if unshare is None or subprocess.run([unshare, "--mount", "true"], capture_output=True, check=False).returncode:
         pytest.skip("mount namespaces are not allowed here")

@@ -1,4 +1,4 @@
-"""A person's clicks in the real Label Studio, and the masks that are stored in the end.
+"""Clicks in the real Label Studio, and the masks that it stores.
 
 Whatever the page sent as prompts is given to the segmenter directly; the stored masks must be the same.
 """
@@ -27,7 +27,7 @@ CONFIGS = Path("examples/labeling_configs")
 
 
 def prompt_from(prompts: Sequence[Mapping[str, Any]]) -> Prompt:
-    """What the page sent, in pixels; worked out here again, not by the code that is tested."""
+    """Return the prompts that the page sent, in pixels; computed here independently of the tested code."""
     points: dict[str, Point] = {}
     box = None
     for prompt in prompts:
@@ -54,7 +54,10 @@ def intersection_over_union(one: Mask, other: Mask) -> float:
 
 
 def stored_masks(result: Sequence[Mapping[str, Any]]) -> dict[str, Mask]:
-    """Label -> mask of an annotation; the label is in the region itself, or in its twin of type `labels`."""
+    """Return the masks of an annotation by label.
+
+    The label is in the region itself, or in its second result of type `labels`.
+    """
     masks = {}
     for region in result:
         value = region["value"]
@@ -178,7 +181,7 @@ def test_a_photograph_on_its_side_gets_its_mask_where_the_browser_shows_the_obje
 
 
 def save_screenshot_if_asked(editor: Any) -> None:
-    """`make screenshot` names a file in SCREENSHOT: the page as it is, in 52 shades a channel to stay small."""
+    """Save a screenshot (52 shades per channel) to the file that SCREENSHOT names, for `make screenshot`."""
     file = os.environ.get("SCREENSHOT")
     if file:
         editor.page.mouse.move(700, 700)  # away from the image

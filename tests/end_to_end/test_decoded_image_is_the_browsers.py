@@ -1,4 +1,4 @@
-"""Every kind of image, drawn by Chromium and decoded here: the same pixels, the right way up."""
+"""Each kind of image, drawn by Chromium and decoded here: equal pixels and orientation."""
 
 import base64
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ DRAW = """async (source) => {
 
 @pytest.fixture(scope="module")
 def page(browser: Browser, chromium_path: str) -> Iterator[Page]:
-    """A page of a Chromium whose screen is sRGB, on whatever machine this is."""
+    """Open a page in a Chromium with an sRGB screen."""
     arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--force-color-profile=srgb"]
     with browser.browser_type.launch(executable_path=chromium_path, args=arguments) as own, own.new_page() as page:
         yield page

@@ -1,4 +1,4 @@
-"""Bulk runs as people start them: on the backend's page, and from Label Studio's Data Manager; in a real browser."""
+"""Bulk runs started in a real browser: on the backend's page, and from Label Studio's Data Manager."""
 
 import os
 import re
@@ -19,14 +19,14 @@ RUN_MS = 120_000  # a run has to start a process, load, look and write
 
 
 def save_screenshot(page: Page, name: str) -> None:
-    """Take the README's screenshot anew where that is asked for."""
+    """Save a screenshot of the page to the folder that SCREENSHOTS names."""
     folder = os.environ.get("SCREENSHOTS")
     if folder:
         page.screenshot(path=Path(folder) / name, full_page=True)
 
 
 def regions_shown(editor: Editor) -> int:
-    """Regions of the annotation that the editor shows."""
+    """Return the regions of the annotation that the editor shows."""
     number: int = editor.page.evaluate("window.Htx.annotationStore.selected.regions.length")
     return number
 

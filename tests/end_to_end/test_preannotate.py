@@ -37,7 +37,7 @@ def run_command(services: Services, folder: Path, *arguments: str) -> subprocess
 
 
 def new_project(services: Services, title: str, extra_params: dict[str, Any] | None = None) -> tuple[int, list[int]]:
-    """A project with three photographs, connected with the backend where there are extra parameters."""
+    """Create a project with three photographs; connect the backend if there are extra parameters."""
     project = create_project(services.api, title, PALETTE).id
     import_files(services.api, project, PHOTOS)
     if extra_params is not None:

@@ -1,4 +1,4 @@
-"""Behind nginx with TLS and path prefixes, as docker/nginx.conf has it: the editor and the backend's page."""
+"""The editor and the backend's page behind nginx with TLS and path prefixes, configured by docker/nginx.conf."""
 
 import os
 import re
@@ -42,7 +42,7 @@ def nginx() -> str:
 
 @contextmanager
 def proxy(nginx: str, folder: Path, port: int, label_studio_port: int, backend_port: int) -> Iterator[None]:
-    """nginx with the example's server, its ports and its certificate replaced."""
+    """Start nginx with the example's configuration, with ports and certificate replaced."""
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     subprocess.run([*make, "-keyout", key, "-out", certificate], check=True, capture_output=True)

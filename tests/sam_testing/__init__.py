@@ -1,1 +1,1 @@
-"""Parts that several tests share, such as a fast segmenter and requests as Label Studio sends them."""
+"""Code that several tests share: fake and real servers, segmenters, request bodies, checkpoint files."""

@@ -1,4 +1,4 @@
-"""`label-studio-sam serve` as a program of its own, beside a fake Label Studio."""
+"""`label-studio-sam serve` as a separate process."""
 
 import json
 import os
@@ -18,20 +18,20 @@ COMMAND = [sys.executable, "-m", "sam_backend.commands.main"]
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """The machine's, without settings of ours; the classical models need no weights."""
+    """Return the process's environment without this product's settings; the classical models need no weights."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SAM_", "LABEL_STUDIO_"))}
     return {**kept, "SAM_MODEL": "classical", "SAM_OFFLINE": "1", **changes}
 
 
 class BackendProgram:
-    """Started until `stop`; it may be started again with the same settings."""
+    """A `serve` process that can be stopped and started again with the same settings."""
 
     def __init__(self, log: Path, **settings: str) -> None:
         self.port, self._log, self._settings = free_port(0), log, settings
         self.start()
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the process and wait until it answers."""
         with self._log.open("ab") as output:
             self.process = subprocess.Popen(
                 [*COMMAND, "serve", "--port", str(self.port)], env=environment(**self._settings), stderr=output
@@ -54,7 +54,7 @@ class BackendProgram:
         return self._log.read_text()
 
     def ask(self, path: str, body: object = None, **headers: str) -> tuple[int, Any]:
-        """GET, or POST where there is a body: status and JSON."""
+        """Send GET, or POST if there is a body; return status and JSON."""
         data = None if body is None else json.dumps(body).encode()
         asked = {
             "Content-Type": "application/json",
@@ -75,7 +75,7 @@ class BackendProgram:
             time.sleep(0.05)
 
     def wait_for(self, run_id: str, *states: str, timeout_s: float = 60) -> dict[str, Any]:
-        """The run, once it is in one of the states."""
+        """Wait until the run is in one of the states; return it."""
         found: dict[str, Any] = {}
 
         def is_there() -> bool:

@@ -14,7 +14,7 @@ LEAF: Blot = ("leaf", (40, 20, 50, 40))  # 200 pixels
 
 
 def blots(*of: Blot, width: int = 60, height: int = 50) -> Image:
-    """A grey image (H, W, 3) with blots."""
+    """Return a grey image (H, W, 3) with blots."""
     image = np.full((height, width, 3), 128, np.uint8)
     for name, (x_min, y_min, x_max, y_max) in of:
         image[y_min:y_max, x_min:x_max] = COLOURS[name]
@@ -22,7 +22,7 @@ def blots(*of: Blot, width: int = 60, height: int = 50) -> Image:
 
 
 def save_blots(path: Path, *of: Blot, width: int = 60, height: int = 50) -> Path:
-    """The same as a file; lossless, so that the colours stay."""
+    """Return the same image as a lossless file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     PIL.Image.fromarray(blots(*of, width=width, height=height)).save(path)
     return path

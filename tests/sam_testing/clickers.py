@@ -28,7 +28,7 @@ async def click(port: int, body: bytes) -> tuple[int, float]:
 
 
 async def click_for(port: int, body: bytes, clickers: int, seconds: float, pause_s: float) -> list[tuple[int, float]]:
-    """Let `clickers` click one after another until the time is over."""
+    """Run `clickers` concurrent clients; each sends one click after the other until the time is over."""
     answers: list[tuple[int, float]] = []
     end = time.monotonic() + seconds
 
@@ -42,7 +42,7 @@ async def click_for(port: int, body: bytes, clickers: int, seconds: float, pause
 
 
 class Clickers:
-    """Clickers that are at work."""
+    """A running process of clickers."""
 
     def __init__(self, port: int, body: object, clickers: int, seconds: float, pause_s: float = 0.5) -> None:
         self._process = subprocess.Popen(
@@ -55,13 +55,13 @@ class Clickers:
         self._process.stdin = None
 
     def answers(self) -> list[tuple[int, float]]:
-        """Status and seconds of each click, once all are answered."""
+        """Wait until all clicks are answered; return status and seconds of each."""
         output, _ = self._process.communicate(timeout=300)
         return [(status, seconds) for status, seconds in json.loads(output)]
 
 
 def main() -> None:
-    """Click as standard input says."""
+    """Click as the JSON on standard input describes."""
     asked: dict[str, Any] = json.load(sys.stdin)
     body = json.dumps(asked.pop("body")).encode()
     json.dump(asyncio.run(click_for(body=body, **asked)), sys.stdout)

@@ -1,4 +1,4 @@
-"""A detector for tests in which the objects must be known beforehand: blots of pure red and of pure green."""
+"""A detector of pure red and pure green blots, for tests with known objects."""
 
 import threading
 
@@ -11,7 +11,7 @@ COLOURS = {"cherry": (255, 0, 0), "leaf": (0, 255, 0)}
 
 
 class ColourDetector:
-    """Each blot is an object; the larger, the surer."""
+    """Detect each blot as an object; larger blots have higher scores."""
 
     name = "colours"
     fingerprint = "colours-1"

@@ -1,4 +1,4 @@
-"""A SAM for tests of all that is built on its logits: the object under a click is what has the colour there.
+"""A SAM whose logits follow from colour: the object under a click is the area of the colour there.
 
 It costs nothing, and its masks are known beforehand. Each click gets three candidates: the object itself, which is
 good; a restless pattern that is called good and falls to the stability filter; the whole image, which is called bad.
@@ -73,7 +73,7 @@ class ColourSam:
 
     @staticmethod
     def _object(embedding: SamEmbedding, x: int, y: int) -> Tensor:
-        """Logits (64, 64) of what has the colour of pixel (x, y): 8 inside, -8 outside, steep between."""
+        """Return the logits (64, 64) of the area with the colour of pixel (x, y): 8 inside, -8 outside."""
         is_object = (embedding.features == embedding.features[y, x]).all(-1).float()
         height, width = (round(side * SIDE / INPUT_SIDE) for side in embedding.input_size)
         inside = F.interpolate(is_object[None, None], (height, width), mode="area")[0, 0]

@@ -16,7 +16,7 @@ POSTGRES = ("LABEL_STUDIO_DATABASE", "POSTGRES_PASSWORD")
 
 
 def compose_environment(service: str, given: dict[str, str]) -> dict[str, str]:
-    """The variables that the compose file sets for a service, its ${...} filled in from `given`."""
+    """Return the environment variables that the compose file sets for a service, with ${...} filled in from `given`."""
     import yaml
 
     found = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())["services"][service]["environment"]
@@ -35,7 +35,7 @@ def _filled_in(value: str, given: dict[str, str]) -> str:
 
 @contextmanager
 def composed_label_studio(port: int, token: str, backend: str, host: str | None = None) -> Iterator[Login]:
-    """Label Studio of .venv-labelstudio with the compose file's environment, and its first user.
+    """Start Label Studio of .venv-labelstudio with the compose file's environment, and create its first user.
 
     Args:
         port: where it listens on this machine.

@@ -1,4 +1,4 @@
-"""A segmenter for tests in which the mask must be known beforehand and time matters."""
+"""A fast segmenter whose masks follow from the prompts alone."""
 
 import threading
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class DiscEmbedding:
 
 
 class DiscSegmenter:
-    """A box becomes its pixels; points become discs: positive ones added, then negative ones taken away."""
+    """Turn a box into its pixels, and points into discs: add the positive discs, then remove the negative ones."""
 
     name = "disc"
     fingerprint = "disc-1"

@@ -9,12 +9,12 @@ FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.M | re.S)
 
 
 def code_blocks(page: Path) -> list[tuple[str, str]]:
-    """Language and text of each fenced block."""
+    """Return language and text of each fenced block."""
     return [(language, body) for _, language, body in FENCE.findall(page.read_text())]
 
 
 def shell_commands(page: Path) -> list[str]:
-    """Each command of the page's `sh` blocks, continuation lines joined, comments removed."""
+    """Return each command of the page's `sh` blocks, with continuation lines joined and comments removed."""
     commands = []
     for language, body in code_blocks(page):
         if language == "sh":

@@ -22,14 +22,14 @@ WAIT_MS = 30_000  # for anything that the page should do: machines are busy at t
 
 
 def find_chromium() -> str | None:
-    """The browser's program: of CHROMIUM, else of the PATH."""
+    """Return the path of the browser: CHROMIUM, else from the PATH."""
     named = os.environ.get("CHROMIUM")
     found = [shutil.which(name) for name in ([named] if named else ["chromium", "google-chrome"])]
     return next((path for path in found if path), None)
 
 
 class Editor:
-    """Label Studio's editor in a browser, used as a person uses it; positions are percent of the image.
+    """Label Studio's editor in a browser, controlled by mouse and keyboard; positions are percent of the image.
 
     The selectors are those of label-studio 1.23.2.
     """
@@ -38,7 +38,7 @@ class Editor:
         self.page, self._url, self._login = page, url, login
 
     def log_in(self) -> None:
-        """Fill in the form."""
+        """Log in with the form."""
         self.page.goto(f"{self._url}/user/login/")
         self.page.fill("input[name=email]", self._login.email)
         self.page.fill("input[name=password]", self._login.password)
@@ -46,7 +46,7 @@ class Editor:
         self.page.wait_for_url(lambda url: "login" not in url, wait_until="commit")
 
     def open_task(self, project: int, task: int) -> dict[str, Any]:
-        """Open a task from the data manager; what Label Studio told the page about it comes back."""
+        """Open a task from the Data Manager; return the task as Label Studio sent it to the page."""
         with self.page.expect_response(lambda response: f"/api/tasks/{task}?" in response.url) as opened:
             self.page.goto(f"{self._url}/projects/{project}/data?task={task}")
         self.page.locator(".konvajs-content canvas").first.wait_for()
@@ -61,26 +61,26 @@ class Editor:
         expect(switch).to_be_checked()
 
     def choose_tool(self, tool: str) -> None:
-        """Take a smart tool: they hide behind one button that shows all when the mouse is over it."""
+        """Choose a smart tool; one button shows all of them while the mouse is over it."""
         smart = self.page.locator(".lsf-toolbar > div > .lsf-tool_smart")
         smart.hover()
         self.page.locator(f".lsf-toolbar__smart [aria-label={tool}]").click()
         self.page.locator(f".lsf-tool_active [aria-label={tool}].lsf-tool_active").wait_for(state="attached")
 
     def choose_label(self, label: str, palette: int = 0) -> None:
-        """Choose a label unless it is chosen: a second click would let go of it."""
+        """Choose a label unless it is already chosen: a second click would deselect it."""
         button = self.page.locator(".lsf-label", has_text=label).nth(palette)
         if "lsf-label_selected" not in (button.get_attribute("class") or ""):
             button.click()
 
     def take_point(self, label: str) -> None:
-        """What a person does before the first click: Auto-Annotation, the smart point, a label."""
+        """Switch on Auto-Annotation, and choose the smart point tool and a label."""
         self.switch_on("auto-annotation")
         self.choose_tool("key-point-tool")
         self.choose_label(label)
 
     def click(self, x: float, y: float, *, is_positive: bool = True) -> list[dict[str, Any]]:
-        """Click, with Alt where the point is beside the object; the prompts that the page sent come back."""
+        """Click, with Alt for a negative point; return the prompts that the page sent."""
         with self.page.expect_response("**/interactive-annotating") as answered:
             if not is_positive:
                 self.page.keyboard.down("Alt")
@@ -90,7 +90,7 @@ class Editor:
         return _prompts_of(answered.value)
 
     def drag(self, start: tuple[float, float], end: tuple[float, float]) -> list[dict[str, Any]]:
-        """Draw a rectangle; the prompts that the page sent come back."""
+        """Draw a rectangle; return the prompts that the page sent."""
         with self.page.expect_response("**/interactive-annotating") as answered:
             self.page.mouse.move(*self._on_screen(*start))
             self.page.mouse.down()
@@ -100,16 +100,16 @@ class Editor:
 
     @property
     def suggestions(self) -> Locator:
-        """The text below the image that counts the suggestions."""
+        """Return the text below the image that counts the suggestions."""
         return self.page.locator(".lsf-auto-accept__info")
 
     def accept(self) -> None:
-        """Accept all suggestions: the tick below the image."""
+        """Accept all suggestions with the tick below the image."""
         self.page.get_by_test_id("bottombar-accept-suggestions-button").click()
         self.suggestions.wait_for(state="detached")
 
     def submit(self) -> None:
-        """Submit the annotation and wait until Label Studio has it."""
+        """Submit the annotation and wait until Label Studio has stored it."""
         with self.page.expect_response(
             lambda response: "/annotations" in response.url and response.request.method == "POST"
         ) as stored:

@@ -32,7 +32,7 @@ CONFIG = (
 
 
 def disc_image() -> str:
-    """A white disc on black, 48 x 64, as a data URL."""
+    """Return a white disc on black, 48 x 64 pixels, as a data URL."""
     image = np.zeros((48, 64, 3), np.uint8)
     cv2.circle(image, (32, 24), 12, (255, 255, 255), -1)
     return "data:image/png;base64," + base64.b64encode(cv2.imencode(".png", image)[1].tobytes()).decode()
@@ -44,7 +44,7 @@ FAULTS = ("", "429", "500", "502", "reset", "lost", "half", "empty", "slow")
 
 @dataclass
 class Store:
-    """What it holds; tests look and meddle."""
+    """Projects, tasks, predictions and ordered faults of the fake Label Studio; tests read and change them."""
 
     config: str = CONFIG
     title: str = "Fake"
@@ -82,11 +82,11 @@ class Store:
 
     @property
     def uid(self) -> str:
-        """What Label Studio calls the project in POST /setup and POST /predict."""
+        """Return the project's identifier as POST /setup and POST /predict send it."""
         return f"1.{int(datetime.fromisoformat(self.created_at).timestamp())}"
 
     def allows(self, authorization: str | None) -> bool:
-        """Whether a token is accepted; counts what a bearer token is used for."""
+        """Return whether a token is accepted, and count the uses of bearer tokens."""
         with self.lock:
             if not self.is_allowed:
                 return False
@@ -109,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def parse_request(self) -> bool:
-        """Let the fault that was ordered happen."""
+        """Apply the fault that a test ordered."""
         if not super().parse_request():
             return False
         store = self.store
@@ -126,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         return True
 
     def _reset(self) -> None:
-        """End the connection as a crash does: with RST, not FIN."""
+        """Close the connection with RST instead of FIN, as a crash does."""
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
@@ -284,7 +284,7 @@ def _page(ids: Any, page: int, size: int) -> Any:
 
 @contextmanager
 def fake_label_studio(store: Store, port: int = 0) -> Iterator[str]:
-    """Serve `store` and give the address."""
+    """Serve `store` and yield the address."""
     handler = type("Handler", (_Handler,), {"store": store})
     server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     server.daemon_threads = True
@@ -300,7 +300,7 @@ def fake_label_studio(store: Store, port: int = 0) -> Iterator[str]:
 
 @contextmanager
 def fake_program(tasks: int, images: Sequence[str]) -> Iterator[str]:
-    """Serve so many tasks, which take turns with the images, from a process of its own, and give the address."""
+    """Serve `tasks` tasks, to which the images are assigned in turn, from a separate process; yield the address."""
     command = [sys.executable, "-m", "sam_testing.fake_label_studio", str(tasks), "--images"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdin is not None

@@ -1,4 +1,4 @@
-"""Files that run code when they are unpickled, each in another way; the code writes a marker file."""
+"""Files that run code when they are unpickled, each by another opcode; the code writes a marker file."""
 
 import io
 import pickle
@@ -11,7 +11,7 @@ import torch
 
 
 class RunsOnReduce:
-    """Runs while it is rebuilt: REDUCE."""
+    """An object whose code runs at the opcode REDUCE."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -23,7 +23,7 @@ class RunsOnReduce:
 
 
 class RunsOnBuild:
-    """Runs when its state comes: BUILD."""
+    """An object whose code runs at the opcode BUILD."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = str(marker)
@@ -36,7 +36,7 @@ class RunsOnBuild:
 
 
 class RunsOnNew:
-    """Runs when it is made: NEWOBJ."""
+    """An object whose code runs at the opcode NEWOBJ."""
 
     def __new__(cls, marker: str) -> "RunsOnNew":
         Path(marker).write_text("ran")
@@ -57,13 +57,13 @@ def _pickled(content: object) -> bytes:
 
 
 def _legacy_file(first: bytes) -> bytes:
-    """PyTorch's format before 1.6: magic number, version, system, then the object."""
+    """Return a file in PyTorch's format before 1.6: magic number, version, system, then the object."""
     header = (0x1950A86A20F9469CFC6C, 1001, {"protocol_version": 1001, "little_endian": True, "type_sizes": {}})
     return b"".join(_pickled(part) for part in header) + first + _pickled([])
 
 
 def _tar_file(content: bytes) -> bytes:
-    """PyTorch's first format."""
+    """Return a file in PyTorch's first format, a tar archive."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, data in (("storages", _pickled(0)), ("tensors", _pickled(0)), ("pickle", content)):
@@ -74,7 +74,7 @@ def _tar_file(content: bytes) -> bytes:
 
 
 def _zip_file(content: bytes) -> bytes:
-    """A checkpoint as PyTorch writes it, whose pickle was exchanged."""
+    """Return a checkpoint as PyTorch writes it, with its pickle replaced."""
     honest, buffer = io.BytesIO(), io.BytesIO()
     torch.save({"weight": torch.ones(3)}, honest)
     with zipfile.ZipFile(honest) as source, zipfile.ZipFile(buffer, "w") as target:

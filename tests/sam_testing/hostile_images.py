@@ -1,4 +1,4 @@
-"""Image files that cost much more to decode than their size says, written by tests and never kept."""
+"""Image files that need far more time or memory to decode than their size suggests."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""Images as files, some written by Pillow and some byte by byte, where Pillow does not write what is needed."""
+"""Image files written by Pillow, or byte by byte where Pillow cannot write the format's variant."""
 
 import io
 import struct
@@ -19,7 +19,7 @@ D65 = (0.3127, 0.3290)
 
 
 def saved(pixels: NDArray[Any] | Image.Image, fmt: str, **options: Any) -> bytes:
-    """A file written by Pillow."""
+    """Return an image file written by Pillow."""
     image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
     file = io.BytesIO()
     image.save(file, fmt, **options)
@@ -27,19 +27,19 @@ def saved(pixels: NDArray[Any] | Image.Image, fmt: str, **options: Any) -> bytes
 
 
 def exif(orientation: int, order: str = ">") -> bytes:
-    """EXIF data with nothing but an orientation, without the `Exif` mark."""
+    """Return EXIF data with only an orientation, without the `Exif` header."""
     mark = {">": b"MM\0*", "<": b"II*\0"}[order]
     return mark + struct.pack(f"{order}IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
 
 
 def jpeg_with_exif(jpeg: bytes, data: bytes) -> bytes:
-    """A JPEG with an EXIF segment right after its first two bytes."""
+    """Return a JPEG with an EXIF segment directly after its first two bytes."""
     payload = b"Exif\0\0" + data
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(payload) + 2) + payload + jpeg[2:]
 
 
 def png_chunk(kind: bytes, data: bytes) -> bytes:
-    """Length, kind, data and checksum."""
+    """Return a PNG chunk: length, type, data and checksum."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
@@ -57,18 +57,18 @@ def png(samples: NDArray[Any], depth: int, colour_type: int, before: bytes = b""
 
 
 def gamma_chunk(gamma: float) -> bytes:
-    """A PNG's gAMA."""
+    """Return a PNG's gAMA chunk."""
     return png_chunk(b"gAMA", struct.pack(">I", round(gamma * 100_000)))
 
 
 def chromaticity_chunk(white: Sequence[float], primaries: Sequence[Sequence[float]]) -> bytes:
-    """A PNG's cHRM."""
+    """Return a PNG's cHRM chunk."""
     numbers = [*white, *(number for primary in primaries for number in primary)]
     return png_chunk(b"cHRM", struct.pack(">8I", *[round(number * 100_000) for number in numbers]))
 
 
 def matrix_profile(primaries: Sequence[Sequence[float]], gamma: float) -> bytes:
-    """An ICC profile (version 2.4) of an RGB monitor with D65 white."""
+    """Return an ICC profile (version 2.4) of an RGB monitor with D65 white."""
     white, d50 = _xyz(*D65), np.array([0.9642, 1.0, 0.8249])
     matrix = np.stack([_xyz(*primary) for primary in primaries], axis=1)
     matrix = matrix * np.linalg.solve(matrix, white)
@@ -80,12 +80,12 @@ def matrix_profile(primaries: Sequence[Sequence[float]], gamma: float) -> bytes:
 
 
 def grey_profile(gamma: float) -> bytes:
-    """An ICC profile of a grey monitor."""
+    """Return an ICC profile of a grey monitor."""
     return _profile(b"mntr", b"GRAY", b"XYZ ", {b"kTRC": _gamma_tag(gamma)})
 
 
 def ink_profile() -> bytes:
-    """An ICC profile of a printer with strange inks: linear from CMYK to Lab, so that any interpolation agrees."""
+    """Return a CMYK printer profile, linear from CMYK to Lab: every interpolation gives the same values."""
     corners = [(c, m, y, k) for c in (0, 1) for m in (0, 1) for y in (0, 1) for k in (0, 1)]
     table = b"".join(
         bytes([255 - 40 * c - 30 * m - 25 * y - 150 * k, 128 + 40 * c, 128 - 40 * m]) for c, m, y, k in corners
@@ -131,7 +131,7 @@ def _gamma_tag(gamma: float) -> bytes:
 
 
 def colours(height: int = 20, width: int = 30) -> Pixels:
-    """Soft colours (H, W, 3) of a wide range, that survive a JPEG, with corners that tell all orientations apart."""
+    """Return smooth colours (H, W, 3), which JPEG keeps, with corners that differ in all orientations."""
     rows, columns = np.mgrid[0:height, 0:width] / np.array([height - 1, width - 1]).reshape(2, 1, 1)
     pixels = np.stack([rows, columns, (rows + columns) / 2], axis=2) * 200 + 20
     pixels[: height // 4, : width // 2] += 35
@@ -151,7 +151,7 @@ def _deep(channels: int) -> NDArray[np.uint16]:
 
 
 def _late_gif() -> bytes:
-    """A GIF whose first frame covers a part of the screen, the rest being transparent."""
+    """Return a GIF whose first frame covers a part of the canvas; the rest is transparent."""
     frame = Image.fromarray(colours(8, 10)).quantize(16)
     data = bytearray(saved(frame, "GIF"))
     at = data.index(b"\x2c", 13)  # the image descriptor: left, top, width, height

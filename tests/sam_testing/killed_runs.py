@@ -1,4 +1,4 @@
-"""A run whose process is killed with SIGKILL repeatedly, and the predictions in Label Studio afterwards."""
+"""Runs whose process is killed with SIGKILL repeatedly, and the predictions that Label Studio then holds."""
 
 import os
 import random
@@ -20,7 +20,10 @@ from sam_backend.runs.run_store import RunStore
 
 @dataclass(frozen=True)
 class KilledRun:
-    """`found` is how many tasks have how many predictions of the run; `done_at_kills` the tasks done at each kill."""
+    """Result of a killed run: `found` maps a number of predictions to the number of tasks that have it.
+
+    `done_at_kills` are the tasks done at each kill.
+    """
 
     state: str
     written: int
@@ -32,7 +35,7 @@ class KilledRun:
 def kill_and_resume(
     url: str, token: str, project: int, command: Sequence[str], folder: Path, kills: int, longest_life_s: float
 ) -> KilledRun:
-    """Begin a run with a command, kill it at most `kills` times, and let the last process end it.
+    """Start a run with a command, kill it at most `kills` times, and let the last process finish it.
 
     A process is killed at a seeded moment after the first task that it finished itself, so that kills are spread over
     the run however slow the machine is.

@@ -25,7 +25,7 @@ Json = dict[str, Any]
 def key_point(
     x: float, y: float, region_id: str = "p1", label: str = "Cat", is_positive: bool = True, **more: Any
 ) -> Json:
-    """A click with `<KeyPointLabels>`, in percent."""
+    """Return the region of a click with `<KeyPointLabels>`; coordinates are percent."""
     return {
         "original_width": 40,
         "original_height": 20,
@@ -44,7 +44,7 @@ def key_point(
 def rectangle(
     x: float, y: float, width: float, height: float, region_id: str = "r1", rotation: float = 0, **more: Any
 ) -> Json:
-    """A drag with `<RectangleLabels>`, in percent."""
+    """Return the region of a rectangle with `<RectangleLabels>`; coordinates are percent."""
     return {
         "original_width": 40,
         "original_height": 20,
@@ -67,7 +67,7 @@ def rectangle(
 
 
 def with_palette(prompt: Json, label: str = "Dog") -> list[Json]:
-    """The same prompt as a `<Labels>` palette sends it: two results with one id."""
+    """Return the same prompt as a `<Labels>` palette sends it: two results with one id."""
     kind = prompt["type"].removesuffix("labels")
     value = {name: part for name, part in prompt["value"].items() if not name.endswith("labels")}
     if kind == "keypoint":
@@ -85,7 +85,7 @@ def predict_request(
     task_id: int = 1,
     tasks: list[Json] | None = None,
 ) -> Json:
-    """POST /predict: with prompts, or (None) as when a task is opened."""
+    """Return the body of POST /predict: with prompts, or (None) as Label Studio sends it when a task is opened."""
     task = {
         "id": task_id,
         "annotations": [],
@@ -108,7 +108,7 @@ def predict_request(
 
 
 def setup_request(config: str = BRUSH_CONFIG) -> Json:
-    """POST /setup."""
+    """Return the body of POST /setup."""
     return {
         "project": "1.1795346939",
         "schema": config,

@@ -24,7 +24,10 @@ print(json.dumps([(memory_kib("VmHWM:") - before) * 1024, result]))
 
 
 def peak_growth(setup: str, measured: str) -> tuple[int, Any]:
-    """Run `setup`, then `measured`, which may set `result`; return in bytes how far the peak rose, and `result`."""
+    """Run `setup`, then `measured`, which may set `result`.
+
+    Return the rise of the peak memory in bytes, and `result`.
+    """
     program = PROGRAM.format(setup=textwrap.dedent(setup), measured=textwrap.dedent(measured))
     ran = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, env=os.environ, check=False

@@ -1,4 +1,4 @@
-"""label-studio-ml 1.0.9 with our model in it, as its users start it: `label-studio-ml init` and `start`."""
+"""A label-studio-ml 1.0.9 server with our model, started by `label-studio-ml init` and `start`."""
 
 import json
 import os
@@ -20,7 +20,7 @@ Json = Any
 
 
 class Server:
-    """A server with the model in it, until `stop`."""
+    """A running label-studio-ml server with our model; `stop` ends it."""
 
     def __init__(self, command: list[str], port: int, log: Path, env: dict[str, str]) -> None:
         self.port, self._log = port, log
@@ -53,14 +53,17 @@ class Server:
                 return error.code, json.load(error)
 
     def stop(self) -> None:
-        """With all that `label-studio-ml start` started: it runs Python through a shell."""
+        """Stop the server and its child processes: `label-studio-ml start` runs Python through a shell."""
         if self._process.poll() is None:
             os.killpg(self._process.pid, 15)
         self._process.wait(20)
 
 
 def label_studio_ml_server(folder: Path, settings: dict[str, str]) -> Server:
-    """1.0.9, of `make mlbackend`, in the environment `settings`; where it is missing the test is skipped, not in CI."""
+    """Start label-studio-ml 1.0.9 of `make mlbackend` with the environment variables `settings`.
+
+    Skip the test (in CI: fail it) if it is not installed.
+    """
     if not PROGRAM.exists():
         not_possible("no .venv-ml-backend: make mlbackend")
     env = settings | {"PATH": f"{PROGRAM.parent}:{os.environ['PATH']}"}  # `start` calls the `python` of the PATH

@@ -1,4 +1,4 @@
-"""Tests whose requirements a machine lacks: skipped, but failed in CI."""
+"""Tests whose requirements the machine does not meet: skipped, in CI failed."""
 
 import os
 from typing import NoReturn
@@ -7,7 +7,7 @@ import pytest
 
 
 def not_possible(reason: str) -> NoReturn:
-    """End the test: as skipped, in CI as failed."""
+    """Skip the test; in CI fail it."""
     if os.environ.get("CI", "").lower() in ("1", "true"):
         pytest.fail(reason)
     pytest.skip(reason)

@@ -1,4 +1,4 @@
-"""Masks of all sizes from seeded weights, which by themselves give noise that covers the image."""
+"""Masks of all sizes from seeded weights, whose own masks are noise over the whole image."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,10 @@ from torch import Tensor
 
 
 def add_blobs(module: torch.nn.Module, args: Any, kwargs: Any, output: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """A forward hook of mask decoders: hills of height 6 over the logits (P, M, h, w), by the prompt's first token."""
+    """Add hills of height 6 to the logits (P, M, h, w), placed by the prompt's first token.
+
+    A forward hook of mask decoders.
+    """
     logits, iou = output
     token = (kwargs["sparse_prompt_embeddings"] if kwargs else args[2])[:, 0]  # (P, C)
     y, x = torch.meshgrid(*(torch.linspace(0, 1, side) for side in logits.shape[-2:]), indexing="ij")
@@ -21,7 +24,7 @@ def add_blobs(module: torch.nn.Module, args: Any, kwargs: Any, output: tuple[Ten
 
 @contextmanager
 def blobs(*decoders: torch.nn.Module) -> Iterator[None]:
-    """Both decoders add blobs."""
+    """Register the hook on both mask decoders."""
     hooks = [decoder.register_forward_hook(add_blobs, with_kwargs=True) for decoder in decoders]
     yield
     for hook in hooks:

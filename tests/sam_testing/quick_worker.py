@@ -1,4 +1,4 @@
-"""A program that works on a run with a stage that only waits: all of a run is real but for detector and segmenter.
+"""A worker process whose detector and segmenter are replaced by a short wait; the rest of the run is real.
 
 LABEL_STUDIO_URL=... LABEL_STUDIO_API_KEY=... python -m sam_testing.quick_worker FOLDER PROJECT SECONDS_PER_TASK
 """
@@ -25,7 +25,7 @@ from sam_model.weights.store import store_from_env
 
 
 class WaitingExecutor:
-    """One region for every task, after a while."""
+    """Return one region for every task after a short wait."""
 
     def __init__(self, preannotator: Preannotator, seconds: float) -> None:
         self.preannotator, self.seconds = preannotator, seconds

@@ -1,4 +1,4 @@
-"""A real Label Studio for tests and benchmarks: started in a folder of its own, with a user and a token."""
+"""A real Label Studio for tests and benchmarks, in a separate folder, with a user and a token."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from sam_testing.fake_label_studio import CONFIG
 
 @contextmanager
 def real_label_studio() -> Iterator[tuple[str, str]]:
-    """Address and personal access token."""
+    """URL and personal access token of a Label Studio."""
     with TemporaryDirectory() as folder:
         login = load_or_make_login(Path(folder) / "login.json")
         port = free_port(0)
@@ -30,10 +30,10 @@ def real_label_studio() -> Iterator[tuple[str, str]]:
 
 
 class RestartableLabelStudio:
-    """A real Label Studio that can be stopped and started again with its data and at its address."""
+    """A real Label Studio that can be stopped and started again with the same data and address."""
 
     def __init__(self, command: Path, folder: Path, settings: Mapping[str, str] | None = None) -> None:
-        """Start it and create a token; `settings` are environment variables of Label Studio."""
+        """Start Label Studio and create a token; `settings` are its environment variables."""
         self._command, self._folder, self._port, self._settings = command, folder, free_port(0), settings
         self._login = load_or_make_login(folder / "login.json")
         self.url = label_studio_url(self._port)
@@ -43,7 +43,7 @@ class RestartableLabelStudio:
         self.api = LabelStudioClient(LabelStudioCredentials(self.url, self.token))
 
     def start(self, *, waits: bool = True) -> None:
-        """Start it and, by default, wait until it answers."""
+        """Start Label Studio and, by default, wait until it answers."""
         data, login = self._folder / "data", self._login
         self._running = start_label_studio(
             self._command, data, self._port, login.email, login.password, self._folder / "log", self._settings
@@ -52,13 +52,13 @@ class RestartableLabelStudio:
             self._running.wait_for(f"{self.url}/health", 240, lambda waited_s: None)
 
     def stop(self) -> None:
-        """End its processes; the data stay."""
+        """Stop Label Studio's processes; the data are kept."""
         if self._running is not None:
             self._running.stop()
 
 
 def project_with_images(url: str, token: str, images: list[str], tasks: int) -> int:
-    """A project of `tasks` tasks that take turns with the images, which are addresses or data URLs."""
+    """Create a project with `tasks` tasks, to which the images (URLs or data URLs) are assigned in turn."""
     api = LabelStudioClient(LabelStudioCredentials(url, token))
     project = create_project(api, "Benchmark", CONFIG)
     for first in range(0, tasks, 100):

@@ -37,7 +37,7 @@ class Pair:
     looks: dict[str, "Look"] = field(default_factory=dict)
 
     def look(self, image_name: str) -> "Look":
-        """Both look at an image, once."""
+        """Compute the embedding of an image with both models, once per image."""
         if image_name not in self.looks:
             image = image_named(image_name)
             predictor = self.predictor_type(self.reference)
@@ -48,7 +48,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Look:
-    """What both remember of one image."""
+    """The embeddings of one image by both models."""
 
     image: Image
     predictor: Any  # the reference's SamPredictor, with its image set
@@ -56,7 +56,7 @@ class Look:
 
 
 def reference_package(name: str) -> Any:
-    """The package with the reference of a model: `segment_anything` or `mobile_sam`."""
+    """Import the package with the reference of a model: `segment_anything` or `mobile_sam`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they use old names of timm's
         if name == "mobile_sam":
@@ -70,7 +70,7 @@ def reference_package(name: str) -> Any:
 
 @cache
 def image_named(name: str) -> Image:
-    """An image with shades, shapes and noise, RGB uint8 (H, W, 3)."""
+    """Return an image with shades, shapes and noise, RGB uint8 (H, W, 3)."""
     height, width = IMAGE_SIZES[name]
     noise = np.random.default_rng(len(name))
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -85,7 +85,7 @@ def image_named(name: str) -> Image:
 
 @cache
 def pair_called(name: str) -> Pair:
-    """The pair of a model's name."""
+    """Return the reference and our segmenter for a model's name."""
     torch.set_num_threads(2)
     package = reference_package(name)
     reference = package.sam_model_registry[REFERENCE_NAMES[name]]()

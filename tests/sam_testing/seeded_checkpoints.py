@@ -36,27 +36,27 @@ EMBEDDINGS = {"iou_token", "mask_tokens", "point_embeddings", "not_a_point_embed
 
 
 def seeded_state(size: SamSize, seed: int = 0) -> dict[str, Tensor]:
-    """A state dict with the official keys and shapes of `size`, its values drawn from `seed`."""
+    """Return a state dict with the official keys and shapes of `size` and values drawn from `seed`."""
     with torch.device("meta"):
         empty = Sam(size).state_dict()
     return {name: values_for(name, tensor, seed) for name, tensor in empty.items()}
 
 
 def write_seeded_checkpoint(path: Path, size: SamSize = MOBILE_SAM, seed: int = 0) -> Path:
-    """Write a checkpoint file as the official ones are: a state dict, saved by PyTorch."""
+    """Write a checkpoint file in the official format: a state dict, saved by PyTorch."""
     torch.save(seeded_state(size, seed), path)
     return path
 
 
 def seeded_sam(size: SamSize, seed: int = 0) -> Sam:
-    """The model itself, with those values in it."""
+    """Return the model with these values."""
     model = Sam(size)
     model.load_state_dict(seeded_state(size, seed))
     return model.eval()
 
 
 def key_lines(state: dict[str, Tensor]) -> list[str]:
-    """A line per tensor, sorted: name, shape, dtype; as in the golden lists of the official keys."""
+    """Return one line per tensor, sorted: name, shape, dtype; as in the golden lists of the official keys."""
     return sorted(
         f"{name} {'x'.join(map(str, tensor.shape)) or 'scalar'} {str(tensor.dtype).removeprefix('torch.')}"
         for name, tensor in state.items()
@@ -64,7 +64,7 @@ def key_lines(state: dict[str, Tensor]) -> list[str]:
 
 
 def values_for(name: str, empty: Tensor, seed: int) -> Tensor:
-    """Values for a tensor of that name; the name is part of the seed, so the order of the tensors does not matter."""
+    """Return values for a tensor; its name is part of the seed, so that the order of the tensors does not matter."""
     shape, kind = empty.shape, name.rpartition(".")[2]
     generator = torch.Generator().manual_seed(1_000_003 * seed + zlib.crc32(name.encode()))
     normal = torch.randn(shape, generator=generator)

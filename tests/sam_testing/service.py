@@ -1,4 +1,4 @@
-"""The app around a segmenter of the test's choice and images that are made, not fetched."""
+"""The Flask application with a segmenter of the test and images that are generated, not fetched."""
 
 import io
 import shutil
@@ -28,7 +28,7 @@ from sam_testing.disc_segmenter import DiscSegmenter
 
 
 def png_image(width: int = 40, height: int = 20) -> bytes:
-    """A PNG with a gradient."""
+    """Return a PNG file with a gradient."""
     pixels = np.linspace(0, 255, width * height * 3).reshape(height, width, 3).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
@@ -36,7 +36,7 @@ def png_image(width: int = 40, height: int = 20) -> bytes:
 
 
 class FakeFetcher:
-    """Images by address; remembers what was asked for."""
+    """A fetcher that returns given images by address and records the requested addresses."""
 
     def __init__(self, images: dict[str, bytes]) -> None:
         self.images = images
@@ -85,7 +85,7 @@ class SamService:
         self.client: FlaskClient = self.app.test_client()
 
     def predict(self, request: object) -> dict[str, Any]:
-        """The only prediction of the answer to a good request."""
+        """Send a valid request and return the only prediction of its answer."""
         response = self.client.post("/predict", json=request)
         assert response.status_code == 200, response.text
         (prediction,) = response.get_json()["results"]

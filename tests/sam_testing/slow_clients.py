@@ -13,7 +13,10 @@ BODY_BEGUN = (
 
 @contextmanager
 def slow_clients(port: int, count: int, begun: bytes = b"", every_s: float = 0.2) -> Iterator[list[socket.socket]]:
-    """Open `count` connections that send `begun`, then one byte each `every_s` seconds; without `begun` nothing."""
+    """Open `count` connections that send `begun`, then one byte every `every_s` seconds.
+
+    Without `begun` they send nothing.
+    """
     clients = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(count)]
     is_over = threading.Event()
 
@@ -42,7 +45,7 @@ def slow_clients(port: int, count: int, begun: bytes = b"", every_s: float = 0.2
 
 @contextmanager
 def silent_image_server() -> Iterator[str]:
-    """Give the URL of a server that accepts connections and never answers."""
+    """Yield the URL of a server that accepts connections and never answers."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(256)

@@ -18,7 +18,7 @@ Z_95 = 1.959964  # standard deviations of a two-sided interval of 95 percent
 
 @dataclass(frozen=True)
 class Trend:
-    """Units of the values per unit of the times."""
+    """A slope with its confidence interval, in units of the values per unit of the times."""
 
     slope: float
     low: float  # with `high` the interval of 95 percent

@@ -1,4 +1,4 @@
-"""Files as Ultralytics writes them, built by it from its own descriptions, seeded, with answers that make sense."""
+"""Checkpoint files written by Ultralytics itself: seeded, with calibrated normalisation and heads."""
 
 import os
 import tempfile
@@ -20,7 +20,7 @@ CLASS_BIAS = -2.5  # of the class logits, whose deviation is 1
 
 
 def ultralytics_image(name: str) -> NDArray[np.uint8]:
-    """One of the images that come with the package, RGB."""
+    """Return one of the images of the ultralytics package, RGB."""
     import ultralytics
 
     image = cv2.imread(str(Path(ultralytics.__file__).parent / "assets" / name))
@@ -29,7 +29,7 @@ def ultralytics_image(name: str) -> NDArray[np.uint8]:
 
 
 def write_ultralytics_file(path: Path, description: str, classes: int | None = None, side: int = 640) -> Path:
-    """Write the model of a description such as `yolov8n-seg.yaml`, with statistics of images of `side` pixels."""
+    """Write the model of a configuration such as `yolov8n-seg.yaml`, with statistics of images of `side` pixels."""
     from ultralytics import YOLO
     from ultralytics.nn.tasks import DetectionModel, SegmentationModel
 
@@ -48,7 +48,7 @@ def write_ultralytics_file(path: Path, description: str, classes: int | None = N
 
 @torch.no_grad()
 def calibrate(network: Any, side: int) -> None:
-    """Give norms the statistics of two images, and the heads answers that tell places apart."""
+    """Calibrate the normalisation layers on two images, and scale the heads so that output varies by position."""
     images = [cv2.resize(ultralytics_image(name), (side, side)) for name in ("bus.jpg", "zidane.jpg")]
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
     norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]

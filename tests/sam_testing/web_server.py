@@ -1,4 +1,4 @@
-"""A small web server whose answers a test chooses."""
+"""A web server with answers chosen by the test."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,7 +10,7 @@ from ssl import SSLContext
 
 @dataclass(frozen=True)
 class Asked:
-    """One request, as it came in."""
+    """A received request."""
 
     method: str
     path: str
@@ -21,7 +21,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer; a body in pieces is sent as it comes and ends with the connection."""
+    """An answer; a body in pieces is sent piece by piece and ends with the connection."""
 
     body: bytes | Iterable[bytes] = b""
     status: int = 200
@@ -30,30 +30,30 @@ class Answer:
 
 @dataclass
 class WebServer:
-    """A server that runs, and what it was asked."""
+    """A running server and the requests that it received."""
 
     port: int
     asked: list[Asked]
 
     @property
     def url(self) -> str:
-        """Without a slash at the end."""
+        """Return the server's URL, without a slash at the end."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def paths(self) -> list[str]:
-        """What was asked for, in order."""
+        """Return the requested paths, in order."""
         return [asked.path for asked in self.asked]
 
     @property
     def authorizations(self) -> list[str | None]:
-        """The Authorization header of each request."""
+        """Return the Authorization header of each request."""
         return [asked.headers.get("authorization") for asked in self.asked]
 
 
 @contextmanager
 def serving(answer: Callable[[Asked], Answer], tls: SSLContext | None = None) -> Iterator[WebServer]:
-    """A server on a free port of 127.0.0.1."""
+    """Start a server on a free port of 127.0.0.1."""
     asked: list[Asked] = []
     connections: list[int] = []
 

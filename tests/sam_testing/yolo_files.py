@@ -35,7 +35,7 @@ PLACES: dict[type[nn.Module], tuple[str, str]] = {
 
 
 def seeded_yolo(size: YoloSize = TINY, classes: int = len(CLASSES), has_masks: bool = False, seed: int = 0) -> YoloV8:
-    """A YOLOv8 with values drawn from `seed`, whose class scores lie around a half."""
+    """Return a YOLOv8 with values drawn from `seed`, whose class scores are around 0.5."""
     network = YoloV8(size, classes, has_masks)
     network.load_state_dict({name: _values(name, tensor, seed) for name, tensor in network.state_dict().items()})
     return network.eval()
@@ -53,7 +53,7 @@ def write_yolo_file(
     strides: tuple[float, ...] = (8.0, 16.0, 32.0),
     seed: int = 0,
 ) -> Path:
-    """Write a seeded YOLOv8 as Ultralytics does; of the classes `names`, a tuple or whatever is to stand there."""
+    """Write a seeded YOLOv8 as Ultralytics does; `names` is written as the class names, whatever its type."""
     classes = len(names) if isinstance(names, tuple) else len(CLASSES)
     network = seeded_yolo(size, classes, has_masks, seed).half()
     with pretended_classes() as pretended:
