@@ -8,6 +8,7 @@ from pathlib import Path
 
 PathLike = str | os.PathLike[str]
 SUFFIXES = {
+    ".avif",
     ".bmp",
     ".gif",
     ".jpeg",

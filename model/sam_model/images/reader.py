@@ -9,6 +9,7 @@ import PIL.Image
 import PIL.ImageOps
 from numpy.typing import NDArray
 
+from sam_model.images.colors import over_white, three_channels
 from sam_model.images.decode import decode_image, pillow_pixels
 from sam_model.images.errors import ImageDecodeError
 from sam_model.types import Image
@@ -25,11 +26,11 @@ def read_image(source: ImageSource, image_format: ImageFormat = "BGR") -> Image:
 
     Args:
         source: path of an image file, Pillow image, or array.
-        image_format: order of an **array's** colours; files and Pillow images know their own. BGR, as `cv2.imread`
-            gives it and the SAM documentation expects it, unless told otherwise.
+        image_format: order of an **array's** colours, with opacity last; files and Pillow images know their own. BGR,
+            as `cv2.imread` gives it and the SAM documentation expects it, unless told otherwise.
 
     Raises:
-        ValueError: no image can be read, or an array is not uint8 (H, W, 3).
+        ValueError: no image can be read, or an array is not uint8 or uint16 (H, W), (H, W, 3) or (H, W, 4).
     """
     if image_format not in ("BGR", "RGB"):
         raise ValueError(f"image_format={image_format!r} is unknown; it can be 'BGR' or 'RGB'")
@@ -53,10 +54,15 @@ def read_image(source: ImageSource, image_format: ImageFormat = "BGR") -> Image:
 
 
 def _from_array(array: NDArray[Any], image_format: ImageFormat) -> Image:
-    if array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
-        hint = "; a grey image needs three equal colours" if array.ndim == 2 else ""
-        raise ValueError(f"the image has shape {array.shape}; needed: (H, W, 3){hint}")
-    if array.dtype != np.uint8:
+    grey = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
+    if 0 in array.shape or not (grey.ndim == 2 or (grey.ndim == 3 and grey.shape[2] in (3, 4))):
+        raise ValueError(f"the image has shape {array.shape}; needed: (H, W), (H, W, 3) or (H, W, 4)")
+    if array.dtype == np.uint16:
+        grey = (grey >> 8).astype(np.uint8)  # the upper 8 bits, as of files
+    elif array.dtype != np.uint8:
         low, high = array.min(), array.max()
-        raise ValueError(f"the image is {array.dtype} with values {low}..{high}; needed: uint8, 0..255")
-    return np.ascontiguousarray(array[..., ::-1] if image_format == "BGR" else array)
+        raise ValueError(f"the image is {array.dtype} with values {low}..{high}; needed: uint8, 0..255, or uint16")
+    if grey.ndim == 2:
+        return three_channels(np.ascontiguousarray(grey))
+    colour = np.ascontiguousarray(grey[..., 2::-1] if image_format == "BGR" else grey[..., :3])
+    return colour if grey.shape[2] == 3 else over_white(colour, np.ascontiguousarray(grey[..., 3]))

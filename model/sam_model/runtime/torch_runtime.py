@@ -2,26 +2,34 @@
 
 import torch
 
+Device = str | int | torch.device | None
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def torch_device(name: str) -> torch.device:
-    """Return the device called `name`: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto` for the fastest one of this machine.
+def torch_device(name: Device = "auto") -> torch.device:
+    """Return a device by name.
+
+    Args:
+        name: `cpu`, `cuda`, `cuda:1`, `mps`, or the number of a CUDA device, as `0` or `"0"`; `auto`, an empty text or
+            None for the fastest device of this machine.
 
     Raises:
         ValueError: the device is unknown, or this machine does not have it.
     """
+    if isinstance(name, torch.device):
+        name = str(name)
     has_mps = torch.backends.mps.is_available()
-    if name == "auto":
+    if name in ("auto", "", None):
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu")
-    kind, _, number = name.partition(":")
+    text = str(name).strip().lower()
+    kind, _, number = f"cuda:{text}".partition(":") if text.isdecimal() else text.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (number and not number.isdecimal()):
-        raise ValueError(f"unknown device {name!r}; known: auto, cpu, cuda, cuda:0, cuda:1, ..., mps")
+        raise ValueError(f"unknown device {name!r}; known: auto, cpu, cuda, cuda:0, cuda:1, ..., 0, 1, ..., mps")
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
         raise ValueError(f"device {name!r} is not available: this machine has {torch.cuda.device_count()} CUDA devices")
     if kind == "mps" and not has_mps:
         raise ValueError("device 'mps' is not available: it needs a Mac with Apple silicon")
-    return torch.device(name)
+    return torch.device(f"{kind}:{number}" if number and kind == "cuda" else kind)
 
 
 def torch_dtype(name: str) -> torch.dtype:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sam_model.masks.cleaning import MaskCleaning, clean_mask
-from sam_model.runtime.torch_runtime import torch_device, torch_dtype
+from sam_model.runtime.torch_runtime import Device, torch_device, torch_dtype
 from sam_model.sam.prompt_batches import PromptBatch, batch_prompts
 from sam_model.sam.sam import Sam
 from sam_model.types import Image, Prompt, ScoredMask
@@ -87,6 +87,16 @@ class SamSegmenter:
         self.model.image_encoder.to(self.dtype)
         self.model.mask_decoder.to(self.dtype)
         self._positions = model.prompt_encoder.dense_positions().to(self.dtype)  # (1, C, grid, grid)
+
+    def to(self, device: Device) -> None:
+        """Move the model to another device, while no other thread uses it.
+
+        Raises:
+            ValueError: the device is unknown, or this machine does not have it.
+        """
+        self.device = torch_device(device)
+        self.model.to(self.device)
+        self._positions = self._positions.to(self.device)
 
     @torch.inference_mode()
     def embed(self, image: Image) -> SamEmbedding:

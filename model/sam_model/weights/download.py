@@ -65,9 +65,11 @@ def download(
             done = _size_of(part)
             failures = failures + 1 if done <= farthest else 1
             farthest = max(done, farthest)
-            logger.warning("download of %s interrupted at %d of %d bytes: %s", part.stem, done, size, _reason(error))
+            logger.warning(
+                "download of %s interrupted at %d of %d bytes: %s", part.stem, done, size, failure_reason(error)
+            )
             if failures == ATTEMPTS:
-                raise WeightsUnavailableError(f"could not download {url}: {_reason(error)}") from error
+                raise WeightsUnavailableError(f"could not download {url}: {failure_reason(error)}") from error
             time.sleep(FIRST_PAUSE_S * 2 ** (failures - 1))
 
 
@@ -79,10 +81,10 @@ def content_length(url: str, proxies: Mapping[str, str] | None = None, timeout: 
     """
     headers = {"Accept-Encoding": "identity"}
     try:
-        with _pool(url, proxies or {}) as pool:
+        with connection_pool(url, proxies or {}) as pool:
             answer = pool.request("HEAD", url, headers=headers, timeout=timeout, retries=RETRIES)
     except urllib3.exceptions.HTTPError as error:
-        raise WeightsUnavailableError(f"could not reach {url}: {_reason(error)}") from error
+        raise WeightsUnavailableError(f"could not reach {url}: {failure_reason(error)}") from error
     length = answer.headers.get("Content-Length", "")
     if answer.status != 200 or not length.isdecimal() or int(length) == 0:
         raise WeightsUnavailableError(
@@ -101,7 +103,7 @@ def _resume(url: str, part: Path, size: int, on_progress: OnProgress | None, pro
         if validator_file.exists():
             headers["If-Range"] = validator_file.read_text()
     with (
-        _pool(url, proxies) as pool,
+        connection_pool(url, proxies) as pool,
         closing(
             pool.request("GET", url, headers=headers, preload_content=False, timeout=TIMEOUT, retries=RETRIES)
         ) as r,
@@ -144,7 +146,8 @@ def _validator(response: urllib3.BaseHTTPResponse) -> str:
     return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified", "")
 
 
-def _pool(url: str, proxies: Mapping[str, str]) -> urllib3.PoolManager:
+def connection_pool(url: str, proxies: Mapping[str, str]) -> urllib3.PoolManager:
+    """Return connections to the server of a URL, through the proxy of its scheme if there is one."""
     parts = urllib.parse.urlsplit(url)
     proxy = proxies.get(parts.scheme)
     if proxy and not urllib.request.proxy_bypass(parts.hostname or ""):
@@ -152,8 +155,8 @@ def _pool(url: str, proxies: Mapping[str, str]) -> urllib3.PoolManager:
     return urllib3.PoolManager()
 
 
-def _reason(error: urllib3.exceptions.HTTPError) -> str:
-    """Return the cause of an error, without the name of the connection object."""
+def failure_reason(error: urllib3.exceptions.HTTPError) -> str:
+    """Return the cause of an HTTP error, without the name of the connection object."""
     reason = getattr(error, "reason", None) or error
     return str(reason).rpartition(": ")[2] or type(reason).__name__
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sam_model.runtime.torch_runtime import torch_device, torch_dtype
+from sam_model.runtime.torch_runtime import Device, torch_device, torch_dtype
 from sam_model.types import Detection, Image, Mask
 from sam_model.weights.digest import weights_digest
 from sam_model.yolo.checkpoint import YoloModel
@@ -63,6 +63,15 @@ class YoloDetector:
         self.network.to(self.device, self.dtype)
         # the fastest layout for convolutions on a CPU; PyTorch's type hints lack this argument of `to`
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def to(self, device: Device) -> None:
+        """Move the network to another device, while no other thread uses it.
+
+        Raises:
+            ValueError: the device is unknown, or this machine does not have it.
+        """
+        self.device = torch_device(device)
+        self.network.to(self.device)
 
     def detect(
         self,
