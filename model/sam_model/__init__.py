@@ -1,6 +1,7 @@
 """Segmentation models in PyTorch; this package knows nothing of Label Studio."""
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sam_model.registry import load_detector, load_segmenter
@@ -10,9 +11,9 @@ if TYPE_CHECKING:
     from sam_model.scripting.sam import SAM, SAMPredictor
     from sam_model.scripting.yolo import YOLO, FastSAM
 
-__all__ = ["SAM", "YOLO", "FastSAM", "SAMPredictor", "auto_annotate", "load_detector", "load_segmenter"]
+__all__ = ["ASSETS", "SAM", "YOLO", "FastSAM", "SAMPredictor", "auto_annotate", "load_detector", "load_segmenter"]
 
-
+ASSETS = Path(__file__).parent / "assets"  # a folder of sample images
 MODULES = {
     "SAM": "sam_model.scripting.sam",
     "SAMPredictor": "sam_model.scripting.sam",
