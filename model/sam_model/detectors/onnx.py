@@ -27,10 +27,11 @@ from numpy.typing import NDArray
 from sam_model.types import Detection, Image
 from sam_model.weights.errors import BrokenWeightsError
 from sam_model.weights.store import sha256_of
-from sam_model.yolo.decode import Objects, decode, masks_of
+from sam_model.yolo.decode import Objects, decode
 from sam_model.yolo.detector import IMAGE_SIZE, check_arguments, detections_of
 from sam_model.yolo.heads import RawDetections, cell_centres
 from sam_model.yolo.letterbox import letterbox_of_size
+from sam_model.yolo.masks import masks_of
 from sam_model.yolo.sizes import PROTOTYPES, STRIDES
 
 if TYPE_CHECKING:

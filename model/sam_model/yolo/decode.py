@@ -1,6 +1,5 @@
-"""Decoding of the network's output: score threshold, non-maximum suppression, masks at the image's resolution."""
+"""Decoding of the network's output: score threshold and non-maximum suppression."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +7,6 @@ import torch
 from numpy.typing import NDArray
 
 from sam_model.masks.boxes import Boxes, non_maximum_suppression
-from sam_model.types import Mask
 from sam_model.yolo.heads import RawDetections
 from sam_model.yolo.letterbox import Letterbox
 
@@ -21,11 +19,12 @@ Floats = NDArray[np.float32]
 class Objects:
     """The N objects of one image, highest-scoring first."""
 
-    boxes: Boxes  # (N, 4) in pixels of the image
+    boxes: Boxes  # (N, 4) in pixels of the image, clipped to it
     scores: Floats  # (N,)
     class_ids: NDArray[np.intp]  # (N,)
     coefficients: Floats | None  # (N, 32)
     prototypes: Floats | None  # (32, h, w), over the network's whole input
+    input_boxes: Boxes | None = None  # (N, 4) in pixels of the network's input, not clipped
 
 
 def decode(
@@ -62,6 +61,7 @@ def decode(
         class_ids=found_ids[kept],
         coefficients=coefficients,
         prototypes=None if raw.prototypes is None else raw.prototypes[0].cpu().numpy(),
+        input_boxes=boxes[kept],
     )
 
 
@@ -81,48 +81,3 @@ def suppress(
         far = np.float32(np.abs(boxes).max() * 2 + 1)
         boxes = boxes + class_ids[:, None].astype(np.float32) * far
     return non_maximum_suppression(boxes, scores, iou_threshold)
-
-
-def masks_of(objects: Objects, frame: Letterbox) -> Iterator[Mask]:
-    """Yield the objects' masks (H, W) at the image's resolution.
-
-    A mask is the object's linear combination of the prototypes, interpolated to the image, thresholded at zero and
-    cropped to the box.
-
-    Source: YOLACT, arXiv:1904.02689, section 3.2 ("mask assembly", "cropping").
-    """
-    if objects.coefficients is None or objects.prototypes is None:
-        return
-    height, width = frame.image_size
-    top, bottom, left, right = _image_in_prototypes(objects.prototypes.shape[1:], frame.image_size)
-    prototypes = objects.prototypes[:, top:bottom, left:right]
-    _, low_height, low_width = prototypes.shape
-    combinations = objects.coefficients @ prototypes.reshape(len(prototypes), -1)
-    for combination, box in zip(combinations.reshape(-1, low_height, low_width), objects.boxes, strict=True):
-        x0, y0, x1, y1 = (int(edge) for edge in np.rint(box))  # the pixels with their centres in the box
-        mask = np.zeros((height, width), dtype=bool)
-        if x1 > x0 and y1 > y0:
-            logits = _interpolated(_interpolated(combination, low_height, height, y0, y1).T, low_width, width, x0, x1).T
-            mask[y0:y1, x0:x1] = logits > 0
-        yield mask
-
-
-def _image_in_prototypes(low_size: tuple[int, ...], image_size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return first and last rows and columns of the prototypes that the image covers, in whole cells."""
-    scale = min(low / full for low, full in zip(low_size, image_size, strict=True))
-    edges = []
-    for low, full in zip(low_size, image_size, strict=True):
-        border = (low - full * scale) / 2
-        first = round(border - 0.1)
-        edges += [first, max(low - round(border + 0.1), first + 1)]  # an image of one pixel row still covers a cell
-    return edges[0], edges[1], edges[2], edges[3]
-
-
-def _interpolated(rows: Floats, low: int, full: int, first: int, last: int) -> Floats:
-    """Return rows `first` to `last` of (`low`, W) stretched to `full` rows, linearly between the cells' centres."""
-    place = np.maximum((np.arange(first, last, dtype=np.float32) + np.float32(0.5)) * np.float32(low / full) - 0.5, 0)
-    below = np.minimum(place.astype(np.intp), low - 1)
-    above = np.minimum(below + 1, low - 1)
-    share = (place - below).astype(np.float32)[:, None]
-    stretched: Floats = rows[below] * (1 - share) + rows[above] * share
-    return stretched

@@ -13,9 +13,10 @@ from sam_model.runtime.torch_runtime import Device, torch_device, torch_dtype
 from sam_model.types import Detection, Image, Mask
 from sam_model.weights.digest import weights_digest
 from sam_model.yolo.checkpoint import YoloModel
-from sam_model.yolo.decode import Objects, decode, masks_of
+from sam_model.yolo.decode import Objects, decode
 from sam_model.yolo.heads import RawDetections
 from sam_model.yolo.letterbox import Letterbox, letterbox
+from sam_model.yolo.masks import masks_of
 
 IMAGE_SIZE = 640  # longer side of the network's input in pixels, as in training
 

@@ -18,8 +18,8 @@ from sam_model.masks.cleaning import MaskCleaning, clean_mask
 from sam_model.masks.coco_rle import RunLengths, run_lengths_from_mask
 from sam_model.types import Box, Image, Mask, Point, Prompt, ScoredMask
 from sam_model.yolo.checkpoint import YoloModel
-from sam_model.yolo.decode import masks_of
 from sam_model.yolo.detector import YoloDetector
+from sam_model.yolo.masks import masks_of
 
 IMAGE_SIZE = 1024  # longer side of the network's input in pixels, as in FastSAM's training
 SCORE_THRESHOLD = 0.4  # this and the next as in the examples of the FastSAM documentation

@@ -27,11 +27,6 @@ class Letterbox:
     top: int  # rows above it
     left: int  # columns before it
 
-    @property
-    def scale(self) -> float:
-        """Pixels of the input per pixel of the image."""
-        return min(side / full for side, full in zip(self.size, self.image_size, strict=True))
-
     def apply(self, image: Image) -> Image:
         """Return the image (H, W, 3) scaled and with its borders, (`size`, 3)."""
         (inner_height, inner_width), (height, width) = self.inner_size, self.size
@@ -42,12 +37,15 @@ class Letterbox:
         return framed.astype(np.uint8, copy=False)
 
     def boxes_in_image(self, boxes: Boxes) -> Boxes:
-        """Convert boxes (N, 4) of the input to pixels of the image, clipped to its borders."""
-        height, width = self.image_size
+        """Convert boxes (N, 4) of the input to pixels of the image, clipped to its borders.
+
+        Width and height were scaled to whole pixels, so each has a scale of its own.
+        """
+        (height, width), (inner_height, inner_width) = self.image_size, self.inner_size
         corner = np.array([self.left, self.top] * 2, dtype=np.float32)
-        scaled = (boxes - corner) / np.float32(self.scale)
-        inside: NDArray[np.float32] = np.clip(scaled, 0, np.array([width, height] * 2)).astype(np.float32)
-        return inside
+        scale = np.array([inner_width / width, inner_height / height] * 2, dtype=np.float32)
+        inside: NDArray[np.float32] = np.clip((boxes - corner) / scale, 0, np.array([width, height] * 2))
+        return inside.astype(np.float32, copy=False)
 
 
 def letterbox(image_size: tuple[int, int], long_side: int) -> Letterbox:

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
-from sam_model.yolo.decode import Objects, decode, masks_of, suppress
+from sam_model.yolo.decode import decode, suppress
 from sam_model.yolo.heads import Detect, RawDetections, cell_centres
 from sam_model.yolo.letterbox import letterbox
+from sam_model.yolo.masks import masks_of
 
 FRAME = letterbox((64, 64), 64)
 LEFT, SHIFTED, RIGHT = [0.0, 0, 20, 20], [2.0, 0, 22, 20], [40.0, 0, 60, 20]  # the first two overlap by 0.82
@@ -83,53 +83,3 @@ def test_boxes_left_of_the_image_are_kept_apart_by_class_as_well() -> None:
     kept = suppress(boxes, np.array([0.9, 0.8, 0.7], np.float32), np.array([0, 1, 0]), 0.7)
 
     assert kept.tolist() == [0, 1]
-
-
-def objects_with(prototypes: np.ndarray, boxes: list[list[float]], coefficients: list[list[float]]) -> Objects:
-    count = len(boxes)
-    return Objects(
-        boxes=np.array(boxes, np.float32),
-        scores=np.ones(count, np.float32),
-        class_ids=np.zeros(count, np.intp),
-        coefficients=np.array(coefficients, np.float32),
-        prototypes=prototypes.astype(np.float32),
-    )
-
-
-def test_a_mask_is_the_mix_of_prototypes_cut_at_the_box() -> None:
-    left = np.full((16, 16), -1.0)
-    left[:, :8] = 1
-    objects = objects_with(
-        np.stack([left, np.full((16, 16), 0.5)]), [[8, 4, 64, 60], [0, 0, 64, 64], [3.4, 0, 3.6, 64]],
-        [[1, 0], [-1, 4], [1, 0]],
-    )  # fmt: skip
-
-    cut, mixed, narrow = masks_of(objects, FRAME)
-
-    expected = np.zeros((64, 64), dtype=bool)
-    expected[4:60, 8:32] = True
-    assert np.array_equal(cut, expected)
-    assert mixed.all()  # -1 + 2 and 1 + 2
-    assert narrow[:, 3].all()  # the box from 3 to 4
-    assert narrow.sum() == 64
-
-
-@pytest.mark.parametrize("image_size", [(64, 64), (100, 300), (300, 100), (31, 31)])  # frames of whole cells
-def test_a_mask_is_what_pytorch_s_interpolation_gives(image_size: tuple[int, int]) -> None:
-    frame = letterbox(image_size, 96)
-    low = (frame.size[0] // 4, frame.size[1] // 4)
-    prototypes = np.random.default_rng(0).normal(size=(2, *low))
-    height, width = image_size
-    x_min, y_min, x_max, y_max = round(0.2 * width), round(0.1 * height), round(0.9 * width), round(0.7 * height)
-
-    mask = next(masks_of(objects_with(prototypes, [[x_min, y_min, x_max, y_max]], [[1, -0.5]]), frame))
-
-    mix = torch.from_numpy(prototypes[0] - 0.5 * prototypes[1]).float()
-    top, left = frame.top // 4, frame.left // 4
-    inner = mix[top : low[0] - top, left : low[1] - left]
-    logits = F.interpolate(inner[None, None], image_size, mode="bilinear")[0, 0].numpy()
-    expected = np.zeros(image_size, dtype=bool)
-    expected[y_min:y_max, x_min:x_max] = logits[y_min:y_max, x_min:x_max] > 0
-    is_sure = np.abs(logits) > 1e-5
-    assert np.array_equal(mask[is_sure], expected[is_sure])
-    assert is_sure.mean() > 0.99
