@@ -61,7 +61,7 @@ def load_segmenter(
     from sam_model.sam.segmenter import SamSegmenter
 
     model = load_sam(path)
-    return SamSegmenter(model, model.size.name, device, dtype, cleaning)
+    return SamSegmenter(model, model.name, device, dtype, cleaning)
 
 
 def load_detector(

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sam_model.sam.image_encoder import ImageEncoderViT
-from sam_model.sam.segmenter import SamSegmenter, resize_for_encoder
+from sam_model.sam.sam import resize_for_encoder
+from sam_model.sam.segmenter import SamSegmenter
 from sam_model.sam.sizes import SamSize, VitSize
 from sam_model.types import Image, Point, Prompt
 from sam_testing.reference_pairs import IMAGE_SIZES, Look, Pair, image_named, reference_package

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sam_model.sam.sam import Sam
-from sam_model.sam.segmenter import LowResMasks, SamEmbedding, encoder_size
+from sam_model.sam.sam import Sam, encoder_size
+from sam_model.sam.segmenter import LowResMasks, SamEmbedding
 from sam_model.types import Image, Prompt, ScoredMask
 
 SIDE = 64  # of the low-resolution logits

@@ -38,9 +38,9 @@ def sam_from_state(state: dict[str, Tensor], file: str, sizes: Iterable[SamSize]
     if difference.count:
         known = len(model.state_dict()) - len(difference.missing)
         raise BrokenWeightsError(
-            f"{file} is not a checkpoint of {model.size.name}, the most similar model: {difference}"
+            f"{file} is not a checkpoint of {model.name}, the most similar model: {difference}"
             if known > len(model.state_dict()) // 2
-            else f"{file} is not a checkpoint of {', '.join(m.size.name for m in models)}; its first tensors are "
+            else f"{file} is not a checkpoint of {', '.join(m.name for m in models)}; its first tensors are "
             + ", ".join(list(state)[:3])
         )
     weights = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}

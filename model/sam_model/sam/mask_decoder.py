@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sam_model.sam.layers import MLP, LayerNorm2d
-from sam_model.sam.sizes import SamSize
+from sam_model.sam.sizes import DecoderSize
 from sam_model.sam.two_way_transformer import TwoWayTransformer
 
 MASK_TOKENS = 4
@@ -19,7 +19,7 @@ MASK_TOKENS = 4
 class MaskDecoder(nn.Module):
     """Maps embeddings to low-resolution logits (P, M, 4 * grid, 4 * grid) and predicted IoU (P, M)."""
 
-    def __init__(self, size: SamSize) -> None:
+    def __init__(self, size: DecoderSize) -> None:
         super().__init__()
         width = size.width
         self.transformer = TwoWayTransformer(width, size.decoder_depth, size.decoder_heads, size.decoder_mlp)
@@ -36,7 +36,13 @@ class MaskDecoder(nn.Module):
         self.iou_prediction_head = MLP(width, 256, MASK_TOKENS)
 
     def forward(
-        self, image: Tensor, image_positions: Tensor, prompt_tokens: Tensor, mask_map: Tensor, multimask: bool
+        self,
+        image: Tensor,
+        image_positions: Tensor,
+        prompt_tokens: Tensor,
+        mask_map: Tensor,
+        multimask: bool,
+        details: tuple[Tensor, ...] = (),
     ) -> tuple[Tensor, Tensor]:
         """Return low-resolution logits (P, M, 4 * grid, 4 * grid) and predicted IoU (P, M); M is 3 with `multimask`,
         else 1.
@@ -47,33 +53,60 @@ class MaskDecoder(nn.Module):
             prompt_tokens: (P, N, C).
             mask_map: is added to the image, (P, C, grid, grid), or (1, C, 1, 1) for all prompts alike.
             multimask: return three masks instead of one.
+            details: further maps of the image; this decoder has none.
         """
-        prompts, grid = len(prompt_tokens), image.shape[-1]
-        own_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(prompts, -1, -1)
+        own_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        tokens, places = self.attend(own_tokens, image, image_positions, prompt_tokens, mask_map)
+        outputs = slice(1, MASK_TOKENS) if multimask else slice(0, 1)
+        kernels = self.kernels(tokens[:, 1 : 1 + MASK_TOKENS], outputs)
+        iou: Tensor = self.iou_prediction_head(tokens[:, 0])[:, outputs]
+        return masks_from_kernels(kernels, self.upscale(places), image.shape[-1]), iou
+
+    def attend(
+        self, own_tokens: Tensor, image: Tensor, image_positions: Tensor, prompt_tokens: Tensor, mask_map: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Run the transformer on own tokens (T, C), prompts (P, N, C) and the image with the mask map.
+
+        Return the tokens (P, T + N, C) and the image's places (P, K, C).
+        """
         tokens, places = self.transformer(
             (image + mask_map).flatten(2).transpose(1, 2),  # (1 or P, C, grid, grid) -> (1 or P, K, C)
             image_positions.flatten(2).transpose(1, 2),
-            torch.cat([own_tokens, prompt_tokens], dim=1),
+            torch.cat([own_tokens.expand(len(prompt_tokens), -1, -1), prompt_tokens], dim=1),
         )
-        outputs = slice(1, MASK_TOKENS) if multimask else slice(0, 1)
-        mlps = list(self.output_hypernetworks_mlps)[outputs]
-        mask_tokens = tokens[:, 1 : 1 + MASK_TOKENS][:, outputs].unbind(1)
-        kernels = torch.stack([mlp(token) for mlp, token in zip(mlps, mask_tokens, strict=True)], dim=1)
-        logits = kernels @ self._upscale(places).flatten(1, 3).transpose(1, 2)  # (P, M, c) @ (P, c, K * 16)
-        iou: Tensor = self.iou_prediction_head(tokens[:, 0])[:, outputs]
-        return pixels_in_place(logits, grid), iou
+        return tokens, places
 
-    def _upscale(self, places: Tensor) -> Tensor:
+    def kernels(self, mask_tokens: Tensor, outputs: slice) -> Tensor:
+        """Map the mask tokens (P, 4, C) to the kernels of the masks `outputs`, (P, M, C / 8)."""
+        mlps = list(self.output_hypernetworks_mlps)[outputs]
+        chosen = mask_tokens[:, outputs].unbind(1)
+        return torch.stack([mlp(token) for mlp, token in zip(mlps, chosen, strict=True)], dim=1)
+
+    def upscale(self, places: Tensor, details: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Upscale the image's places (P, K, C) to 16 pixels each, (P, K, 2 * 2, 2 * 2, C / 8).
 
         This equals `output_upscaling` on a map: a transposed convolution whose stride is its kernel size is a linear
         layer on each place separately. The channels stay last, and only the masks have to be reordered.
+
+        Args:
+            places: (P, K, C).
+            details: what is added after the first and the second convolution, (1, K, 4, C / 4) and (1, K, 4, 4, C / 8).
         """
         first, norm, _, second, _ = self.output_upscaling
         assert isinstance(norm, LayerNorm2d)
-        x = _linear_transposed_conv(places, first)  # (P, K, 4, C / 4)
+        x = linear_transposed_conv(places, first)  # (P, K, 4, C / 4)
+        if details is not None:
+            x = x + details[0]
         x = F.gelu(F.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, norm.eps))
-        return F.gelu(_linear_transposed_conv(x, second))
+        x = linear_transposed_conv(x, second)  # (P, K, 4, 4, C / 8)
+        if details is not None:
+            x = x + details[1]
+        return F.gelu(x)
+
+
+def masks_from_kernels(kernels: Tensor, pixels: Tensor, grid: int) -> Tensor:
+    """Return the logits (P, M, 4 * grid, 4 * grid) of kernels (P, M, c) on upscaled places (P, K, 4, 4, c)."""
+    return pixels_in_place(kernels @ pixels.flatten(1, 3).transpose(1, 2), grid)  # (P, M, c) @ (P, c, K * 16)
 
 
 def pixels_in_place(logits: Tensor, grid: int) -> Tensor:
@@ -82,7 +115,7 @@ def pixels_in_place(logits: Tensor, grid: int) -> Tensor:
     return x.permute(0, 1, 2, 4, 6, 3, 5, 7).reshape(*logits.shape[:2], 4 * grid, 4 * grid)
 
 
-def _linear_transposed_conv(x: Tensor, conv: nn.Module) -> Tensor:
+def linear_transposed_conv(x: Tensor, conv: nn.Module) -> Tensor:
     """Map (..., inputs) to (..., 4, outputs): the four pixels, row by row, that `conv` computes from each input."""
     assert isinstance(conv, nn.ConvTranspose2d)
     assert conv.bias is not None

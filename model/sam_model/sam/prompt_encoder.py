@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sam_model.sam.layers import LayerNorm2d
-from sam_model.sam.sizes import SamSize
+from sam_model.sam.sizes import DecoderSize
 
 HALF_PIXEL = 0.5  # the encoder takes a coordinate as a pixel index and uses the pixel's centre
 
@@ -22,7 +22,7 @@ class PromptEncoder(nn.Module):
     Coordinates are pixels of the padded square of side `image_size`.
     """
 
-    def __init__(self, size: SamSize) -> None:
+    def __init__(self, size: DecoderSize) -> None:
         super().__init__()
         self.image_size = size.image_size
         self.grid = size.grid

@@ -1,36 +1,31 @@
-"""SAM: image encoder, prompt encoder, mask decoder, and the normalisation of pixels.
+"""SAM and MobileSAM: image encoder, prompt encoder, mask decoder, and the size and normalisation of pixels.
 
 The modules' names are the keys of the official checkpoints.
 
-Source: SAM, arXiv:2304.02643.
+Source: SAM, arXiv:2304.02643; sizes and rounding as in segment-anything 1.0 (Apache-2.0).
 """
 
+import numpy as np
+import PIL.Image
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sam_model.sam.image_encoder import ImageEncoderViT
 from sam_model.sam.mask_decoder import MaskDecoder
+from sam_model.sam.network import Features, SamNetwork
 from sam_model.sam.prompt_encoder import PromptEncoder
 from sam_model.sam.sizes import SamSize, VitSize
 from sam_model.sam.tiny_vit import TinyViT
-
-# means and standard deviations of ImageNet's red, green and blue, times 255
-PIXEL_MEAN = (123.675, 116.28, 103.53)
-PIXEL_STD = (58.395, 57.12, 57.375)
+from sam_model.types import Image
 
 
-class Sam(nn.Module):
-    """The networks of one model size. They hold weights and no other state."""
-
-    mask_threshold = 0.0
-    pixel_mean: Tensor
-    pixel_std: Tensor
+class Sam(SamNetwork):
+    """The networks of one model size."""
 
     def __init__(self, size: SamSize) -> None:
-        super().__init__()
-        self.size = size
-        self.image_size = size.image_size
+        super().__init__(size)
+        self.name = size.name
         self.image_encoder: nn.Module = (
             ImageEncoderViT(size.encoder, size.image_size, size.width)
             if isinstance(size.encoder, VitSize)
@@ -38,9 +33,14 @@ class Sam(nn.Module):
         )
         self.prompt_encoder = PromptEncoder(size)
         self.mask_decoder = MaskDecoder(size)
-        # not part of a checkpoint, so on the CPU even if the rest is created on the meta device
-        for name, values in (("pixel_mean", PIXEL_MEAN), ("pixel_std", PIXEL_STD)):
-            self.register_buffer(name, torch.tensor(values, device="cpu")[:, None, None], persistent=False)
+
+    def input_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """Return (height, width) of the resized image: its longer side becomes `self.image_size`."""
+        return encoder_size(image_size, self.image_size)
+
+    def resize(self, image: Image) -> Tensor:
+        """Resize an image (H, W, 3) to its input size, (1, 3, h, w) in 0..255."""
+        return torch.from_numpy(resize_for_encoder(image, self.image_size)).permute(2, 0, 1)[None]
 
     def preprocess(self, pixels: Tensor) -> Tensor:
         """Normalise pixels (B, 3, h, w) in 0..255, and pad right and below with zeros to (B, 3, image_size,
@@ -48,6 +48,10 @@ class Sam(nn.Module):
         """
         x = (pixels - self.pixel_mean) / self.pixel_std
         return F.pad(x, (0, self.image_size - x.shape[-1], 0, self.image_size - x.shape[-2]))
+
+    def encode(self, pixels: Tensor) -> Features:
+        """Compute the image embedding (B, C, grid, grid) of normalised pixels; there are no further maps."""
+        return self.image_encoder(pixels), ()
 
     def upscale_masks(self, logits: Tensor, input_size: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
         """Upscale low-resolution logits (K, h, w) to the size of the original image, (K, H, W).
@@ -58,6 +62,22 @@ class Sam(nn.Module):
         x = F.interpolate(logits[None], (self.image_size, self.image_size), mode="bilinear", align_corners=False)
         x = x[..., : input_size[0], : input_size[1]]
         return F.interpolate(x, image_size, mode="bilinear", align_corners=False)[0]
+
+
+def encoder_size(image_size: tuple[int, int], long_side: int) -> tuple[int, int]:
+    """Return (height, width) of an image scaled to `long_side`, rounded half up, at least one pixel."""
+    scale = long_side / max(image_size)
+    height, width = (max(1, int(side * scale + 0.5)) for side in image_size)
+    return height, width
+
+
+def resize_for_encoder(image: Image, long_side: int) -> Image:
+    """Resize an image to `long_side` pixels on its longer side.
+
+    Pillow is used, whose bilinear filter widens when it shrinks an image, as in training; OpenCV's does not.
+    """
+    height, width = encoder_size((image.shape[0], image.shape[1]), long_side)
+    return np.array(PIL.Image.fromarray(image).resize((width, height), PIL.Image.Resampling.BILINEAR))
 
 
 def parameter_count(module: nn.Module) -> int:

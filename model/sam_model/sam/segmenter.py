@@ -1,34 +1,35 @@
-"""SAM as a segmenter: an image becomes an embedding; prompts and embedding become masks.
+"""Any model of the Segment Anything family as a segmenter: an image becomes an embedding; prompts and embedding become
+masks.
 
 Segmenters are stateless, so threads may share one.
 
-Source: SAM, arXiv:2304.02643; sizes and rounding as in segment-anything 1.0 (Apache-2.0).
+Source: SAM, arXiv:2304.02643.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import PIL.Image
 import torch
 from torch import Tensor
 
 from sam_model.masks.cleaning import MaskCleaning, clean_mask
 from sam_model.runtime.torch_runtime import Device, torch_device, torch_dtype
+from sam_model.sam.network import SamNetwork
 from sam_model.sam.prompt_batches import PromptBatch, batch_prompts
-from sam_model.sam.sam import Sam
 from sam_model.types import Image, Prompt, ScoredMask
 from sam_model.weights.digest import weights_digest
 
 
 @dataclass(frozen=True)
 class SamEmbedding:
-    """SAM's embedding of one image."""
+    """What the mask decoder reads of one image, in its precision."""
 
     features: Tensor  # (1, 256, 64, 64)
     image_size: tuple[int, int]  # (height, width) of the original image, in pixels
-    input_size: tuple[int, int]  # (height, width) of the encoder's input without padding, long side 1024
+    input_size: tuple[int, int]  # (height, width) of the encoder's input without padding
     fingerprint: str  # of the segmenter that made it
+    details: tuple[Tensor, ...] = ()  # further maps; SAM has none
 
     @property
     def dtype(self) -> str:
@@ -38,7 +39,12 @@ class SamEmbedding:
     @property
     def nbytes(self) -> int:
         """The memory it takes, in bytes."""
-        return self.features.nbytes
+        return sum(tensor.nbytes for tensor in self.tensors)
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """`features` and `details`."""
+        return (self.features, *self.details)
 
 
 @dataclass(frozen=True)
@@ -50,13 +56,13 @@ class LowResMasks:
 
 
 class SamSegmenter:
-    """A SAM of any size as a `sam_model.interfaces.Segmenter`."""
+    """A model of the family as a `sam_model.interfaces.Segmenter`."""
 
     uses_mask_input = True
 
     def __init__(
         self,
-        model: Sam,
+        model: SamNetwork,
         name: str,
         device: str = "cpu",
         dtype: str = "float32",
@@ -106,11 +112,10 @@ class SamSegmenter:
             ValueError: `image` is not RGB uint8.
         """
         check_image(image)
-        height, width = image.shape[:2]
-        resized = resize_for_encoder(image, self.model.image_size)  # (h, w, 3)
-        pixels = torch.from_numpy(resized).to(self.device).permute(2, 0, 1)[None]  # (1, 3, h, w)
-        features = self.model.image_encoder(self.model.preprocess(pixels).to(self.dtype))
-        return SamEmbedding(features, (height, width), (resized.shape[0], resized.shape[1]), self.fingerprint)
+        size = (image.shape[0], image.shape[1])
+        pixels = self.model.preprocess(self.model.resize(image).to(self.device))  # (1, 3, image_size, image_size)
+        features, details = self.model.encode(pixels.to(self.dtype))
+        return SamEmbedding(features, size, self.model.input_size(size), self.fingerprint, details)
 
     @torch.inference_mode()
     def low_res_masks(
@@ -147,7 +152,12 @@ class SamSegmenter:
         )
         dense = encoder.mask_map(None if mask_inputs is None else mask_inputs.to(self.device, torch.float32))
         logits, iou = self.model.mask_decoder(
-            embedding.features.to(self.device), self._positions, sparse.to(self.dtype), dense.to(self.dtype), multimask
+            embedding.features.to(self.device),
+            self._positions,
+            sparse.to(self.dtype),
+            dense.to(self.dtype),
+            multimask,
+            tuple(detail.to(self.device) for detail in embedding.details),
         )
         return LowResMasks(logits.float(), iou.float())
 
@@ -190,7 +200,9 @@ class SamSegmenter:
     def _scored_mask(self, embedding: SamEmbedding, prompt: Prompt, logits: Tensor, score: float) -> ScoredMask:
         full = self.full_size_logits(logits[None], embedding)[0]
         mask = (full > self.model.mask_threshold).cpu().numpy()
-        return ScoredMask(clean_mask(mask, self.cleaning, prompt.points), score, logits.cpu().numpy().copy())
+        limit = self.model.mask_input_limit
+        given_back = logits.clamp(-limit, limit).cpu().numpy().copy()
+        return ScoredMask(clean_mask(mask, self.cleaning, prompt.points), score, given_back)
 
     def _scaled(self, points: Tensor, embedding: SamEmbedding) -> Tensor:
         """Convert points (P, N, 2) from the original image to the encoder's input, float32 on the device."""
@@ -240,19 +252,3 @@ def check_image(image: Image) -> None:
         raise ValueError(f"the image is a {type(image).__name__}; needed: a numpy array (H, W, 3), RGB uint8")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise ValueError(f"the image is {image.dtype} {image.shape}; needed: RGB uint8 (H, W, 3)")
-
-
-def encoder_size(image_size: tuple[int, int], long_side: int) -> tuple[int, int]:
-    """Return (height, width) of an image scaled to `long_side`, rounded half up, at least one pixel."""
-    scale = long_side / max(image_size)
-    height, width = (max(1, int(side * scale + 0.5)) for side in image_size)
-    return height, width
-
-
-def resize_for_encoder(image: Image, long_side: int) -> Image:
-    """Resize an image to `long_side` pixels on its longer side.
-
-    Pillow is used, whose bilinear filter widens when it shrinks an image, as in training; OpenCV's does not.
-    """
-    height, width = encoder_size((image.shape[0], image.shape[1]), long_side)
-    return np.array(PIL.Image.fromarray(image).resize((width, height), PIL.Image.Resampling.BILINEAR))

@@ -31,12 +31,10 @@ class TinyVitSize:
     classes: int = 1000  # of the classifier, which is part of the checkpoint but never called
 
 
-@dataclass(frozen=True)
-class SamSize:
-    """One model: its name in the registry, its image encoder, and the parts that all models share."""
+@dataclass(frozen=True, kw_only=True)
+class DecoderSize:
+    """The parts that all models share: the prompt encoder and the mask decoder."""
 
-    name: str
-    encoder: VitSize | TinyVitSize
     image_size: int = 1024  # side of the square that the image encoder sees, in pixels
     width: int = 256  # channels of embeddings, prompts and the mask decoder
     decoder_depth: int = 2
@@ -52,6 +50,14 @@ class SamSize:
     def low_res(self) -> int:
         """Side of the low-resolution masks of the decoder, which are also the mask inputs, in pixels."""
         return 4 * self.grid
+
+
+@dataclass(frozen=True)
+class SamSize(DecoderSize):
+    """One model of the first generation: its name in the registry, and its image encoder."""
+
+    name: str
+    encoder: VitSize | TinyVitSize
 
 
 SAM_B = SamSize("sam_b", VitSize(width=768, depth=12, heads=12, global_blocks=(2, 5, 8, 11)))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,19 @@ def test_an_embedding_comes_back_bit_for_bit(dtype: torch.dtype) -> None:
     assert (after.image_size, after.input_size, after.fingerprint) == ((427, 640), (683, 1024), "sam")
 
 
+def test_further_maps_of_other_shapes_come_back(tmp_path: Path) -> None:
+    details = torch.arange(24.0).reshape(1, 6, 4), torch.arange(8.0).reshape(1, 2, 2, 1, 2)
+    files = EmbeddingFolder(tmp_path, MIB)
+
+    files.write(IMAGE, replace(small_embedding(), details=details))
+    after = files.read(IMAGE, "sam")
+
+    assert isinstance(after, SamEmbedding)
+    assert torch.equal(after.features, small_embedding().features)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(after.details, details, strict=True))
+    assert after.nbytes == 4 * (64 + 24 + 8)
+
+
 def test_the_embedding_of_another_image_or_model_is_refused() -> None:
     data = embedding_to_bytes(embedding(), IMAGE)
 
@@ -110,7 +124,7 @@ FIELDS = {
     "image": IMAGE,
     "fingerprint": "sam",
     "dtype": "float32",
-    "shape": [1, 1, 2, 2],
+    "shapes": [[1, 1, 2, 2]],
     "image_size": [20, 40],
     "input_size": [512, 1024],
 }
@@ -128,12 +142,17 @@ FIELDS = {
         *(
             sealed(json.dumps(FIELDS | changed).encode(), bytes(16))
             for changed in (
-                {"shape": [1, 1, 2, 3]},
-                {"shape": [1, 1, 2]},
-                {"shape": [-1, -1, 2, 2]},
-                {"shape": [1, 1, 2.0, 2]},
-                {"shape": [True, 1, 2, 2]},
-                {"shape": [2**20] * 4},
+                {"shapes": [[1, 1, 2, 3]]},
+                {"shapes": [[1, 1, 2]]},
+                {"shapes": [[-1, -1, 2, 2]]},
+                {"shapes": [[1, 1, 2.0, 2]]},
+                {"shapes": [[True, 1, 2, 2]]},
+                {"shapes": [[2**20] * 4]},
+                {"shapes": [[1, 1, 2, 2], [1]]},
+                {"shapes": []},
+                {"shapes": [[]]},
+                {"shapes": [1, 1, 2, 2]},
+                {"shapes": [[1]] * 9},
                 {"dtype": "complex64"},
                 {"dtype": ["float32"]},
                 {"image_size": [0, 40]},

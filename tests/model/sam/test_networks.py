@@ -154,7 +154,7 @@ def test_masks_grow_as_by_the_transposed_convolutions() -> None:
     places = noise(2, 64, 32)  # (P, K, C) on a grid of 8 x 8
 
     plain = decoder.output_upscaling(places.transpose(1, 2).view(2, 32, 8, 8))  # (P, C / 8, 32, 32)
-    ours = decoder._upscale(places).flatten(1, 3).transpose(1, 2)  # (P, C / 8, K * 16)
+    ours = decoder.upscale(places).flatten(1, 3).transpose(1, 2)  # (P, C / 8, K * 16)
 
     assert torch.allclose(pixels_in_place(ours, grid=8), plain, atol=ROUNDING)
 

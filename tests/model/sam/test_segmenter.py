@@ -7,7 +7,8 @@ import torch
 
 from sam_model.masks.cleaning import MaskCleaning
 from sam_model.sam.prompt_batches import batch_prompts
-from sam_model.sam.segmenter import SamEmbedding, SamSegmenter, encoder_size
+from sam_model.sam.sam import encoder_size
+from sam_model.sam.segmenter import SamEmbedding, SamSegmenter
 from sam_model.types import Image, Point, Prompt, ScoredMask
 from sam_model.weights.digest import weights_digest
 from sam_testing.seeded_checkpoints import TINY_MOBILE_SAM, TINY_VIT_SAM, seeded_sam
