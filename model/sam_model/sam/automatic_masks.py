@@ -53,10 +53,11 @@ class AutomaticMask:
         return polygons_from_mask(self.mask)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Proposal:
-    """A box that may hold an object, with a score around 0..1."""
+    """A mask that may be an object, with its box and a score around 0..1."""
 
+    run_lengths: RunLengths
     box: Box
     score: float
 
@@ -193,14 +194,14 @@ def proposals(
     limit: int = 1000,
     show_progress: bool = False,
 ) -> list[Proposal]:
-    """Return at most `limit` boxes that may hold an object, highest-scoring first, of an RGB uint8 image (H, W, 3).
+    """Return at most `limit` masks that may be an object, highest-scoring first, of an RGB uint8 image (H, W, 3).
 
-    These are the boxes of `segment_everything`, ranked by the mean of predicted IoU and stability score. The defaults
+    These are the masks of `segment_everything`, ranked by the mean of predicted IoU and stability score. The defaults
     have a denser grid (64 x 64) and allow more overlap (0.9), for a better recall.
     """
     settings = settings or AutomaticMaskSettings(points_per_side=64, box_nms_thresh=0.9, crop_nms_thresh=0.9)
     found = segment_everything(segmenter, image, settings, show_progress)
-    ranked = [Proposal(mask.box, (mask.predicted_iou + mask.stability_score) / 2) for mask in found]
+    ranked = [Proposal(mask.run_lengths, mask.box, (mask.predicted_iou + mask.stability_score) / 2) for mask in found]
     return sorted(ranked, key=lambda proposal: -proposal.score)[:limit]
 
 

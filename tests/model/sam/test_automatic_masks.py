@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sam_model.masks.boxes import box_from_mask
 from sam_model.sam.automatic_mask_settings import AutomaticMaskSettings, automatic_mask_settings
 from sam_model.sam.automatic_masks import edge_map, proposals, segment_everything
 from sam_testing.colour_sam import GOOD, ColourSam
@@ -167,7 +168,7 @@ def test_parameters_that_make_no_sense_are_named(parameters: dict[str, object], 
         automatic_mask_settings(**parameters)
 
 
-def test_proposals_are_boxes_ranked_by_iou_and_stability() -> None:
+def test_proposals_are_masks_ranked_by_iou_and_stability() -> None:
     found = proposals(ColourSam(), picture(), AutomaticMaskSettings(points_per_side=8))
 
     assert len(found) == 4
@@ -175,7 +176,9 @@ def test_proposals_are_boxes_ranked_by_iou_and_stability() -> None:
     assert scores == sorted(scores, reverse=True)
     assert all((GOOD + 0.95) / 2 <= score <= 1 for score in scores)
     assert (32, 24, 80, 72) in {proposal.box for proposal in found}
-    assert proposals(ColourSam(), picture(), AutomaticMaskSettings(points_per_side=8), limit=1) == found[:1]
+    assert [box_from_mask(proposal.run_lengths.mask) for proposal in found] == [proposal.box for proposal in found]
+    (first,) = proposals(ColourSam(), picture(), AutomaticMaskSettings(points_per_side=8), limit=1)
+    assert (first.box, first.score) == (found[0].box, found[0].score)
 
 
 def test_the_edge_map_follows_the_outlines() -> None:
