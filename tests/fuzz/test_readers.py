@@ -19,6 +19,7 @@ from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.runs.run_store import RunStore
 from sam_backend.shapes.brush_rle import decode_mask, encode_mask
+from sam_backend.shapes.targets import PromptTags, click_target
 from sam_model.sam.embedding_bytes import embedding_from_bytes, embedding_to_bytes
 from sam_model.sam.segmenter import SamEmbedding
 from sam_model.weights.errors import BrokenWeightsError
@@ -128,7 +129,7 @@ def test_a_damaged_labeling_config_is_read_or_refused(config: str, edits: list[t
     try:
         found = LabelingConfig.from_xml(config)
         for image in found.images or (found.image(),):
-            found.mask_tags(image.name, (), None)
+            click_target(found, image.name, PromptTags())
     except LabelingConfigError as error:
         refusal = str(error)
     else:

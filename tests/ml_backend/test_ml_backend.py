@@ -155,7 +155,7 @@ def test_setup_returns_the_version_and_reads_the_extra_parameters(theirs: Server
     [
         (predict_request([key_point(50, 50)], data={"image": "data:image/png;base64,AAAA"}), 422, "task 1"),
         (predict_request([key_point(50, 50) | {"value": {"x": "a"}}], data=IMAGE), 400, "x"),
-        (predict_request([key_point(50, 50)], "<View></View>", IMAGE), 400, "add one for the masks"),
+        (predict_request([key_point(50, 50)], "<View></View>", IMAGE), 400, "add one of <BrushLabels>"),
     ],
 )
 def test_bad_input_gets_the_same_error_and_no_traceback(

@@ -13,9 +13,10 @@ from xml.sax.saxutils import quoteattr
 
 import orjson
 
-from sam_backend.protocol.labeling_config import ControlTag, MaskTags
+from sam_backend.protocol.labeling_config import ControlTag
 from sam_backend.protocol.predictions import Prediction, ResultJson
-from sam_backend.shapes.regions import RegionTarget, results_from_mask
+from sam_backend.shapes.regions import results_from_mask
+from sam_backend.shapes.targets import MaskTags, RegionTarget
 from sam_model.annotation.annotated_image import AddImage, AnnotatedImage
 from sam_model.annotation.atomic_file import atomic_file
 from sam_model.masks.overlay import mask_colour

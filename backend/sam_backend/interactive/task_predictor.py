@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import chain
+from itertools import chain, count
 
 import cv2
 import numpy as np
@@ -25,11 +25,12 @@ from sam_backend.interactive.previous_logits import PreviousLogits
 from sam_backend.interactive.prompts import ObjectPrompt, prompt_from_regions, regions_by_object
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.predictions import Prediction, ResultJson
-from sam_backend.protocol.regions import PromptRegion
+from sam_backend.protocol.regions import PromptRegion, RotatedRectangle
 from sam_backend.protocol.requests import Task
 from sam_backend.request_pool import slot_released
 from sam_backend.segmenter.loading import ModelLoading
-from sam_backend.shapes.regions import RegionTarget, results_from_mask
+from sam_backend.shapes.regions import results_from_mask
+from sam_backend.shapes.targets import PromptTags, RegionTarget, click_target
 from sam_model.interfaces import Embedding
 from sam_model.types import Image, Mask, ScoredMask
 
@@ -103,7 +104,7 @@ class TaskPredictor:
                     results += results_from_mask(
                         self._at_original_size(scored.mask, first.original_size),
                         targets[found.regions],
-                        iter([region_id(task, found.regions)]),
+                        region_ids(task, found.regions),
                         scored.score,
                         first.item_index,
                     )
@@ -229,8 +230,10 @@ class TaskPredictor:
 
 
 def _target(config: LabelingConfig, region: PromptRegion) -> RegionTarget:
-    tags = config.mask_tags(region.to_name, region.labels, region.labels_from_name)
-    return RegionTarget("brush", tags, region.to_name, region.labels)
+    prompt = PromptTags(region.labels, region.from_name, region.labels_from_name)
+    target = click_target(config, region.to_name, prompt)
+    is_rotated = isinstance(region.shape, RotatedRectangle) and region.shape.rotation % 90 != 0
+    return replace(target, shape="rotated_rectangle") if is_rotated and target.shape == "rectangle" else target
 
 
 def image_request(
@@ -247,11 +250,15 @@ def image_request(
     return ImageRequest(addresses[page], task.id, task.project_id, credentials.login, credentials.password)
 
 
-def region_id(task: Task, regions: Sequence[PromptRegion]) -> str:
-    """Return an id that differs for each object and is the same for the same request: Label Studio may ask twice.
+def region_ids(task: Task, regions: Sequence[PromptRegion]) -> Iterator[str]:
+    """Yield ids for the regions of one object's answer: several if its mask has several polygons.
 
-    It depends on the prompts' positions as well: dragging a prompt must not overwrite a mask that was accepted.
+    They differ for each object and are the same for the same request: Label Studio may ask twice. They depend on the
+    prompts' positions as well: dragging a prompt must not overwrite a mask that was accepted.
     """
     identity = [task.id, [[r.id, asdict(r.shape), r.labels, r.to_name, r.item_index] for r in regions]]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).digest()
-    return base64.urlsafe_b64encode(digest)[:10].decode()
+    first = base64.urlsafe_b64encode(digest)[:10].decode()
+    yield first
+    for number in count(2):
+        yield f"{first}-{number}"

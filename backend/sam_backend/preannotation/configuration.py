@@ -7,9 +7,10 @@ from typing import Any
 
 from sam_backend.errors import BadRequestError
 from sam_backend.protocol.fields import listing, mapping, number, optional_text, shown, text, whole_number
+from sam_backend.protocol.labeling_config import SHAPES as REGION_SHAPES
 
 POLICIES = ("skip", "replace-own", "add")
-SHAPES = ("auto", "brush", "polygon", "rectangle", "bitmask")
+SHAPES = ("auto", *REGION_SHAPES)
 STATES = ("all", "labeled", "unlabeled")
 ENGINES = ("local", "ray")
 WITHOUT_DETECTOR = ("everything", "boxes")  # segment everything, or the rectangles that the task has already

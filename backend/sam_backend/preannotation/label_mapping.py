@@ -10,10 +10,9 @@ from typing import Any
 
 from sam_backend.errors import BadRequestError, LabelingConfigError
 from sam_backend.preannotation.configuration import RunConfiguration
-from sam_backend.protocol.labeling_config import LabelingConfig, MaskTags
-from sam_backend.shapes.regions import RegionTarget
+from sam_backend.protocol.labeling_config import SHAPES, ControlTag, LabelingConfig
+from sam_backend.shapes.targets import RegionTarget, label_targets, possible_targets, tag_name
 
-PREFERRED_SHAPES = ("brush", "bitmask", "polygon", "rectangle")  # the first two are exact masks
 DEFAULT_SCORE_THRESHOLD = 0.25
 ANY_OBJECT = "object"  # the class of all masks of segment everything
 MAX_LISTED_NAMES = 12  # in a message
@@ -73,12 +72,12 @@ class LabelMapping:
             LabelingConfigError: no control tag takes regions of the configured shape, or no class has a label.
             BadRequestError: the label map has an unknown class or label.
         """
-        to_name, tags = _usable_tags(config, configuration.shape)
-        labels = _labels_of(tags)
-        _check_names(configuration, class_names, labels, tags)
-        found = {name: _label_for(name, tags, labels, configuration) for name in class_names}
+        to_name, usable = _usable_targets(config, configuration.shape)
+        labels = _labels_of(usable)
+        _check_names(configuration, class_names, labels, usable)
+        found = {name: _label_for(name, usable, labels, configuration) for name in class_names}
         targets = {
-            name: _target(config, tags, to_name, label, configuration)
+            name: _target(config, usable, to_name, label, configuration)
             for name, label in found.items()
             if label is not None
         }
@@ -97,77 +96,80 @@ class LabelMapping:
 
     def for_labels(self, labels: tuple[str, ...]) -> Target | None:
         """Return the target of a mask that has labels already; None if the config does not have them."""
-        _, tags = _usable_tags(self.config, self.configuration.shape)
+        _, usable = _usable_targets(self.config, self.configuration.shape)
         for label in labels or ("",):
-            if label in _labels_of(tags) or not label:
-                return _target(self.config, tags, self.to_name, label, self.configuration)
+            if label in _labels_of(usable) or not label:
+                return _target(self.config, usable, self.to_name, label, self.configuration)
         return None
 
 
-def _usable_tags(config: LabelingConfig, shape: str) -> tuple[str, list[tuple[str, MaskTags]]]:
-    """Return the first image tag with usable control tags, and these as (shape, tags), preferred shapes first."""
-    shapes = PREFERRED_SHAPES if shape == "auto" else (shape,)
+def _usable_targets(config: LabelingConfig, shape: str) -> tuple[str, list[RegionTarget]]:
+    """Return the first image tag with usable control tags, and their targets without labels, preferred ones first."""
     for image in config.images or (config.image(),):
-        found = [(each, tags) for each in shapes for tags in config.tags_for_shape(each, image.name)]
+        found = possible_targets(config, image.name, None if shape == "auto" else shape)
         if found:
             return image.name, found
-    wanted = " or ".join(f"<{each.capitalize()}Labels>" for each in shapes)
+    shapes = SHAPES if shape == "auto" else (shape,)
+    wanted = " or ".join(dict.fromkeys(tag_name(each) for each in shapes))
     raise LabelingConfigError(f"the labeling config has no {wanted} for an image: add one for the regions")
 
 
-def _labels_of(tags: Iterable[tuple[str, MaskTags]]) -> tuple[str, ...]:
-    every = (label for _, each in tags for tag in (each.mask, each.labels) if tag for label in tag.labels)
-    return tuple(dict.fromkeys(every))
+def _carriers(targets: Iterable[RegionTarget]) -> list[ControlTag]:
+    return [tag for each in targets for tag in (each.tags.mask, each.tags.labels) if tag is not None]
 
 
-def _has_dynamic_labels(tags: Iterable[tuple[str, MaskTags]]) -> bool:
-    return any(tag.has_dynamic_labels for _, each in tags for tag in (each.mask, each.labels) if tag)
+def _labels_of(targets: Iterable[RegionTarget]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(label for tag in _carriers(targets) for label in tag.labels))
+
+
+def _has_dynamic_labels(targets: Iterable[RegionTarget]) -> bool:
+    return any(tag.has_dynamic_labels for tag in _carriers(targets))
 
 
 def _label_for(
-    name: str, tags: list[tuple[str, MaskTags]], labels: tuple[str, ...], configuration: RunConfiguration
+    name: str, targets: list[RegionTarget], labels: tuple[str, ...], configuration: RunConfiguration
 ) -> str | None:
     """Return the label of a class; `""` for regions without label, None for no regions."""
     label_map = {given.casefold(): label for given, label in configuration.label_map.items()}
     if name.casefold() in label_map:
         return label_map[name.casefold()]
-    carriers = [tag for _, each in tags for tag in (each.mask, each.labels) if tag]
-    predicted = [pair for tag in carriers for pair in tag.predicted_values]
+    predicted = [pair for tag in _carriers(targets) for pair in tag.predicted_values]
     for pairs in (predicted, [(label, label) for label in labels]):
         exact = next((label for given, label in pairs if given == name), None)
         in_any_case = next((label for given, label in pairs if given.casefold() == name.casefold()), None)
         if exact or in_any_case:
             return exact or in_any_case
-    if not labels and _has_dynamic_labels(tags):
+    if not labels and _has_dynamic_labels(targets):
         return name
     if name == ANY_OBJECT and len(labels) == 1:
         return labels[0]
-    is_unlabelled_possible = any(not each.mask.kind.endswith("labels") for _, each in tags)
+    is_unlabelled_possible = any(not each.tags.mask.kind.endswith("labels") for each in targets)
     return "" if is_unlabelled_possible and (name == ANY_OBJECT or not labels) else None
 
 
 def _target(
-    config: LabelingConfig, tags: list[tuple[str, MaskTags]], to_name: str, label: str, configuration: RunConfiguration
+    config: LabelingConfig, targets: list[RegionTarget], to_name: str, label: str, configuration: RunConfiguration
 ) -> Target:
-    def takes(each: MaskTags) -> bool:
+    def takes(each: RegionTarget) -> bool:
         if not label:
-            return not each.mask.kind.endswith("labels") and each.labels is None
-        carrier = each.labels or each.mask
-        return carrier.knows((label,))
+            return not each.tags.mask.kind.endswith("labels") and each.tags.labels is None
+        return (each.tags.labels or each.tags.mask).knows((label,))
 
-    shape, chosen = next(((shape, each) for shape, each in tags if takes(each)), tags[0])
-    carriers = [tag for tag in (chosen.labels, chosen.mask) if tag]
-    of_tag = next((tag.score_threshold for tag in carriers if tag.score_threshold is not None), None)
+    labels = (label,) if label else ()
+    if configuration.shape == "auto":
+        targets = label_targets(config, to_name, labels)
+    chosen = next((each for each in targets if takes(each)), targets[0])
+    of_tag = next((tag.score_threshold for tag in _carriers([chosen]) if tag.score_threshold is not None), None)
     thresholds = (configuration.label_thresholds.get(label), configuration.score_threshold, of_tag)
     threshold = next((value for value in thresholds if value is not None), DEFAULT_SCORE_THRESHOLD)
-    return Target(shape, chosen, to_name, (label,) if label else (), threshold)
+    return Target(chosen.shape, chosen.tags, to_name, labels, threshold)
 
 
 def _check_names(
     configuration: RunConfiguration,
     class_names: Sequence[str],
     labels: tuple[str, ...],
-    tags: list[tuple[str, MaskTags]],
+    targets: list[RegionTarget],
 ) -> None:
     known = {name.casefold() for name in class_names}
     for name, label in configuration.label_map.items():
@@ -175,10 +177,10 @@ def _check_names(
             raise BadRequestError(
                 f"label_map.{name}: the detector has no class {name!r}; it has {_listed(class_names)}"
             )
-        if label not in labels and not _has_dynamic_labels(tags):
+        if label not in labels and not _has_dynamic_labels(targets):
             raise BadRequestError(f"label_map.{name}={label!r} is not a label of the config; it has {_listed(labels)}")
     for label in configuration.label_thresholds:
-        if label not in labels and not _has_dynamic_labels(tags):
+        if label not in labels and not _has_dynamic_labels(targets):
             raise BadRequestError(f"label_thresholds.{label}: the config has no such label; it has {_listed(labels)}")
 
 

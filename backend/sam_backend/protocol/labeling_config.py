@@ -7,7 +7,6 @@ web/libs/editor/src/core/Tree.tsx). Files that a config refers to are never open
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
@@ -20,6 +19,7 @@ from sam_backend.protocol.fields import shown
 
 MAX_CONFIG_LENGTH = 256 * 1024  # characters
 MAX_NESTING = 200  # elements
+SHAPES = ("brush", "bitmask", "polygon", "rectangle", "rotated_rectangle", "ellipse", "vector")  # of regions
 MAX_TAGS = 1000  # image and control tags together; choosing a tag for a mask visits all of them
 _BYTES_PER_TAG, _BYTES_PER_LABEL = 1000, 200  # estimated memory of a parsed config
 
@@ -63,7 +63,8 @@ class ControlTag:
 
     `labels` are the values and aliases of the labels; with `has_dynamic_labels` they are in the task's data instead.
     `predicted_values` are pairs of a detector's class and its label. `score_threshold` is the tag's
-    `model_score_threshold`, 0..1.
+    `model_score_threshold`, 0..1. `is_smart` says whether the editor offers a smart tool for it. `sam_output` is one of
+    `SHAPES`: the shape of the regions for this tag.
     """
 
     kind: str
@@ -73,18 +74,12 @@ class ControlTag:
     has_dynamic_labels: bool = False
     predicted_values: tuple[tuple[str, str], ...] = ()
     score_threshold: float | None = None
+    is_smart: bool = True
+    sam_output: str | None = None
 
     def knows(self, labels: tuple[str, ...]) -> bool:
         """Whether the tag has all of `labels`."""
         return self.has_dynamic_labels or set(labels) <= set(self.labels)
-
-
-@dataclass(frozen=True)
-class MaskTags:
-    """The control tag of a mask, and the `<Labels>` palette of its labels if that tag has no labels of its own."""
-
-    mask: ControlTag
-    labels: ControlTag | None = None
 
 
 @dataclass(frozen=True)
@@ -122,43 +117,6 @@ class LabelingConfig:
         known = ", ".join(tag.name for tag in self.images) or "none"
         raise LabelingConfigError(f"the labeling config has no <Image{called}>; images: {known}")
 
-    def tags_for_shape(self, shape: str, to_name: str) -> tuple[MaskTags, ...]:
-        """Return the tags for regions of a shape (`brush`, `polygon`, `rectangle`, `bitmask`) of the image `to_name`.
-
-        Tags with labels of their own come first, then plain tags with each palette, then plain tags alone.
-        """
-        here = [tag for tag in self.controls if to_name in tag.to_names]
-        own = [MaskTags(tag) for tag in here if tag.kind == f"{shape}labels"]
-        plain = [tag for tag in here if tag.kind == shape]
-        palettes = [tag for tag in here if tag.kind == "labels"]
-        pairs = [MaskTags(tag, palette) for tag in plain for palette in palettes]
-        return (*own, *pairs, *(MaskTags(tag) for tag in plain))
-
-    def mask_tags(self, to_name: str, labels: tuple[str, ...], palette: str | None) -> MaskTags:
-        """Return the tags for a mask of the image `to_name` with `labels`.
-
-        For a prompt with labels of a `<Labels>` palette these are `<Brush>` and that palette; for a prompt of
-        `<KeyPointLabels>` or `<RectangleLabels>` the `<BrushLabels>` with its labels. If the config has only the other
-        kind, that one is used. The last choice is a `<BrushLabels>` without the label, which the editor keeps.
-
-        Raises:
-            LabelingConfigError: the image has no brush tag.
-        """
-        here = [tag for tag in self.controls if to_name in tag.to_names]
-        brush_labels = [tag for tag in here if tag.kind == "brushlabels"]
-        brushes = [tag for tag in here if tag.kind == "brush"]
-        palettes = [tag for tag in here if tag.kind == "labels"]
-        named = [tag for tag in palettes if tag.name == palette or (labels and tag.knows(labels))]
-        nearest = next((tag for tag in named if tag.name == palette), next(iter(named), None))
-        pairs = [MaskTags(brushes[0], nearest)] if brushes and nearest is not None else []
-        with_labels = (MaskTags(tag) for tag in brush_labels if tag.knows(labels))
-        preferred = chain(pairs, with_labels) if palette is not None else chain(with_labels, pairs)
-        for tags in chain(preferred, (MaskTags(tag) for tag in brush_labels + brushes)):
-            return tags
-        raise LabelingConfigError(
-            f"the labeling config has no <BrushLabels> and no <Brush> with toName={to_name!r}: add one for the masks"
-        )
-
 
 _parsed: BoundedCache[str, LabelingConfig] = BoundedCache(max_entries=64, max_bytes=16 << 20)
 
@@ -194,6 +152,8 @@ class _OpenControl:
             has_dynamic_labels=self.attributes.get("value", "").startswith("$"),
             predicted_values=tuple(self.predicted_values),
             score_threshold=_score_threshold(self.kind, self.attributes),
+            is_smart=self.attributes.get("smart", "true").strip().lower() != "false",
+            sam_output=_sam_output(self.kind, self.attributes),
         )
 
 
@@ -263,3 +223,12 @@ def _score_threshold(kind: str, attributes: dict[str, str]) -> float | None:
             f"<{kind} name={shown(attributes['name'])}> has model_score_threshold={shown(given)}; expected: 0 to 1"
         )
     return threshold
+
+
+def _sam_output(kind: str, attributes: dict[str, str]) -> str | None:
+    given = attributes.get("sam_output")
+    if given is not None and given not in SHAPES:
+        raise LabelingConfigError(
+            f"<{kind} name={shown(attributes['name'])}> has sam_output={shown(given)}; expected: {', '.join(SHAPES)}"
+        )
+    return given

@@ -3,13 +3,13 @@
 from xml.sax.saxutils import quoteattr
 
 from sam_backend.errors import LabelingConfigError
-from sam_backend.protocol.labeling_config import LabelingConfig
+from sam_backend.protocol.labeling_config import SHAPES, LabelingConfig
 
 NAMES = {"Brush": "sam_mask", "KeyPoint": "sam_point", "Rectangle": "sam_box"}
 
 
 def missing_tags(xml: str) -> tuple[str, ...]:
-    """Return the missing tags, such as `Brush` and `KeyPoint`.
+    """Return the missing tags, such as `Brush` and `KeyPoint`; a brush is missing if no tag takes regions.
 
     Raises:
         LabelingConfigError: the config is invalid, or has no `<Image>`.
@@ -17,7 +17,7 @@ def missing_tags(xml: str) -> tuple[str, ...]:
     config = LabelingConfig.from_xml(xml)
     image = config.image().name
     kinds = {tag.kind.removesuffix("labels") for tag in config.controls if image in tag.to_names}
-    missing = [] if "brush" in kinds else ["Brush"]
+    missing = [] if kinds & set(SHAPES) else ["Brush"]
     missing += [kind for kind in ("KeyPoint", "Rectangle") if kind.lower() not in kinds]
     return tuple(missing)
 

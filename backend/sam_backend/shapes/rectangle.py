@@ -3,8 +3,12 @@
 import math
 from typing import Any
 
+import cv2
+import numpy as np
+
 from sam_backend.protocol.regions import RotatedRectangle
 from sam_model.masks.boxes import box_from_mask
+from sam_model.masks.polygons import polygons_from_mask
 from sam_model.types import Box, Mask
 
 
@@ -27,6 +31,33 @@ def rectangle_value(mask: Mask) -> dict[str, Any]:
         "width": 100 * (x_max - x_min) / width,
         "height": 100 * (y_max - y_min) / height,
         "rotation": 0,
+    }
+
+
+def rotated_rectangle_value(mask: Mask) -> dict[str, Any]:
+    """Return the rectangle of the smallest area around a mask (H, W), rotated by -45 to 45 degrees.
+
+    `rotation` is clockwise, around the corner (x, y), in pixels: see `box_from_rectangle`.
+
+    Raises:
+        ValueError: the mask is empty.
+    """
+    corners = [polygon.outer for polygon in polygons_from_mask(mask)]
+    if not corners:
+        raise ValueError("an empty mask has no rectangle")
+    (x, y), (box_width, box_height), degrees = cv2.minAreaRect(np.concatenate(corners))
+    while degrees > 45:
+        box_width, box_height, degrees = box_height, box_width, degrees - 90
+    angle = math.radians(degrees)
+    left = x - (box_width * math.cos(angle) - box_height * math.sin(angle)) / 2
+    top = y - (box_width * math.sin(angle) + box_height * math.cos(angle)) / 2
+    height, width = mask.shape
+    return {
+        "x": 100 * left / width,
+        "y": 100 * top / height,
+        "width": 100 * box_width / width,
+        "height": 100 * box_height / height,
+        "rotation": degrees % 360,
     }
 
 

@@ -5,26 +5,17 @@ label_interface/interface.py).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from sam_backend.protocol.labeling_config import MaskTags
 from sam_backend.protocol.predictions import ResultJson, score_for_label_studio
 from sam_backend.shapes.bitmask import bitmask_value
 from sam_backend.shapes.brush import brush_value
+from sam_backend.shapes.ellipse import ellipse_value
 from sam_backend.shapes.polygon import polygon_values
-from sam_backend.shapes.rectangle import rectangle_value
+from sam_backend.shapes.rectangle import rectangle_value, rotated_rectangle_value
+from sam_backend.shapes.targets import RegionTarget
+from sam_backend.shapes.vector import vector_values
 from sam_model.types import Mask
-
-
-@dataclass(frozen=True)
-class RegionTarget:
-    """The control tags that take the regions of a label, and their shape."""
-
-    shape: str  # brush, polygon, rectangle or bitmask
-    tags: MaskTags
-    to_name: str
-    labels: tuple[str, ...]  # one, or none where the tag needs none
 
 
 def results_from_mask(
@@ -40,7 +31,7 @@ def results_from_mask(
         item_index: page of a multi-page item; None for a single image.
 
     Raises:
-        ValueError: an empty mask has no rectangle.
+        ValueError: an empty mask has no rectangle and no ellipse.
     """
     size = (mask.shape[0], mask.shape[1])
     return [
@@ -53,11 +44,15 @@ def results_from_mask(
 def _region_values(mask: Mask, shape: str) -> list[dict[str, Any]]:
     if shape == "polygon":
         return polygon_values(mask)
-    if shape == "rectangle":
-        return [rectangle_value(mask)]
-    if shape == "bitmask":
-        return [bitmask_value(mask)]
-    return [brush_value(mask)]
+    if shape == "vector":
+        return vector_values(mask)
+    one = {
+        "bitmask": bitmask_value,
+        "rectangle": rectangle_value,
+        "rotated_rectangle": rotated_rectangle_value,
+        "ellipse": ellipse_value,
+    }.get(shape, brush_value)
+    return [one(mask)]
 
 
 def _region_results(

@@ -12,6 +12,7 @@ from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.requests import PredictRequest, SetupRequest, WebhookEvent, labeling_config_from_json
 from sam_backend.service import ml_api
 from sam_backend.service.ml_api import START_TRAINING, TASKS_CREATED
+from sam_backend.shapes.targets import PromptTags, click_target
 from sam_backend.web.authentication import refusal_without_webhook_secret
 from sam_backend.web.responses import json_response, read_body, service
 
@@ -57,7 +58,7 @@ def validate() -> Response:
     """Return 200 if masks fit a labeling config, otherwise 400 with the reason."""
     config = LabelingConfig.from_xml(labeling_config_from_json(read_body()))
     for image in config.images or (config.image(),):
-        config.mask_tags(image.name, (), None)
+        click_target(config, image.name, PromptTags())
     return json_response({"status": "ok"})
 
 

@@ -15,6 +15,7 @@ from sam_backend.export.prediction_file import (
     local_files_prefix,
 )
 from sam_backend.protocol.labeling_config import LabelingConfig
+from sam_backend.shapes.targets import PromptTags, click_target
 from sam_model.annotation.annotated_image import AnnotatedImage, AnnotatedObject
 from sam_model.masks.coco_rle import run_lengths_from_mask
 from sam_model.types import Mask
@@ -100,7 +101,7 @@ def test_more_tasks_than_label_studio_takes_at_once_go_into_several_files(tmp_pa
 def test_the_labeling_config_is_one_that_the_backend_answers() -> None:
     config = LabelingConfig.from_xml(labeling_config_for(CLASSES))
 
-    tags = config.mask_tags("image", (CLASSES[1],), None)
+    tags = click_target(config, "image", PromptTags((CLASSES[1],))).tags
     assert tags.mask.name == "mask"
     assert tags.mask.labels == CLASSES
     assert {control.kind for control in config.controls} == {"brushlabels", "keypointlabels", "rectanglelabels"}

@@ -64,13 +64,16 @@ def test_a_threshold_that_is_no_number_is_named() -> None:
         mapping(brush('<Label value="dog"/>', 'model_score_threshold="high"'))
 
 
-def test_brush_is_preferred_and_another_shape_taken_when_asked_for() -> None:
+def test_the_first_tag_with_the_label_is_taken_and_another_shape_when_asked_for() -> None:
     rectangles = '<RectangleLabels name="box" toName="image"><Label value="dog"/></RectangleLabels>'
     polygons = '<PolygonLabels name="outline" toName="image"><Label value="dog"/></PolygonLabels>'
 
-    assert mapping(rectangles + polygons + brush('<Label value="dog"/>')).targets["dog"].shape == "brush"
+    assert mapping(rectangles + brush('<Label value="dog"/>') + polygons).targets["dog"].shape == "brush"
+    assert mapping(rectangles + polygons + brush('<Label value="dog"/>')).targets["dog"].shape == "polygon"
     assert mapping(rectangles + polygons).targets["dog"].shape == "polygon"
     assert mapping(rectangles + polygons, shape="rectangle").targets["dog"].tags.mask.name == "box"
+    rotated = rectangles.replace("toName", 'sam_output="rotated_rectangle" toName')
+    assert mapping(rotated).targets["dog"].shape == "rotated_rectangle"
     with pytest.raises(LabelingConfigError, match="no <BitmaskLabels>"):
         mapping(rectangles, shape="bitmask")
 

@@ -2,75 +2,17 @@ import pytest
 
 from sam_backend.errors import LabelingConfigError
 from sam_backend.protocol.labeling_config import LabelingConfig, _parsed
-from sam_testing.label_studio import BRUSH_CONFIG, PAGES_CONFIG, PALETTE_CONFIG
-
-
-def mask_names(config: str, labels: tuple[str, ...], palette: str | None = None) -> tuple[str, str | None]:
-    tags = LabelingConfig.from_xml(config).mask_tags("image", labels, palette)
-    return tags.mask.name, None if tags.labels is None else tags.labels.name
+from sam_testing.label_studio import BRUSH_CONFIG, PAGES_CONFIG
 
 
 def view(*tags: str) -> str:
     return f'<View><Image name="image" value="$image"/>{"".join(tags)}</View>'
 
 
-def test_a_click_with_keypointlabels_goes_to_the_brushlabels() -> None:
-    assert mask_names(BRUSH_CONFIG, ("Dog",)) == ("brush", None)
-
-
-def test_a_click_with_a_palette_goes_to_the_brush_and_the_palette() -> None:
-    assert mask_names(PALETTE_CONFIG, ("Dog",), "lab") == ("brush", "lab")
-
-
-def test_of_two_brushlabels_the_one_with_the_label_is_taken() -> None:
-    config = view(
-        '<BrushLabels name="animals" toName="image"><Label value="Cat"/></BrushLabels>',
-        '<BrushLabels name="things" toName="image"><Label value="Cup" alias="c"/></BrushLabels>',
-    )
-
-    assert mask_names(config, ("Cup",)) == ("things", None)
-    assert mask_names(config, ("c",)) == ("things", None)
-    assert mask_names(config, ("Cat",)) == ("animals", None)
-    assert mask_names(config, ("Unknown",)) == ("animals", None)
-
-
-def test_labels_that_come_from_the_task_are_known_to_their_tag() -> None:
-    config = view(
-        '<BrushLabels name="fixed" toName="image"><Label value="Cat"/></BrushLabels>',
-        '<BrushLabels name="dynamic" toName="image" value="$options"/>',
-    )
-
-    assert mask_names(config, ("Anything",)) == ("dynamic", None)
-
-
-def test_with_both_pairs_the_prompts_own_kind_decides() -> None:
-    config = view(
-        '<Labels name="lab" toName="image"><Label value="Cat"/></Labels><Brush name="plain" toName="image"/>',
-        '<BrushLabels name="labelled" toName="image"><Label value="Cat"/></BrushLabels>',
-    )
-
-    assert mask_names(config, ("Cat",), "lab") == ("plain", "lab")
-    assert mask_names(config, ("Cat",)) == ("labelled", None)
-
-
-def test_the_other_pair_is_taken_where_the_config_has_no_own() -> None:
-    assert mask_names(PALETTE_CONFIG, ("Cat",)) == ("brush", "lab")
-    assert mask_names(BRUSH_CONFIG, ("Cat",), "lab") == ("brush", None)
-
-
-def test_tags_of_another_image_do_not_count() -> None:
-    config = '<View><Image name="image" value="$a"/><Image name="other" value="$b"/>' + (
-        '<BrushLabels name="b" toName="other"><Label value="Cat"/></BrushLabels></View>'
-    )
-
-    with pytest.raises(LabelingConfigError, match="no <BrushLabels> and no <Brush> with toName='image'"):
-        mask_names(config, ("Cat",))
-
-
 def test_tag_names_compare_without_case() -> None:
     config = '<View><image name="image" value="$image"/><BRUSHLABELS name="b" toName="image"/></View>'
 
-    assert mask_names(config, ()) == ("b", None)
+    assert [tag.kind for tag in LabelingConfig.from_xml(config).controls] == ["brushlabels"]
 
 
 def test_the_image_is_found_in_the_tasks_data() -> None:
@@ -150,3 +92,8 @@ def test_the_cache_of_parsed_configs_is_bounded_by_bytes() -> None:
 
     assert 0 < _parsed.bytes_held <= 16 << 20
     assert len(_parsed) < 20
+
+
+def test_a_shape_that_does_not_exist_is_refused_by_name_and_value() -> None:
+    with pytest.raises(LabelingConfigError, match=r"<Brush name='b'> has sam_output='hexagon'; expected: brush, bit"):
+        LabelingConfig.from_xml(view('<Brush name="b" toName="image" sam_output="hexagon"/>'))

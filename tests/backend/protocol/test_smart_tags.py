@@ -14,11 +14,22 @@ PALETTE = '<View><Image name="i" value="$image"/><Labels name="l" toName="i"><La
 def test_what_is_missing_is_added_for_the_labels_that_are_there_and_nothing_is_lost() -> None:
     fixed = with_smart_tags(RECTANGLES)
 
-    assert missing_tags(RECTANGLES) == ("Brush", "KeyPoint")
+    assert missing_tags(RECTANGLES) == ("KeyPoint",)
     assert missing_tags(fixed) == ()
     assert RECTANGLES.removesuffix("\n</View>") in fixed
     config = LabelingConfig.from_xml(fixed)
-    assert config.mask_tags("photo", ("Cat & dog",), None).mask.labels == ("Cat & dog", "Car")
+    assert [(tag.kind, tag.labels) for tag in config.controls] == [
+        ("rectanglelabels", ("Cat & dog", "Car")),
+        ("keypointlabels", ("Cat & dog", "Car")),
+    ]
+
+
+@pytest.mark.parametrize("tag", ["BrushLabels", "BitmaskLabels", "PolygonLabels", "EllipseLabels", "VectorLabels"])
+def test_a_config_with_a_tag_for_regions_gets_no_brush(tag: str) -> None:
+    labels = f'<{tag} name="out" toName="i"><Label value="A"/></{tag}>'
+    config = f'<View><Image name="i" value="$image"/>{labels}</View>'
+
+    assert missing_tags(config) == ("KeyPoint", "Rectangle")
 
 
 def test_a_palette_is_shared_by_plain_tags() -> None:

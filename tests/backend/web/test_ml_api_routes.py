@@ -91,6 +91,17 @@ def test_with_a_palette_a_mask_is_two_results_with_one_id(service: SamService) -
     assert len(service.segmenter.prompts[-1].points) == 2
 
 
+@pytest.mark.parametrize("tag", ["Bitmask", "Polygon", "Rectangle", "Ellipse", "Vector"])
+def test_a_click_is_answered_in_the_shape_of_the_config(service: SamService, tag: str) -> None:
+    config = BRUSH_CONFIG.replace("BrushLabels", f"{tag}Labels").replace('name="brush"', 'name="out"')
+
+    (region,) = service.predict(predict_request([key_point(50, 50)], config))["result"]
+
+    kind = f"{tag}Labels".lower()
+    assert (region["type"], region["from_name"]) == (kind, "out")
+    assert region["value"][kind] == ["Cat"]
+
+
 def test_two_rectangles_are_two_masks_in_one_answer(service: SamService) -> None:
     context = [rectangle(0, 0, 25, 50, "a"), rectangle(50, 50, 50, 50, "b")]
 
@@ -350,7 +361,7 @@ def test_validate_tells_what_is_wrong_with_a_config(service: SamService) -> None
 
     assert good.status_code == 200
     assert bad.status_code == 400
-    assert "no <BrushLabels>" in bad.get_json()["error"]
+    assert "no tag for regions" in bad.get_json()["error"]
 
 
 @pytest.mark.parametrize("action", ["START_TRAINING", "ANNOTATION_CREATED", "TASKS_CREATED", "SOMETHING_NEW"])
@@ -366,7 +377,11 @@ def test_every_webhook_is_answered(service: SamService, action: str) -> None:
         (predict_request([key_point(1e9, 2)]), 400, "value.x=1000000000.0 is more than 1000"),
         (predict_request([key_point(1, 2)], data={"picture": "x"}), 400, "task 1: the task's data has no field"),
         (predict_request([key_point(1, 2)], data={"image": "/gone.png"}), 404, "task 1: no image at '/gone.png'"),
-        (predict_request([key_point(1, 2)], '<View><Image name="image" value="$image"/></View>'), 400, "no <Brush"),
+        (
+            predict_request([key_point(1, 2)], '<View><Image name="image" value="$image"/></View>'),
+            400,
+            "no tag for regions",
+        ),
         (predict_request([key_point(1, 2)], "<View"), 400, "not valid XML"),
         (predict_request([key_point(1, 2, to_name="audio")]), 400, "toName='audio'"),
         (predict_request([key_point(1, 2, item_index=3)]), 400, "item_index=3, but the item has 1 page(s)"),
