@@ -11,6 +11,7 @@ from sam_model.weights.catalog import CATALOG, find_weights
 
 if TYPE_CHECKING:
     from sam_model.masks.cleaning import MaskCleaning
+    from sam_model.runtime.torch_runtime import Device
     from sam_model.weights.download import OnProgress
     from sam_model.weights.store import WeightStore
 
@@ -23,7 +24,7 @@ DETECTOR_NAMES = (  # FastSAM is both: it detects all objects, and it answers pr
 
 def load_segmenter(
     name_or_path: str,
-    device: str = "cpu",
+    device: "Device" = "auto",
     dtype: str = "float32",
     *,
     cleaning: "MaskCleaning | None" = None,
@@ -36,7 +37,7 @@ def load_segmenter(
         name_or_path: `classical`, `mobile_sam`, `sam_b`, `sam_l`, `sam_h`, `fastsam_s`, `fastsam_x`, one of their file
             names such as `sam_b.pt`, or the path of a checkpoint, whose architecture is recognised. An existing file
             takes precedence over a name. FastSAM's weights are licensed under AGPL-3.0, the others under Apache-2.0.
-        device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
+        device: `cpu`, `cuda`, `cuda:1`, 0, `mps`, or `auto` for the best one of this machine.
         dtype: `float32`, `bfloat16` or `float16`.
         cleaning: post-processing of the masks; none by default. The classical segmenter ignores it.
         store: the weights' folder; by default the one that the environment variables describe.
@@ -66,7 +67,7 @@ def load_segmenter(
 
 def load_detector(
     name_or_path: str,
-    device: str = "cpu",
+    device: "Device" = "auto",
     *,
     store: "WeightStore | None" = None,
     on_progress: "OnProgress | None" = None,
@@ -78,7 +79,7 @@ def load_detector(
             names such as `yolov8x.pt`, or the path of an Ultralytics file or an ONNX file (YOLOv8, YOLO11, YOLOX,
             RT-DETR). An existing file takes precedence over a name. The published weights of Ultralytics are licensed
             under AGPL-3.0.
-        device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
+        device: `cpu`, `cuda`, `cuda:1`, 0, `mps`, or `auto` for the best one of this machine.
         store: the weights' folder; by default the one that the environment variables describe.
         on_progress: called while weights are downloaded.
 
@@ -101,12 +102,14 @@ def load_detector(
     return YoloDetector(load_yolo(path), device)
 
 
-def load_text_detector(name_or_path: str, device: str = "cpu", *, store: "WeightStore | None" = None) -> TextDetector:
+def load_text_detector(
+    name_or_path: str, device: "Device" = "auto", *, store: "WeightStore | None" = None
+) -> TextDetector:
     """Load a text detector: OWLv2 from a folder, or any detector, which then finds its own class names only.
 
     Args:
         name_or_path: a folder written by `save_pretrained` of transformers, or a name or path for `load_detector`.
-        device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
+        device: `cpu`, `cuda`, `cuda:1`, 0, `mps`, or `auto` for the best one of this machine.
         store: the weights' folder; by default the one that the environment variables describe.
 
     Raises:

@@ -47,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|FILE|none",
         help="segmenter; 'classical' needs no weights, 'none' uses the detector's masks (default %(default)s)",
     )
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps or auto (default %(default)s)")
+    parser.add_argument(
+        "--device", default="auto", help="cpu, cuda, cuda:1, 0, mps or auto, the best one (default %(default)s)"
+    )
     parser.add_argument(
         "--format",
         action="append",

@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parts = parser.add_subparsers(required=True, metavar="ACTION")
     models = parts.add_parser("models", help="measure size and speed of the models", description=DESCRIPTION)
     models.add_argument("--models", metavar="A,B", help="models to measure (default: all of the catalogue)")
-    models.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps or auto (default %(default)s)")
+    models.add_argument(
+        "--device", default="auto", help="cpu, cuda, cuda:1, 0, mps or auto, the best one (default %(default)s)"
+    )
     models.add_argument(
         "--image", metavar="IMAGE", help="image to measure with (default: a synthetic image of 1280 x 720 pixels)"
     )

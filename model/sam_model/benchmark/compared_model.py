@@ -46,7 +46,7 @@ class ComparedModel:
     is_size_exact: bool
 
 
-def compared_model(weights: WeightFile, store: WeightStore, device: str = "cpu") -> ComparedModel:
+def compared_model(weights: WeightFile, store: WeightStore, device: str = "auto") -> ComparedModel:
     """Load a model, or create it with random weights if its file is not in the store. Nothing is downloaded.
 
     Raises:

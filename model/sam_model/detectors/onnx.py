@@ -16,6 +16,7 @@ Sources: YOLOX, arXiv:2107.08430, and the description of its ONNX demo (Apache-2
 """
 
 import ast
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sam_model.runtime.torch_runtime import Device
 from sam_model.types import Detection, Image
 from sam_model.weights.errors import BrokenWeightsError
 from sam_model.weights.store import sha256_of
@@ -40,18 +42,19 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 MAX_OFFSET = 64  # cells; if a YOLOX centre is larger, it is in pixels: the file was exported with decoding
 COCO_CLASSES = 80  # the default, since most such files are trained on COCO
+CUDA = "CUDAExecutionProvider"
 DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 class OnnxDetector:
     """A detector in an ONNX file, as a `sam_model.interfaces.Detector`; threads may share one."""
 
-    def __init__(self, path: Path, device: str = "cpu") -> None:
+    def __init__(self, path: Path, device: Device = "auto") -> None:
         """Read a file, and run it once on an empty image to see its outputs.
 
         Args:
             path: of the file.
-            device: `cpu`, or `cuda` if ONNX Runtime for GPUs is installed.
+            device: `cpu`; `cuda`, `cuda:1` or 1 if ONNX Runtime for GPUs is installed; `auto` for the best one.
 
         Raises:
             ValueError: the device is unknown.
@@ -109,24 +112,33 @@ class OnnxDetector:
         return list(self._session.run(None, feed))
 
 
-def _session(path: Path, device: str) -> "onnxruntime.InferenceSession":
+def _session(path: Path, device: Device) -> "onnxruntime.InferenceSession":
     try:
         import onnxruntime
     except ImportError:
         raise BrokenWeightsError(
             f"{path.name} needs the package onnxruntime: pip install 'label-studio-sam[onnx]'"
         ) from None
-    providers = {"cpu": "CPUExecutionProvider", "auto": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-    provider = providers.get(device.partition(":")[0])
-    if provider not in onnxruntime.get_available_providers():
-        raise ValueError(f"device {device!r} is not available in ONNX Runtime; available: 'cpu'")
+    provider, provider_options = _provider(device, onnxruntime.get_available_providers())
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=[provider])
+        return onnxruntime.InferenceSession(str(path), options, [provider], [provider_options])
     except Exception as error:  # noqa: BLE001 - its exceptions share no type of their own
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BrokenWeightsError(f"could not load the ONNX file {path.name}: {reason}") from None
+
+
+def _provider(device: Device, available: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """Return ONNX Runtime's name of a device, and its options."""
+    name = "auto" if device in ("", None) else str(device).lower()
+    kind, _, number = f"cuda:{name}".partition(":") if name.isdecimal() else name.partition(":")
+    if kind == "cpu" or (kind == "auto" and CUDA not in available):
+        return "CPUExecutionProvider", {}
+    if kind not in ("auto", "cuda") or CUDA not in available:
+        names = "'cpu', 'cuda'" if CUDA in available else "'cpu'"
+        raise ValueError(f"device {device!r} is not available in ONNX Runtime; available: {names}")
+    return CUDA, {"device_id": number or "0"}
 
 
 def _input_size(shape: list[Any], metadata: dict[str, str]) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from sam_model.box_segmentation import segment_boxes
 from sam_model.detectors.class_filter import detect_classes
 from sam_model.interfaces import Detector, Segmenter, TextDetector
 from sam_model.masks.boxes import non_maximum_suppression
-from sam_model.runtime.torch_runtime import torch_device
+from sam_model.runtime.torch_runtime import Device, torch_device
 from sam_model.types import Detection, Image, ScoredMask
 from sam_model.weights.digest import weights_digest
 from sam_model.weights.errors import BrokenWeightsError
@@ -68,7 +68,7 @@ class OwlDetector:
     Hugging Face's transformers (Apache-2.0, `google/owlv2-base-patch16-ensemble`).
     """
 
-    def __init__(self, folder: Path, device: str = "cpu") -> None:
+    def __init__(self, folder: Path, device: Device = "auto") -> None:
         """Load a folder that `save_pretrained` wrote, or a snapshot of the published weights. Nothing is downloaded.
 
         Raises:

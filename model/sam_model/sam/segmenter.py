@@ -64,7 +64,7 @@ class SamSegmenter:
         self,
         model: SamNetwork,
         name: str,
-        device: str = "cpu",
+        device: Device = "cpu",
         dtype: str = "float32",
         cleaning: MaskCleaning | None = None,
         prompts_per_batch: int = 16,

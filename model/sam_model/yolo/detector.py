@@ -35,7 +35,7 @@ class YoloDetector:
     def __init__(
         self,
         model: YoloModel,
-        device: str = "cpu",
+        device: Device = "cpu",
         dtype: str = "float32",
         image_size: int = IMAGE_SIZE,
         name: str | None = None,

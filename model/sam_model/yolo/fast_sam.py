@@ -16,6 +16,7 @@ import numpy as np
 from sam_model.masks.boxes import box_from_mask
 from sam_model.masks.cleaning import MaskCleaning, clean_mask
 from sam_model.masks.coco_rle import RunLengths, run_lengths_from_mask
+from sam_model.runtime.torch_runtime import Device
 from sam_model.types import Box, Image, Mask, Point, Prompt, ScoredMask
 from sam_model.yolo.checkpoint import YoloModel
 from sam_model.yolo.detector import YoloDetector
@@ -67,7 +68,7 @@ class FastSamSegmenter:
     def __init__(
         self,
         model: YoloModel,
-        device: str = "cpu",
+        device: Device = "cpu",
         dtype: str = "float32",
         image_size: int = IMAGE_SIZE,
         score_threshold: float = SCORE_THRESHOLD,

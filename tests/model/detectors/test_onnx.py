@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from sam_model.detectors.onnx import OnnxDetector
+from sam_model.detectors.onnx import OnnxDetector, _provider
 from sam_model.registry import load_detector
 from sam_model.types import Image
 from sam_model.weights.errors import BrokenWeightsError
@@ -217,3 +217,24 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="device 'mps' is not available in ONNX Runtime"):
         OnnxDetector(path, "mps")
+
+
+@pytest.mark.parametrize(
+    ("device", "provider"),
+    [
+        ("cpu", ("CPUExecutionProvider", {})),
+        ("auto", ("CUDAExecutionProvider", {"device_id": "0"})),
+        (None, ("CUDAExecutionProvider", {"device_id": "0"})),
+        ("cuda", ("CUDAExecutionProvider", {"device_id": "0"})),
+        ("cuda:1", ("CUDAExecutionProvider", {"device_id": "1"})),
+        (1, ("CUDAExecutionProvider", {"device_id": "1"})),
+    ],
+)
+def test_each_device_has_its_provider(device: object, provider: tuple[str, dict[str, str]]) -> None:
+    assert _provider(device, ["CPUExecutionProvider", "CUDAExecutionProvider"]) == provider
+
+
+def test_without_cuda_the_best_device_is_the_cpu() -> None:
+    assert _provider("auto", ["CPUExecutionProvider"]) == ("CPUExecutionProvider", {})
+    with pytest.raises(ValueError, match="device 0 is not available in ONNX Runtime; available: 'cpu'"):
+        _provider(0, ["CPUExecutionProvider"])
