@@ -69,6 +69,7 @@ def load_detector(
     name_or_path: str,
     device: "Device" = "auto",
     *,
+    image_size: int | None = None,
     store: "WeightStore | None" = None,
     on_progress: "OnProgress | None" = None,
 ) -> Detector:
@@ -80,26 +81,34 @@ def load_detector(
             RT-DETR). An existing file takes precedence over a name. The published weights of Ultralytics are licensed
             under AGPL-3.0.
         device: `cpu`, `cuda`, `cuda:1`, 0, `mps`, or `auto` for the best one of this machine.
+        image_size: length of the longer side of the input of a YOLO in pixels, a multiple of 32; None for 640.
         store: the weights' folder; by default the one that the environment variables describe.
         on_progress: called while weights are downloaded.
 
     Raises:
-        ValueError: the detector or device is unknown.
+        ValueError: the detector or device is unknown, or the detector has no image size to choose.
         WeightsError: the weights are missing and cannot be downloaded, or the file is not what it should be.
     """
     if name_or_path == "classical":
+        _check_no_image_size(image_size, "the classical detector")
         from sam_model.classical.detectors import ClassicalDetector
 
         return ClassicalDetector()
     path = checkpoint_path(name_or_path, store, on_progress, DETECTOR_NAMES)
     if path.suffix == ".onnx":
+        _check_no_image_size(image_size, f"the ONNX file {path.name}")
         from sam_model.detectors.onnx import OnnxDetector
 
         return OnnxDetector(path, device)
     from sam_model.yolo.checkpoint import load_yolo
-    from sam_model.yolo.detector import YoloDetector
+    from sam_model.yolo.detector import IMAGE_SIZE, YoloDetector
 
-    return YoloDetector(load_yolo(path), device)
+    return YoloDetector(load_yolo(path), device, image_size=image_size or IMAGE_SIZE)
+
+
+def _check_no_image_size(image_size: int | None, what: str) -> None:
+    if image_size is not None:
+        raise ValueError(f"image size {image_size}: {what} has a fixed one")
 
 
 def load_text_detector(

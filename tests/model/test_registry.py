@@ -12,8 +12,10 @@ from sam_model.types import Point, Prompt
 from sam_model.weights.catalog import WeightFile
 from sam_model.weights.errors import WeightsUnavailableError
 from sam_model.weights.store import WeightStore
+from sam_model.yolo.detector import YoloDetector
 from sam_testing.seeded_checkpoints import write_seeded_checkpoint
 from sam_testing.web_server import Answer, serving
+from sam_testing.yolo_files import SIZE_N, write_yolo_file
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +96,12 @@ def test_a_model_of_the_other_kind_is_refused_before_anything_is_fetched(tmp_pat
         load_segmenter("yolov8n", store=store)
     with pytest.raises(WeightsUnavailableError):  # FastSAM is both
         load_detector("fastsam_s", store=store)
+
+
+def test_only_a_yolo_has_an_image_size_to_choose(tmp_path: Path) -> None:
+    detector = load_detector(str(write_yolo_file(tmp_path / "own.pt", SIZE_N)), image_size=320)
+
+    assert isinstance(detector, YoloDetector)
+    assert detector.image_size == 320
+    with pytest.raises(ValueError, match="image size 320: the classical detector has a fixed one"):
+        load_detector("classical", image_size=320)

@@ -8,17 +8,20 @@ from sam_model.annotation.annotator import Annotator, DetectionSettings
 from sam_model.annotation.image_list import PathLike, list_images
 from sam_model.annotation.yolo_labels import check_label_names, yolo_labels
 from sam_model.registry import load_detector, load_segmenter
+from sam_model.runtime.torch_runtime import Device
+from sam_model.yolo.detector import IMAGE_SIZE
 
 
 def auto_annotate(
     data: PathLike | Sequence[PathLike],
     det_model: str = "yolov8x.pt",
     sam_model: str | None = "sam_b.pt",
-    device: str = "",
+    device: Device = "",
     output_dir: PathLike | None = None,
     *,
+    imgsz: int = IMAGE_SIZE,
     conf: float = 0.25,
-    iou: float = 0.7,
+    iou: float = 0.45,
     max_det: int = 300,
     classes: Sequence[str | int] | None = None,
     batch: int = 1,
@@ -34,13 +37,13 @@ def auto_annotate(
         data: a folder, a glob pattern, an image file, or a list of image files.
         det_model: detector, by name or file; `classical` needs no weights.
         sam_model: segmenter, by name or file; `classical` needs no weights; None uses the detector's own masks.
-        device: `cpu`, `cuda`, `cuda:1` or `mps`; the fastest one of this machine if empty.
+        device: `cpu`, `cuda`, `cuda:1`, 0 or `mps`; the best one of this machine if empty.
         output_dir: folder of the labels; by default `NAME_auto_annotate_labels` beside the image folder NAME.
+        imgsz: length of the longer side of the detector's input in pixels, a multiple of 32.
         conf: 0..1, minimum score of a detection.
         iou: 0..1; of two boxes with a larger IoU, the highest-scoring one is kept.
         max_det: maximum number of objects per image.
-        classes: names or ids of the detector's classes; None for all. Class numbers in the labels count the chosen
-            classes.
+        classes: names or ids of the detector's classes; None for all. The labels always have the detector's ids.
         batch: number of images that are annotated at the same time.
         resume: skip images that were annotated before.
         verbose: show a progress bar if standard error is a terminal.
@@ -55,11 +58,12 @@ def auto_annotate(
     check_label_names([image.name for image in listed.images])
     if out is None:
         out = listed.root.with_name(f"{listed.root.name}_auto_annotate_labels")
-    detector = load_detector(str(det_model), device or "auto")
-    segmenter = None if sam_model is None else load_segmenter(str(sam_model), device or "auto")
+    size = None if imgsz == IMAGE_SIZE else imgsz  # other detectors than YOLO's have a size of their own
+    detector = load_detector(str(det_model), device, image_size=size)
+    segmenter = None if sam_model is None else load_segmenter(str(sam_model), device)
     names = None if classes is None else tuple(_class_name(one, detector.class_names) for one in classes)
     annotator = Annotator(detector, segmenter, DetectionSettings(conf, iou, max_det, names))
-    labels = yolo_labels(out, annotator.class_names)
+    labels = yolo_labels(out, detector.class_names)
     return run_annotation(listed.images, annotator, out, [labels], at_once=batch, resume=resume, show_progress=verbose)
 
 
