@@ -8,17 +8,31 @@ from sam_model.registry import load_detector, load_segmenter
 
 if TYPE_CHECKING:
     from sam_model.scripting.auto_annotate import auto_annotate
+    from sam_model.scripting.fast_sam import FastSAM
+    from sam_model.scripting.results import Results
     from sam_model.scripting.sam import SAM, SAMPredictor
-    from sam_model.scripting.yolo import YOLO, FastSAM
+    from sam_model.scripting.yolo import YOLO
 
-__all__ = ["ASSETS", "SAM", "YOLO", "FastSAM", "SAMPredictor", "auto_annotate", "load_detector", "load_segmenter"]
+__all__ = [
+    "ASSETS",
+    "SAM",
+    "YOLO",
+    "FastSAM",
+    "Results",
+    "SAMPredictor",
+    "auto_annotate",
+    "load_detector",
+    "load_segmenter",
+]
+
 
 ASSETS = Path(__file__).parent / "assets"  # a folder of sample images
 MODULES = {
     "SAM": "sam_model.scripting.sam",
     "SAMPredictor": "sam_model.scripting.sam",
     "YOLO": "sam_model.scripting.yolo",
-    "FastSAM": "sam_model.scripting.yolo",
+    "FastSAM": "sam_model.scripting.fast_sam",
+    "Results": "sam_model.scripting.results",
     "auto_annotate": "sam_model.scripting.auto_annotate",
 }
 

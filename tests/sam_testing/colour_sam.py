@@ -25,6 +25,8 @@ class ColourSam:
     name = "colour_sam"
     fingerprint = "colour-sam-1"
     uses_mask_input = False
+    device, dtype = torch.device("cpu"), torch.float32
+    prompts_per_batch = 16
 
     def __init__(self) -> None:
         self.model = SimpleNamespace(mask_threshold=0.0, image_size=INPUT_SIDE, size=SimpleNamespace(low_res=SIDE))
@@ -48,16 +50,21 @@ class ColourSam:
         *,
         multimask: bool,
     ) -> LowResMasks:
-        assert points is not None
-        assert labels is not None
-        assert points.shape == (*labels.shape, 2)
-        assert multimask
-        self.largest_batch = max(self.largest_batch, len(points))
+        if points is not None:
+            assert labels is not None
+            assert points.shape == (*labels.shape, 2)
+        places = (
+            (boxes[:, :2] + boxes[:, 2:]) / 2 if boxes is not None else points[:, 0] if points is not None else None
+        )
+        assert places is not None
+        self.largest_batch = max(self.largest_batch, len(places))
+        objects = [self._object(embedding, x, y) for x, y in places.long().tolist()]
+        if not multimask:
+            return LowResMasks(torch.stack(objects)[:, None], torch.full((len(objects), 1), GOOD))
         y, x = np.mgrid[0:SIDE, 0:SIDE]
         restless = torch.from_numpy(np.where((x + y) % 2 == 0, 0.5, -0.5).astype(np.float32))
-        logits = [torch.stack([self._object(embedding, x, y), restless, torch.full((SIDE, SIDE), 9.0)])
-                  for x, y in points[:, 0].long().tolist()]  # fmt: skip
-        return LowResMasks(torch.stack(logits), torch.tensor([[GOOD, RESTLESS, BAD]]).repeat(len(points), 1))
+        logits = [torch.stack([one, restless, torch.full((SIDE, SIDE), 9.0)]) for one in objects]
+        return LowResMasks(torch.stack(logits), torch.tensor([[GOOD, RESTLESS, BAD]]).repeat(len(objects), 1))
 
     def full_size_logits(self, logits: Tensor, embedding: SamEmbedding) -> Tensor:
         return Sam.upscale_masks(self.model, logits, embedding.input_size, embedding.image_size)  # type: ignore[arg-type]

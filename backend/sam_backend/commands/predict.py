@@ -2,13 +2,18 @@
 
 import argparse
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+import PIL.Image
 
 from sam_backend.commands.result import CommandResult
+from sam_model.masks.boxes import box_from_mask
+from sam_model.masks.overlay import draw_overlay
 
 if TYPE_CHECKING:
+    from sam_model.masks.coco_rle import RunLengths
     from sam_model.scripting.results import Results
-    from sam_model.types import Prompt
+    from sam_model.types import Box, Prompt
 
 DESCRIPTION = """Segment one image. All points belong to one object, with or without a box; without points, each box is
 an object."""
@@ -54,10 +59,11 @@ def run(args: argparse.Namespace) -> CommandResult:
     """
     results = _segment(args)
     if args.out:
-        results.save(args.out)
+        overlay = draw_overlay(results.image, results.run_lengths, results.prompts)
+        PIL.Image.fromarray(overlay).save(args.out)
     lines = [
-        f"score {score:.3f}  box {', '.join(f'{edge:g}' for edge in box)}"
-        for score, box in zip(results.scores, results.boxes, strict=True)
+        f"score {score:.3f}  box {', '.join(f'{edge:g}' for edge in _box(lengths))}"
+        for score, lengths in zip(results.scores, results.run_lengths, strict=True)
     ]
     lines.append(f"{len(results.scores)} masks{', drawn in ' + args.out if args.out else ''}")
     return CommandResult(results_json(results, args.image), "\n".join(lines))
@@ -66,16 +72,26 @@ def run(args: argparse.Namespace) -> CommandResult:
 def results_json(results: "Results", image: str) -> dict[str, Any]:
     """Return boxes (x_min, y_min, x_max, y_max) in pixels and masks as COCO's compressed run lengths."""
     masks = [
-        {"score": float(score), "box": box.tolist(), "area": lengths.area, "rle": lengths.to_coco(is_compressed=True)}
-        for score, box, lengths in zip(results.scores, results.boxes, results.run_lengths, strict=True)
+        {
+            "score": float(score),
+            "box": list(_box(lengths)),
+            "area": lengths.area,
+            "rle": lengths.to_coco(is_compressed=True),
+        }
+        for score, lengths in zip(results.scores, results.run_lengths, strict=True)
     ]
-    return {"image": image, "size": list(results.image.shape[:2]), "model": results.model, "masks": masks}
+    return {"image": image, "size": list(results.orig_shape), "model": results.model, "masks": masks}
+
+
+def _box(lengths: "RunLengths") -> "Box":
+    """Return the box around a mask; zeros around an empty one."""
+    return box_from_mask(lengths.mask) or (0.0, 0.0, 0.0, 0.0)
 
 
 def _segment(args: argparse.Namespace) -> "Results":
     from sam_model import SAM, load_segmenter
     from sam_model.images.reader import read_image
-    from sam_model.scripting.results import results_from_masks
+    from sam_model.scripting.segmentation import results_from_masks
 
     asked = _prompts(args)
     image = read_image(args.image)
@@ -90,7 +106,10 @@ def _segment(args: argparse.Namespace) -> "Results":
         return results_from_masks(image, segmenter.segment(segmenter.embed(image), asked), asked, segmenter.name)
     model = SAM(args.model, args.device, args.dtype)
     if args.everything:
-        return model(image, image_format="RGB", points_per_side=args.points_per_side)
+        (results,) = model(
+            image, image_format="RGB", points_per_side=args.points_per_side, conf=0.0, verbose=not args.json
+        )
+        return cast("Results", results)
     segmenter = model.segmenter
     return results_from_masks(image, segmenter.segment(segmenter.embed(image), asked), asked, segmenter.name)
 

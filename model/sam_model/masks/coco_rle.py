@@ -31,6 +31,13 @@ class RunLengths:
         is_object = np.arange(len(self.counts)) % 2 == 1
         return np.ascontiguousarray(np.repeat(is_object, self.counts).reshape(width, height).T)
 
+    def contains(self, x: float, y: float) -> bool:
+        """Return whether a point in pixels is on the mask. A point on the image's far edge is on its last pixel."""
+        height, width = self.size
+        column, row = min(int(x), width - 1), min(int(y), height - 1)
+        ends = np.cumsum(self.counts, dtype=np.int64)
+        return bool(np.searchsorted(ends, column * height + row, side="right") % 2)  # every second run is True
+
     def to_coco(self, is_compressed: bool = False) -> dict[str, list[int] | str]:
         """Return COCO's dictionary. `counts` is a list of numbers, or a text if `is_compressed`."""
         counts = _compress(self.counts.tolist()) if is_compressed else self.counts.tolist()

@@ -24,7 +24,11 @@ def mask_colour(index: int) -> Colour:
 
 
 def draw_overlay(
-    image: Image, masks: Sequence[RunLengths], prompts: Iterable[Prompt] = (), opacity: float = 0.45
+    image: Image,
+    masks: Sequence[RunLengths],
+    prompts: Iterable[Prompt] = (),
+    opacity: float = 0.45,
+    colours: Sequence[Colour] | None = None,
 ) -> Image:
     """Return a copy of an image with masks in colours, large masks below small ones, and prompts on top.
 
@@ -33,11 +37,13 @@ def draw_overlay(
         masks: masks of the image's size.
         prompts: points and boxes to draw.
         opacity: of the masks, 0..1.
+        colours: RGB colour of each mask; None for different ones.
     """
     canvas = np.ascontiguousarray(image).copy()
     line = max(1, round(max(image.shape[:2]) / 500))
     for index in sorted(range(len(masks)), key=lambda index: -masks[index].area):
-        _draw_mask(canvas, masks[index].mask, mask_colour(index), opacity, line)
+        colour = mask_colour(index) if colours is None else colours[index]
+        _draw_mask(canvas, masks[index].mask, colour, opacity, line)
     for prompt in prompts:
         _draw_prompt(canvas, prompt, line)
     return canvas

@@ -14,7 +14,6 @@ from sam_model.sam.crops import PointGrid, point_grids
 ALIASES = {
     "points_stride": "points_per_side",
     "points_batch_size": "points_per_batch",
-    "conf": "pred_iou_thresh",
     "conf_thres": "pred_iou_thresh",
     "crop_downscale_factor": "crop_n_points_downscale_factor",
 }

@@ -3,39 +3,56 @@
 Not for a server: callers would share the image. Use a stateless segmenter there.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from sam_model.images.reader import ImageFormat, ImageSource, read_image
-from sam_model.sam.automatic_mask_settings import automatic_mask_settings
-from sam_model.sam.automatic_masks import AutomaticMask, segment_everything
+from sam_model.images.reader import ImageFormat
+from sam_model.sam.automatic_mask_settings import AutomaticMaskSettings, automatic_mask_settings
 from sam_model.sam.segmenter import SamEmbedding, SamSegmenter
+from sam_model.scripting.call_arguments import check_half, share, split_arguments
+from sam_model.scripting.devices import move_model
+from sam_model.scripting.prediction import predict_images
 from sam_model.scripting.prompt_arrays import Nested, prompts_from_arrays
-from sam_model.scripting.results import Results, results_from_masks
-from sam_model.types import Image
+from sam_model.scripting.segmentation import STABILITY_OFFSET, SegmentationRequest, segment_image
+from sam_model.scripting.sources import Source, SourceImage, open_source
+from sam_model.types import Prompt
+
+REFUSED = {
+    "agnostic_nms": "SAM has no classes",
+    "classes": "SAM has no classes",
+    "max_det": "SAM returns the masks of all prompts, or all masks; choose from them with results[i]",
+}
 
 
 class Predictor:
     """Segment one image with several prompts: `set_image`, any number of calls, `reset_image`."""
 
-    def __init__(self, segmenter: SamSegmenter) -> None:
+    def __init__(self, segmenter: SamSegmenter, overrides: Mapping[str, Any] | None = None) -> None:
+        """Take a model, and arguments that all calls share unless they have their own."""
         self.segmenter = segmenter
-        self._image: Image | None = None
+        self.overrides = dict(overrides or {})
+        self._image: SourceImage | None = None
         self._embedding: SamEmbedding | None = None
 
-    def set_image(self, source: ImageSource, image_format: ImageFormat = "BGR") -> None:
+    def set_image(self, source: Source, image_format: ImageFormat = "BGR") -> None:
         """Read an image and compute its embedding.
 
         Args:
-            source: a path, a Pillow image or an array.
+            source: a path, URL, Pillow image, array or tensor.
             image_format: colour order of an array.
 
         Raises:
-            ValueError: the image cannot be read.
+            ValueError: the image cannot be read, or the source has several images.
         """
-        self._image = read_image(source, image_format)
-        self._embedding = self.segmenter.embed(self._image)
+        images = list(itertools.islice(open_source(source, image_format), 2))
+        if len(images) != 1:
+            raise ValueError(f"set_image takes one image; the source has {'several' if images else 'none'}")
+        self._embedding = self.segmenter.embed(np.ascontiguousarray(images[0].image[..., ::-1]))
+        self._image = images[0]
 
     def reset_image(self) -> None:
         """Forget the image."""
@@ -43,59 +60,85 @@ class Predictor:
 
     def __call__(
         self,
-        source: ImageSource | None = None,
-        *,
+        source: Source | None = None,
+        stream: bool = False,
+        bboxes: Nested | None = None,
         points: Nested | None = None,
         labels: Nested | None = None,
-        bboxes: Nested | None = None,
         masks: Nested | None = None,
-        multimask: bool | None = None,
+        multimask_output: bool = False,
+        *,
         image_format: ImageFormat = "BGR",
-        show_progress: bool = True,
-        **automatic: object,
-    ) -> Results:
+        **arguments: Any,
+    ) -> Any:
         """Return the mask of each prompt, or all masks of the image if there are no prompts.
 
+        As in Ultralytics 8.4, masks whose predicted IoU is not above `conf` (0.25) are left out.
+
         Args:
-            source: an image to use for this call only, instead of the one that was set.
+            source: images to use for this call only, instead of the one that was set.
+            stream: return a generator of `Results` instead of a list.
+            bboxes: boxes (x_min, y_min, x_max, y_max): (4,) or (P, 4).
             points: point prompts in pixels, x before y: one object (2,), P objects with one point each (P, 2), or P
                 objects with N points each (P, N, 2).
             labels: 1 on the object, 0 beside it, nested one level less than `points`.
-            bboxes: boxes (x_min, y_min, x_max, y_max): (4,) or (P, 4).
-            masks: `low_res_logits` of earlier masks: (256, 256) or (P, 256, 256).
-            multimask: True returns all candidates of each prompt, highest-scoring first.
-            image_format: colour order if `source` is an array.
-            show_progress: show a progress bar on the terminal while everything is segmented.
-            automatic: fields of `AutomaticMaskSettings`, or the documentation's names for them; only without prompts.
+            masks: masks of any size, 0 and 1, or `low_res_logits` of earlier masks: (h, w) or (P, h, w).
+            multimask_output: return the decoder's three masks of each prompt, in its order.
+            image_format: colour order of arrays.
+            arguments: `conf`, `device`, `verbose`, `show`, `save`, `save_txt`, `save_crop` and others of
+                `OutputSettings`; without prompts also `iou` and the fields of `AutomaticMaskSettings`, or the names of
+                Ultralytics' documentation for them.
 
         Raises:
-            ValueError: an image, prompt or parameter is invalid; the message names it.
+            ValueError: an image, prompt or argument is invalid; the message names it.
             RuntimeError: there is no image: neither set nor given.
         """
+        output, others = split_arguments({**self.overrides, **arguments}, "SAM", REFUSED)
+        if "device" in others:
+            move_model(self.segmenter, others.pop("device"))
+        check_fixed(others, self.segmenter)
+        prompts: tuple[Prompt, ...] = ()
+        if any(one is not None for one in (bboxes, points, labels, masks)):
+            prompts = tuple(prompts_from_arrays(points, labels, bboxes, masks, multimask_output))
+            unused = set(others) & set(arguments) - {"conf"}
+            if unused:
+                raise ValueError(f"{', '.join(sorted(unused))}: only for segmenting everything, but there are prompts")
+        request = SegmentationRequest(
+            prompts=prompts,
+            conf=share("conf", others.pop("conf", 0.25)),
+            automatic=everything_settings(others),
+            show_progress=output.verbose,
+        )
         if source is not None:
-            image, embedding = read_image(source, image_format), None
+            images, embedding = open_source(source, image_format), None
         elif self._image is not None:
-            image, embedding = self._image, self._embedding
+            images, embedding = iter([self._image]), self._embedding
         else:
             raise RuntimeError("no image: call set_image first, or pass a source")
-        if points is None and labels is None and bboxes is None and masks is None:
-            found = segment_everything(self.segmenter, image, automatic_mask_settings(**automatic), show_progress)
-            return results_from_automatic_masks(image, found, self.segmenter.name)
-        if automatic:
-            raise ValueError(f"{', '.join(automatic)}: only for segmenting everything, but there are prompts")
-        prompts = prompts_from_arrays(points, labels, bboxes, masks, multimask)
-        answers = self.segmenter.segment(embedding or self.segmenter.embed(image), prompts)
-        return results_from_masks(image, answers, prompts, self.segmenter.name)
+        segment = partial(segment_image, self.segmenter, request=request, embedding=embedding)
+        return predict_images(images, segment, output, "segment", stream)
 
 
-def results_from_automatic_masks(image: Image, found: Sequence[AutomaticMask], model: str) -> Results:
-    """Return the results of segmenting everything. They have no low-resolution logits."""
-    return Results(
-        image=image,
-        run_lengths=tuple(mask.run_lengths for mask in found),
-        scores=np.array([mask.predicted_iou for mask in found], dtype=np.float32),
-        boxes=np.array([mask.box for mask in found], dtype=np.float32).reshape(-1, 4),
-        low_res_logits=None,
-        prompts=(),
-        model=model,
-    )
+def check_fixed(arguments: dict[str, Any], segmenter: SamSegmenter) -> None:
+    """Remove the arguments that have only one possible value.
+
+    Raises:
+        ValueError: one of them has another value.
+    """
+    if arguments.pop("imgsz", None) not in (None, 1024, [1024, 1024], (1024, 1024)):
+        raise ValueError("imgsz: SAM's image encoder takes images of 1024 pixels; needed: imgsz=1024")
+    if not arguments.pop("retina_masks", True):
+        raise ValueError("retina_masks=False is not possible with SAM: its masks have the size of the image")
+    check_half(arguments.pop("half", False), segmenter.device, segmenter.dtype)
+
+
+def everything_settings(arguments: Mapping[str, Any]) -> AutomaticMaskSettings:
+    """Return the settings of segmenting everything, with Ultralytics' defaults.
+
+    Raises:
+        ValueError: a name is unknown or given twice, or a value is invalid.
+    """
+    named = {"box_nms_thresh" if name == "iou" else name: value for name, value in arguments.items()}
+    if "iou" in arguments and "box_nms_thresh" in arguments:
+        raise ValueError("iou and box_nms_thresh are the same; give one of them")
+    return automatic_mask_settings(**{"stability_score_offset": STABILITY_OFFSET, **named})

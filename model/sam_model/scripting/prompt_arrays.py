@@ -29,7 +29,7 @@ def prompts_from_arrays(
         points: points in pixels, x before y: (2,), (P, 2) or (P, N, 2).
         labels: 1 on the object and 0 beside it, nested one level less than `points`; None for 1 everywhere.
         bboxes: boxes (x_min, y_min, x_max, y_max) in pixels: (4,) or (P, 4).
-        masks: low-resolution logits of earlier masks: (h, w), (P, h, w) or (P, 1, h, w).
+        masks: masks of any size, or low-resolution logits of earlier masks: (h, w), (P, h, w) or (P, 1, h, w).
         multimask: ask for several candidates; None leaves the choice to the segmenter.
 
     Raises:
@@ -109,7 +109,7 @@ def _box(row: NDArray[np.float64]) -> Box:
 
 
 def _mask_inputs(masks: Nested) -> list[NDArray[np.float32]]:
-    rows = _rows(masks, "masks", 2, "(h, w), (P, h, w) or (P, 1, h, w) logits")
+    rows = _rows(masks, "masks", 2, "(h, w), (P, h, w) or (P, 1, h, w)")
     return [
         row.reshape(row.shape[-2:]).astype(np.float32) if row.shape[0] == 1 else row.astype(np.float32) for row in rows
     ]

@@ -1,118 +1,114 @@
 """`SAM` and `SAMPredictor`, as in Ultralytics' SAM documentation: its examples run with only the import changed."""
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from sam_model.detectors.text import segment_texts
-from sam_model.images.reader import ImageSource, read_image
 from sam_model.interfaces import TextDetector
 from sam_model.registry import load_segmenter, load_text_detector
-from sam_model.sam.automatic_mask_settings import AutomaticMaskSettings
-from sam_model.sam.sam import parameter_count
+from sam_model.runtime.torch_runtime import Device
 from sam_model.sam.segmenter import SamSegmenter
-from sam_model.scripting.predictor import Predictor
-from sam_model.scripting.results import Results, results_from_masks
-from sam_model.types import Prompt
+from sam_model.scripting.call_arguments import share, split_arguments
+from sam_model.scripting.devices import device_name, move_model
+from sam_model.scripting.prediction import Stopwatch, predict_images
+from sam_model.scripting.predictor import REFUSED, Predictor, check_fixed
+from sam_model.scripting.prompt_arrays import Nested
+from sam_model.scripting.results import Results
+from sam_model.scripting.script_model import ScriptModel
+from sam_model.scripting.segmentation import text_results
+from sam_model.scripting.sources import Source, SourceImage, open_source
 from sam_model.weights.download import Progress
 
 
-@dataclass(frozen=True)
-class ModelInfo:
-    """A model's size, device and precision."""
-
-    name: str
-    layers: int  # modules, containers counted
-    parameters: int
-    nbytes: int  # of the parameters in memory
-    device: str
-    dtype: str
-
-    def __str__(self) -> str:
-        return (
-            f"{self.name}: {self.layers} layers, {self.parameters:,} parameters ({self.parameters / 1e6:.1f} M), "
-            f"{self.nbytes / 2**20:.1f} MiB, {self.dtype} on {self.device}"
-        )
-
-
-class SAM:
+class SAM(ScriptModel):
     """A Segment Anything model that segments images by prompts. It keeps no image between calls."""
 
-    def __init__(self, name_or_path: str = "sam_b.pt", device: str = "cpu", dtype: str = "float32") -> None:
+    def __init__(
+        self, model: str | os.PathLike[str] = "sam_b.pt", device: Device = None, dtype: str = "float32"
+    ) -> None:
         """Load a model.
 
         Args:
-            name_or_path: a name from the catalogue (`mobile_sam`, `sam_b`, `sam_b.pt`, ...), or the path of a
-                checkpoint.
-            device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
+            model: a name from the catalogue (`mobile_sam`, `sam_b`, `sam_b.pt`, ...), or the path of a checkpoint.
+            device: `cpu`, `cuda`, `cuda:1`, `0`, `mps`; None for the fastest device of this machine.
             dtype: `float32`, `bfloat16` or `float16`.
 
         Raises:
             ValueError: the model, device or precision is unknown, or the model is not a SAM.
             WeightsError: the weights are missing and cannot be downloaded, or the file is not what it should be.
         """
-        self.segmenter = load_sam(name_or_path, device, dtype)
+        self.segmenter = load_sam(str(model), device_name(device), dtype)
+        super().__init__(self.segmenter)
         self._text_detectors: dict[str, TextDetector] = {}
 
     def __call__(
         self,
-        source: ImageSource,
+        source: Source,
+        stream: bool = False,
+        bboxes: Nested | None = None,
+        points: Nested | None = None,
+        labels: Nested | None = None,
         *,
         text: str | Sequence[str] | None = None,
         detector: str = "yolov8x.pt",
-        **prompts_and_parameters: Any,
-    ) -> Results:
-        """Return the mask of each prompt, or all masks of the image if there are no prompts.
+        **arguments: Any,
+    ) -> Any:
+        """Return the mask of each prompt, or all masks of each image if there are no prompts.
 
         Args:
-            source: path of an image file, Pillow image, or array.
+            source: path of an image, video or folder, URL, pattern, Pillow image, array, tensor, or a list of these.
+            stream: return a generator of `Results` instead of a list.
+            bboxes: as for `Predictor`, like the other prompts.
+            points: point prompts.
+            labels: of the points.
             text: descriptions of objects; `detector` finds their boxes, and each box gets a mask.
             detector: a name or path for `load_text_detector`; it is kept for the next call. The default's weights are
                 licensed under AGPL-3.0.
-            prompts_and_parameters: as for `Predictor`; with `text` only `conf`, the detector's score threshold, and
-                `image_format`.
+            arguments: `masks`, `multimask_output` and all others of `Predictor`; with `text` those of `OutputSettings`,
+                and `conf`, the detector's score threshold.
 
         Raises:
-            ValueError: an image, prompt, parameter or text is invalid.
+            ValueError: an image, prompt, argument or text is invalid.
             WeightsError: the detector's weights are missing and cannot be downloaded, or the file is not what it should
                 be.
         """
         if text is None:
-            return Predictor(self.segmenter)(source, **prompts_and_parameters)
-        return self._segment_texts(source, [text] if isinstance(text, str) else text, detector, prompts_and_parameters)
+            return Predictor(self.segmenter)(source, stream, bboxes, points, labels, **arguments)
+        if any(one is not None for one in (bboxes, points, labels)):
+            raise ValueError("text: not possible together with points or boxes")
+        return self._segment_texts(source, stream, [text] if isinstance(text, str) else text, detector, arguments)
 
     def _segment_texts(
-        self, source: ImageSource, texts: Sequence[str], detector: str, parameters: dict[str, Any]
-    ) -> Results:
-        unknown = set(parameters) - {"conf", "image_format"}
+        self, source: Source, stream: bool, texts: Sequence[str], detector: str, arguments: dict[str, Any]
+    ) -> Any:
+        output, others = split_arguments(arguments, "SAM", REFUSED)
+        if "device" in others:
+            move_model(self.segmenter, others.pop("device"))
+        check_fixed(others, self.segmenter)
+        unknown = set(others) - {"conf", "image_format"}
         if unknown:
             raise ValueError(f"{', '.join(sorted(unknown))}: not possible together with text")
         if detector not in self._text_detectors:
             self._text_detectors[detector] = load_text_detector(detector, str(self.segmenter.device))
-        image = read_image(source, parameters.get("image_format", "BGR"))
-        threshold = parameters.get("conf", 0.25)
-        found = segment_texts(self.segmenter, self._text_detectors[detector], image, texts, threshold)
-        prompts = [Prompt(box=one.box) for one, _ in found]
-        return results_from_masks(image, [mask for _, mask in found], prompts, self.segmenter.name)
+        threshold = share("conf", others.get("conf", 0.25))
+
+        def segment(image: SourceImage) -> Results:
+            watch = Stopwatch()
+            with watch.stage("preprocess"):
+                rgb = np.ascontiguousarray(image.image[..., ::-1])
+            with watch.stage("inference"):
+                found = segment_texts(self.segmenter, self._text_detectors[detector], rgb, texts, threshold)
+            return text_results(image, texts, found, self.segmenter.name, watch)
+
+        return predict_images(
+            open_source(source, others.get("image_format", "BGR")), segment, output, "segment", stream
+        )
 
     predict = __call__
-
-    def info(self, verbose: bool = True) -> ModelInfo:
-        """Return the model's size, device and precision; print them unless `verbose` is False."""
-        model = self.segmenter.model
-        info = ModelInfo(
-            name=self.segmenter.name,
-            layers=sum(1 for _ in model.modules()),
-            parameters=parameter_count(model),
-            nbytes=sum(parameter.nbytes for parameter in model.parameters()),
-            device=str(self.segmenter.device),
-            dtype=str(self.segmenter.dtype).removeprefix("torch."),
-        )
-        if verbose:
-            print(info)
-        return info
 
 
 class SAMPredictor(Predictor):
@@ -122,34 +118,25 @@ class SAMPredictor(Predictor):
         """Load the model that `overrides` names.
 
         Args:
-            overrides: `model` (name or path); optionally `device`, `dtype`, `task="segment"`, `mode="predict"`,
-                `imgsz=1024`, and `conf`, the minimum score of a mask when everything is segmented.
+            overrides: `model` (name or path); optionally `device`, `dtype`, `task="segment"`, `mode="predict"`, and
+                arguments that all calls share, such as `conf`, `imgsz=1024` and `save`.
 
         Raises:
             ValueError: `model` is missing, a key is unknown, or a value is not possible with SAM.
         """
-        fixed = {"task": "segment", "mode": "predict", "imgsz": 1024}
-        for key, value in overrides.items():
-            if key in fixed and value != fixed[key]:
-                raise ValueError(f"overrides: {key}={value!r} is not possible with SAM; needed: {fixed[key]!r}")
-            if key not in {*fixed, "model", "device", "dtype", "conf"}:
-                raise ValueError(f"overrides: unknown key {key!r}")
-        if "model" not in overrides:
+        given = dict(overrides)
+        for key, only in {"task": "segment", "mode": "predict"}.items():
+            if given.pop(key, only) != only:
+                raise ValueError(f"overrides: {key}={overrides[key]!r} is not possible with SAM; needed: {only!r}")
+        if "model" not in given:
             raise ValueError("overrides: 'model' is missing")
-        super().__init__(
-            load_sam(overrides["model"], overrides.get("device", "cpu"), overrides.get("dtype", "float32"))
-        )
-        # the documentation's conf=0.25 is below the default of automatic masks; the higher threshold is used
-        self._pred_iou_thresh = max(float(overrides.get("conf", 0.0)), AutomaticMaskSettings.pred_iou_thresh)
-
-    def __call__(self, source: ImageSource | None = None, **prompts_and_parameters: Any) -> Results:
-        """Segment an image; see `Predictor`."""
-        is_prompted = any(
-            prompts_and_parameters.get(name) is not None for name in ("points", "bboxes", "masks", "labels")
-        )
-        if not is_prompted and not {"pred_iou_thresh", "conf", "conf_thres"} & set(prompts_and_parameters):
-            prompts_and_parameters["pred_iou_thresh"] = self._pred_iou_thresh
-        return super().__call__(source, **prompts_and_parameters)
+        model, device, dtype = given.pop("model"), device_name(given.pop("device", None)), given.pop("dtype", "float32")
+        _, others = split_arguments(given, "SAM", REFUSED)
+        unknown = set(others) - {"conf", "iou", "imgsz", "half", "retina_masks"}
+        if unknown:
+            raise ValueError(f"overrides: unknown key {sorted(unknown)[0]!r}")
+        super().__init__(load_sam(str(model), device, dtype), given)
+        check_fixed(others, self.segmenter)
 
 
 def load_sam(name_or_path: str, device: str = "cpu", dtype: str = "float32") -> SamSegmenter:

@@ -1,54 +1,44 @@
-"""`YOLO` and `FastSAM` for scripts. The published weights of both are licensed under AGPL-3.0."""
+"""`YOLO` for scripts. The published weights are licensed under AGPL-3.0."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sam_model.images.reader import ImageFormat, ImageSource, read_image
+from sam_model.images.reader import ImageFormat
 from sam_model.interfaces import Detector
-from sam_model.masks.boxes import Boxes, box_from_mask
-from sam_model.registry import load_detector, load_segmenter
-from sam_model.scripting.prompt_arrays import Nested, prompts_from_arrays
-from sam_model.types import Detection, Image
+from sam_model.registry import load_detector
+from sam_model.runtime.torch_runtime import Device
+from sam_model.scripting.call_arguments import check_half, image_size, share, split_arguments
+from sam_model.scripting.detection import DetectionRequest, detect_objects
+from sam_model.scripting.devices import device_name, move_model
+from sam_model.scripting.prediction import predict_images
+from sam_model.scripting.script_model import ScriptModel
+from sam_model.scripting.sources import Source, open_source
 from sam_model.yolo.detector import YoloDetector
-from sam_model.yolo.fast_sam import FastSamSegmenter, Selection
+
+DETECTION_ARGUMENTS = frozenset(
+    ["conf", "iou", "imgsz", "max_det", "classes", "agnostic_nms", "retina_masks", "half", "device"]
+)
 
 
-@dataclass(frozen=True, eq=False)
-class DetectionResults:
-    """The N objects of one image, highest-scoring first."""
-
-    image: Image  # RGB uint8 (H, W, 3), the source image
-    boxes: Boxes  # (N, 4) in pixels: x_min, y_min, x_max, y_max
-    scores: NDArray[np.float32]  # (N,)
-    class_ids: NDArray[np.intp]  # (N,)
-    class_names: tuple[str, ...]  # N names
-    masks: NDArray[np.bool_] | None  # (N, H, W); None if the model has no masks
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-
-class YOLO:
+class YOLO(ScriptModel):
     """A detector for scripts. It keeps no image between calls."""
 
-    def __init__(self, name_or_path: str | os.PathLike[str] = "yolov8x.pt", device: str = "cpu") -> None:
+    def __init__(self, model: str | os.PathLike[str] = "yolov8x.pt", device: Device = None) -> None:
         """Load a model.
 
         Args:
-            name_or_path: a name from the catalogue (`yolov8n`, `yolov8n-seg.pt`, ...), or the path of an Ultralytics or
-                ONNX file.
-            device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
+            model: a name from the catalogue (`yolov8n`, `yolov8n-seg.pt`, ...), or the path of an Ultralytics or ONNX
+                file.
+            device: `cpu`, `cuda`, `cuda:1`, `0`, `mps`; None for the fastest device of this machine.
 
         Raises:
             ValueError: the model or device is unknown.
             WeightsError: the weights are missing and cannot be downloaded, or the file is not what it should be.
         """
-        self.detector: Detector = load_detector(str(name_or_path), device)
+        self.detector: Detector = load_detector(str(model), device_name(device))
+        super().__init__(self.detector)
 
     @property
     def names(self) -> dict[int, str]:
@@ -56,118 +46,71 @@ class YOLO:
         return dict(enumerate(self.detector.class_names))
 
     def __call__(
-        self,
-        source: ImageSource,
-        conf: float = 0.25,
-        iou: float = 0.7,
-        imgsz: int | None = None,
-        classes: Sequence[int | str] | None = None,
-        max_det: int = 300,
-        agnostic_nms: bool = False,
-        image_format: ImageFormat = "BGR",
-    ) -> DetectionResults:
-        """Detect the objects of an image.
+        self, source: Source, stream: bool = False, *, image_format: ImageFormat = "BGR", **arguments: Any
+    ) -> Any:
+        """Detect the objects of each image.
 
         Args:
-            source: path of an image file, Pillow image, or array.
-            conf: 0..1; detections need a higher score.
-            iou: 0..1; of two boxes with a larger IoU, the highest-scoring one is kept.
-            imgsz: length of the longer side of the network's input in pixels, a multiple of 32; None for 640.
-            classes: ids or names of the wanted classes; None for all.
-            max_det: maximum number of detections.
-            agnostic_nms: apply `iou` also between boxes of different classes.
-            image_format: colour order if `source` is an array.
+            source: path of an image, video or folder, URL, pattern, Pillow image, array, tensor, or a list of these.
+            stream: return a generator of `Results` instead of a list.
+            image_format: colour order of arrays.
+            arguments: `conf` (0.25), `iou` (0.7), `imgsz` (640), `max_det` (300), `classes` (ids or names),
+                `agnostic_nms`, `retina_masks`, `half`, `device`, and those of `OutputSettings`.
 
         Raises:
-            ValueError: an image or parameter is invalid, or a class is unknown.
+            ValueError: an image or argument is invalid, or a class is unknown.
         """
-        wanted = class_ids_from(classes, self.detector.class_names)
-        image = read_image(source, image_format)
-        more: dict[str, Any] = {}
-        if isinstance(self.detector, YoloDetector):
-            more = {"is_class_agnostic": agnostic_nms, "image_size": imgsz}
-        elif agnostic_nms or imgsz is not None:
-            raise ValueError(f"the detector {self.detector.name} has no agnostic_nms and imgsz")
-        found = self.detector.detect(image, score_threshold=conf, iou_threshold=iou, max_detections=max_det, **more)
-        return _detection_results(image, [one for one in found if one.class_id in wanted])
+        output, others = split_arguments(arguments, "YOLO", {}, DETECTION_ARGUMENTS)
+        move_to(self.detector, others)
+        request = detection_request(others, self.detector, conf=0.25, iou=0.7)
+        task = "segment" if getattr(self.detector, "has_masks", False) else "detect"
+        detect = partial(detect_objects, self.detector, request=request)
+        return predict_images(open_source(source, image_format), detect, output, task, stream)
 
     predict = __call__
 
 
-class FastSAM:
-    """FastSAM for scripts: the masks that prompts select, or all masks of an image."""
+def move_to(model: Any, arguments: Mapping[str, Any]) -> None:
+    """Move a model to the device of a call's arguments, if they have one.
 
-    def __init__(self, name_or_path: str | os.PathLike[str] = "FastSAM-s.pt", device: str = "cpu") -> None:
-        """Load a model.
-
-        Args:
-            name_or_path: `fastsam_s`, `FastSAM-x.pt`, ..., or the path of a YOLOv8 segmentation model.
-            device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
-
-        Raises:
-            ValueError: the model or device is unknown, or the model is not a FastSAM.
-            WeightsError: the weights are missing and cannot be downloaded, or the file is not what it should be.
-        """
-        segmenter = load_segmenter(str(name_or_path), device)
-        if not isinstance(segmenter, FastSamSegmenter):
-            raise ValueError(f"model {str(name_or_path)!r} is not a FastSAM; use sam_model.SAM or load_segmenter")
-        self.segmenter = segmenter
-
-    def __call__(
-        self,
-        source: ImageSource,
-        *,
-        points: Nested | None = None,
-        labels: Nested | None = None,
-        bboxes: Nested | None = None,
-        texts: str | Sequence[str] | None = None,
-        conf: float = 0.4,
-        iou: float = 0.9,
-        imgsz: int = 1024,
-        image_format: ImageFormat = "BGR",
-    ) -> DetectionResults:
-        """Return the mask that each prompt selects, or all masks if there are no prompts.
-
-        If several masks contain a point, the highest-scoring one is returned; Ultralytics returns all of them. A prompt
-        that selects nothing has an empty mask with score 0 and class id -1.
-
-        Args:
-            source: path of an image file, Pillow image, or array.
-            points: points in pixels, x before y: (2,), (P, 2) or (P, N, 2).
-            labels: 1 on the object, 0 beside it, nested one level less than `points`.
-            bboxes: boxes (x_min, y_min, x_max, y_max): (4,) or (P, 4).
-            texts: class names of the model; only objects of these classes are found. FastSAM's own weights have one
-                class, `object`.
-            conf: 0..1; masks need a higher score.
-            iou: 0..1; of two boxes with a larger IoU, the highest-scoring one is kept.
-            imgsz: length of the longer side of the network's input in pixels, a multiple of 32.
-            image_format: colour order if `source` is an array.
-
-        Raises:
-            ValueError: an image, prompt or parameter is invalid, or a class is unknown.
-        """
-        detector = self.segmenter.detector
-        names = [texts] if isinstance(texts, str) else texts
-        wanted = class_ids_from(names, detector.class_names)
-        image = read_image(source, image_format)
-        embedding = self.segmenter.find_masks(image, conf, iou, imgsz, wanted)
-        if points is None and labels is None and bboxes is None:
-            selected = [Selection((mask,)) for mask in embedding.masks]
-        else:
-            selected = self.segmenter.select(embedding, prompts_from_arrays(points, labels, bboxes))
-        return _detection_results(image, [_detection(one, image, detector.class_names) for one in selected])
-
-    predict = __call__
+    Raises:
+        ValueError: the device is unknown or not available, or the model cannot be moved to it.
+    """
+    if arguments.get("device") is not None:
+        move_model(model, arguments["device"])
 
 
-def class_ids_from(classes: Sequence[int | str] | None, class_names: Sequence[str]) -> set[int]:
-    """Return the ids of classes given by name or id; all ids if `classes` is None.
+def detection_request(arguments: Mapping[str, Any], detector: Detector, conf: float, iou: float) -> DetectionRequest:
+    """Return the request of a call's arguments, with default values for `conf` and `iou`.
+
+    Raises:
+        ValueError: a value is out of range, or a class is unknown.
+    """
+    if isinstance(detector, YoloDetector):
+        check_half(arguments.get("half", False), detector.device, detector.dtype)
+    classes = arguments.get("classes")
+    if isinstance(classes, int | str):
+        classes = [classes]
+    max_det = arguments.get("max_det", 300)
+    if not isinstance(max_det, int) or max_det < 0:
+        raise ValueError(f"max_det={max_det!r}; needed: a whole number, 0 or more")
+    return DetectionRequest(
+        conf=share("conf", arguments.get("conf", conf)),
+        iou=share("iou", arguments.get("iou", iou)),
+        max_det=max_det,
+        class_ids=None if classes is None else frozenset(class_ids_from(classes, detector.class_names)),
+        agnostic_nms=bool(arguments.get("agnostic_nms", False)),
+        imgsz=image_size(arguments.get("imgsz")),
+        retina_masks=bool(arguments.get("retina_masks", False)),
+    )
+
+
+def class_ids_from(classes: Sequence[int | str], class_names: Sequence[str]) -> set[int]:
+    """Return the ids of classes given by name or id.
 
     Raises:
         ValueError: a class is unknown.
     """
-    if classes is None:
-        return set(range(len(class_names)))
     ids = set()
     for one in classes:
         if isinstance(one, str) and one in class_names:
@@ -177,22 +120,3 @@ def class_ids_from(classes: Sequence[int | str] | None, class_names: Sequence[st
         else:
             raise ValueError(f"unknown class {one!r}; known: {', '.join(class_names)}")
     return ids
-
-
-def _detection(selection: Selection, image: Image, class_names: Sequence[str]) -> Detection:
-    found = selection.scored_mask((image.shape[0], image.shape[1]))
-    box = box_from_mask(found.mask) or (0.0, 0.0, 0.0, 0.0)
-    name = class_names[selection.class_id] if selection.masks else ""
-    return Detection(box, found.score, selection.class_id, name, found.mask)
-
-
-def _detection_results(image: Image, found: Sequence[Detection]) -> DetectionResults:
-    masks = [one.mask for one in found if one.mask is not None]
-    return DetectionResults(
-        image=image,
-        boxes=np.array([one.box for one in found], dtype=np.float32).reshape(-1, 4),
-        scores=np.array([one.score for one in found], dtype=np.float32),
-        class_ids=np.array([one.class_id for one in found], dtype=np.intp),
-        class_names=tuple(one.class_name for one in found),
-        masks=np.stack(masks) if masks else None,
-    )

@@ -40,10 +40,7 @@ class FoundMask:
 
     def contains(self, point: Point) -> bool:
         """Return whether the point is on the mask. A point on the far edge of the image is on its last pixel."""
-        height, width = self.run_lengths.size
-        column, row = min(int(point.x), width - 1), min(int(point.y), height - 1)
-        ends = np.cumsum(self.run_lengths.counts, dtype=np.int64)
-        return bool(np.searchsorted(ends, column * height + row, side="right") % 2)  # every second run is True
+        return self.run_lengths.contains(point.x, point.y)
 
 
 @dataclass(frozen=True, eq=False)

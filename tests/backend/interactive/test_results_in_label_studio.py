@@ -1,7 +1,7 @@
 import numpy as np
 
 from sam_backend.shapes.brush_rle import decode_mask, encode_mask
-from sam_model.scripting.results import results_from_masks
+from sam_model.scripting.segmentation import results_from_masks
 from sam_model.types import ScoredMask
 
 

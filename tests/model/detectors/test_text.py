@@ -172,15 +172,20 @@ def sam(monkeypatch: pytest.MonkeyPatch) -> SAM:
 
 
 def test_sam_takes_words(sam: SAM, image: Image) -> None:
-    one = sam(image, text="dog", image_format="RGB")
-    two = sam(image, text=["dog", "person"], detector="finder.pt")
+    (one,) = sam(image, text="dog", image_format="RGB")
+    (two,) = sam(image, text=["dog", "person"], detector="finder.pt", verbose=False)
+    (by_box,) = sam(image, bboxes=[5, 5, 25, 30], image_format="RGB")
 
     assert one.masks.shape == (1, 50, 80)
     assert [prompt.box for prompt in one.prompts] == [(5, 5, 25, 30)]
-    assert np.array_equal(one.masks, sam(image, bboxes=[5, 5, 25, 30], image_format="RGB").masks)
+    assert torch.equal(one.masks.data, by_box.masks.data)
     assert [prompt.box for prompt in two.prompts] == [(0, 5, 20, 30), (5, 5, 25, 30)]
+    assert two.names == {0: "dog", 1: "person"}
+    assert [one.verbose() for one in two] == ["1 person, ", "1 dog, "]
 
 
 def test_words_and_clicks_together_are_refused(sam: SAM, image: Image) -> None:
-    with pytest.raises(ValueError, match="points: not possible together with text"):
+    with pytest.raises(ValueError, match="text: not possible together with points or boxes"):
         sam(image, text="dog", points=[3, 3])
+    with pytest.raises(ValueError, match="iou: not possible together with text"):
+        sam(image, text="dog", iou=0.5)

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image as PillowImage
 
 import sam_model
 from sam_model.registry import load_detector, load_segmenter
-from sam_model.types import Image, Point, Prompt
+from sam_model.types import Image
 from sam_model.weights.errors import BrokenWeightsError, WeightsUnavailableError
 from sam_model.weights.store import WeightStore
 from sam_testing.seeded_checkpoints import write_seeded_checkpoint
@@ -32,79 +33,70 @@ def image() -> Image:
 def test_yolo_gives_boxes_scores_classes_and_masks(folder: Path, image: Image) -> None:
     model = sam_model.YOLO(folder / "yolov8n-seg.pt")
 
-    found = model(image, conf=0.3, iou=0.7, imgsz=64)
+    (found,) = model(image, conf=0.3, iou=0.7, imgsz=64)
+    (full_size,) = model(image, conf=0.3, iou=0.7, imgsz=64, retina_masks=True)
 
     assert len(found) > 3
-    assert found.boxes.shape == (len(found), 4)
-    assert (found.boxes[:, 2:] >= found.boxes[:, :2]).all()
-    assert found.scores.shape == found.class_ids.shape == (len(found),)
-    assert found.class_names == tuple(CLASSES[class_id] for class_id in found.class_ids)
-    assert found.masks is not None
-    assert found.masks.shape == (len(found), 50, 80)
-    assert model.names == dict(enumerate(CLASSES))
+    assert found.boxes.data.shape == (len(found), 6)
+    assert (found.boxes.xyxy[:, 2:] >= found.boxes.xyxy[:, :2]).all()
+    assert set(found.boxes.cls.int().tolist()) <= set(found.names)
+    assert found.boxes.conf.tolist() == sorted(found.boxes.conf.tolist(), reverse=True)
+    assert found.masks.data.shape == (len(found), 64, 64)  # 50 x 80 becomes 40 x 64, with borders
+    assert found.masks.data.dtype == torch.uint8
+    assert full_size.masks.data.shape == (len(full_size), 50, 80)
+    assert model.names == found.names == dict(enumerate(CLASSES))
+    assert model.device.type == model.to("cpu").device.type == "cpu"
+    assert model.info(verbose=False).name == "yolov8n-seg"
 
 
 def test_a_detector_gives_no_masks_and_reads_files(folder: Path, image: Image, tmp_path: Path) -> None:
     PillowImage.fromarray(image).save(tmp_path / "picture.png")
     model = sam_model.YOLO(str(folder / "yolov8n.pt"))
 
-    from_file = model(tmp_path / "picture.png", conf=0.3, imgsz=64)
-    from_array = model(image, conf=0.3, imgsz=64, image_format="RGB")
+    (from_file,) = model(tmp_path / "picture.png", conf=0.3, imgsz=64, save_txt=True, project=tmp_path / "runs")
+    (from_array,) = model.predict(image, conf=0.3, imgsz=64, image_format="RGB", verbose=False)
+    streamed = model([image] * 2, stream=True, conf=0.3, imgsz=64, image_format="RGB")
 
     assert from_file.masks is None
     assert len(from_file) > 0
-    assert np.array_equal(from_file.boxes, from_array.boxes)
+    assert torch.equal(from_file.boxes.data, from_array.boxes.data)
+    assert [torch.equal(one.boxes.data, from_array.boxes.data) for one in streamed] == [True, True]
+    assert len((tmp_path / "runs" / "predict" / "labels" / "picture.txt").read_text().splitlines()) == len(from_file)
 
 
 def test_only_the_classes_that_are_wanted_come(folder: Path, image: Image) -> None:
     model = sam_model.YOLO(folder / "yolov8n.pt")
 
-    found = model(image, conf=0.1, imgsz=64, classes=["dog", 2])
+    (found,) = model(image, conf=0.1, imgsz=64, classes=["dog", 2])
+    (one_class,) = model(image, conf=0.1, imgsz=64, classes=1)
 
-    assert set(found.class_ids) <= {1, 2}
+    assert set(found.boxes.cls.int().tolist()) == {1, 2}
+    assert torch.equal(one_class.boxes.data, found[found.boxes.cls == 1].boxes.data)
     with pytest.raises(ValueError, match="unknown class 'cat'; known: person, dog, bicycle"):
         model(image, classes=["cat"])
     with pytest.raises(ValueError, match="unknown class 3"):
         model(image, classes=[3])
 
 
-def test_fastsam_finds_everything_or_what_prompts_pick(folder: Path, image: Image) -> None:
-    model = sam_model.FastSAM(folder / "FastSAM-s.pt")
-    settings = {"conf": 0.3, "imgsz": 64, "image_format": "RGB"}
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"conf": 2}, "conf=2; needed: 0..1"),
+        ({"iou": "high"}, "iou='high'; needed: 0..1"),
+        ({"max_det": -1}, "max_det=-1"),
+        ({"imgsz": 70}, "needed: a positive multiple of 32"),
+        ({"imgsz": [64, 32]}, r"imgsz=\[64, 32\]"),
+        ({"points": [1, 2]}, "unknown argument 'points' of YOLO; known: .*agnostic_nms"),
+        ({"vid_stride": 2}, "vid_stride=2 is not possible with YOLO: every frame"),
+    ],
+)
+def test_arguments_without_sense_are_named(
+    folder: Path, image: Image, arguments: dict[str, object], message: str
+) -> None:
+    model = sam_model.YOLO(folder / "yolov8n.pt")
 
-    everything = model(image, **settings)  # type: ignore[arg-type]
-    assert everything.masks is not None
-    rows, columns = np.nonzero(everything.masks[0])
-    click = [float(columns[0]), float(rows[0])]
-    by_point = model(image, points=click, labels=1, **settings)  # type: ignore[arg-type]
-    by_boxes = model(image, bboxes=everything.boxes[:2], **settings)  # type: ignore[arg-type]
-    by_text = model(image, texts="object", **settings)  # type: ignore[arg-type]
-
-    assert len(everything) > 3
-    assert by_point.masks is not None
-    assert np.array_equal(by_point.masks[0], everything.masks[0])
-    assert len(by_boxes) == 2
-    assert len(by_text) == len(everything)
-    with pytest.raises(ValueError, match="unknown class 'dog'; known: object"):
-        model(image, texts=["dog"])
-
-
-def test_what_fastsam_does_not_find_has_no_class(folder: Path, image: Image) -> None:
-    found = sam_model.FastSAM(folder / "FastSAM-s.pt")(image, points=[3, 3], conf=1.0, imgsz=64)
-
-    assert found.class_ids.tolist() == [-1]
-    assert found.scores.tolist() == [0]
-    assert found.masks is not None
-    assert not found.masks.any()
-
-
-def test_a_file_of_fastsam_becomes_a_segmenter(folder: Path, image: Image) -> None:
-    segmenter = load_segmenter(str(folder / "FastSAM-s.pt"))
-
-    answer = segmenter.segment(segmenter.embed(image), [Prompt((Point(30, 20),))])[0]
-
-    assert segmenter.name == "fastsam_n"  # as large as it is
-    assert answer.mask.shape == (50, 80)
+    with pytest.raises(ValueError, match=message):
+        model(image, **arguments)
 
 
 def test_a_name_is_looked_for_in_the_store(folder: Path) -> None:
