@@ -6,6 +6,7 @@ Labels have fixed sets of values, so that no request can add time series.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -32,6 +33,8 @@ refused = Counter(
 heavy_running = Gauge("sam_heavy_requests_running", "Heavy requests that are running.", registry=registry)
 heavy_waiting = Gauge("sam_heavy_requests_waiting", "Heavy requests that are waiting.", registry=registry)
 
+_measured: ContextVar[dict[str, float] | None] = ContextVar("measured_stages", default=None)
+
 for _stage in STAGES:  # every series exists from the start, so that rates count the first event
     stage_seconds.labels(_stage)
 
@@ -43,4 +46,32 @@ def stage(name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        stage_seconds.labels(name).observe(perf_counter() - began)
+        observe(name, perf_counter() - began)
+
+
+def observe(name: str, seconds: float) -> None:
+    """Record the time of one of `STAGES`."""
+    stage_seconds.labels(name).observe(seconds)
+    add_to_request(name, seconds)
+
+
+def add_to_request(name: str, seconds: float) -> None:
+    """Add to the stages of the current request only: the time that it waited for another thread's work."""
+    stages = _measured.get()
+    if stages is not None:
+        stages[name] = stages.get(name, 0.0) + seconds
+
+
+@contextmanager
+def measured_stages() -> Iterator[dict[str, float]]:
+    """Yield the seconds of each stage that this thread measures inside the block; an inner block shares them."""
+    outer = _measured.get()
+    if outer is not None:
+        yield outer
+        return
+    stages: dict[str, float] = {}
+    token = _measured.set(stages)
+    try:
+        yield stages
+    finally:
+        _measured.reset(token)

@@ -93,7 +93,9 @@ class SegmentAnything(LabelStudioMLBase):  # type: ignore[misc]  # label-studio-
         results: list[Json] = []
 
         def answer() -> None:
-            found = ml_api.predict(shared_service(), PredictRequest.from_json(orjson.dumps(body)))
+            service = shared_service()
+            with service.clicks.recording() as click:
+                found = ml_api.predict(service, PredictRequest.from_json(orjson.dumps(body)), click)
             results.extend(orjson.loads(orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY)))
 
         _replace_answer(answer)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sam_backend.images.fetch import MAX_REDIRECTS
+from sam_backend.interactive.click_log import MAX_CLICKS
 from sam_backend.protocol.labeling_config import MAX_CONFIG_LENGTH, MAX_NESTING, MAX_TAGS
 from sam_backend.protocol.regions import MAX_CONTEXT_BYTES
 from sam_backend.protocol.requests import MAX_TASKS
@@ -28,6 +29,7 @@ FIXED: dict[str, Any] = {
     "bytes of the prompts of one request": MAX_CONTEXT_BYTES,
     "images of one preview": MAX_PREVIEW_TASKS,
     "runs and failed tasks in one answer": min(MAX_RUNS, MAX_FAILURES),
+    "requests in the list of last clicks": MAX_CLICKS,
 }
 
 

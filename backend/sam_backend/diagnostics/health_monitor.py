@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 CHECK_AGAIN_S = 10.0
 MAX_NAMED_RUNS = 3
+FAILED_RUN_SHOWN_S = 86400.0
 KEEP_OR_DELETE = (
     "their predictions are still in Label Studio, and a new run with the policy skip skips those tasks; delete the "
     "files in the subfolder `damaged` of SAM_RUNS_DIR, or restore them from a backup, to remove this message"
@@ -99,6 +100,9 @@ class HealthMonitor:
 
     def _own_checks(self) -> tuple[Check, ...]:
         checks = [check_model(self._settings, self._model, self._store), check_runs(self._runs)]
+        failed = check_failed_run(self._runs)
+        if failed is not None:
+            checks.append(failed)
         if self._settings.embeddings_dir is not None:
             checks.append(check_embeddings(self._settings.embeddings_dir))
         problem = self._extra_params_problem()
@@ -124,6 +128,27 @@ def check_runs(runs: RunStore) -> Check:
     if unreadable:
         return Check("Runs", False, problem=_describe(unreadable), next_step=KEEP_OR_DELETE)
     return Check("Runs", True, found="SAM_RUNS_DIR is writable, all runs are readable")
+
+
+def check_failed_run(runs: RunStore) -> Check | None:
+    """Return the newest run as a problem if it failed within the last `FAILED_RUN_SHOWN_S`; None otherwise.
+
+    Label Studio does not show that a run, *Start Training* or *Retrieve Predictions* failed.
+    """
+    try:
+        newest = next(iter(runs.runs()), None)
+    except RunStoreError:  # `check_runs` reports it
+        return None
+    progress = None if newest is None else newest.progress()
+    if progress is None or progress.state != "failed" or time.time() - progress.created_at > FAILED_RUN_SHOWN_S:
+        return None
+    project = progress.configuration.project
+    return Check(
+        "Last run",
+        False,
+        problem=f"run {progress.id} of project {project} failed: {progress.message}",
+        next_step="solve the cause that the message names; the next run replaces this message",
+    )
 
 
 def _describe(unreadable: list[UnreadableRun]) -> str:

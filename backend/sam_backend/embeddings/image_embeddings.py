@@ -41,7 +41,12 @@ class ImageEmbeddings:
         Raises:
             Exception: any error of the computation.
         """
-        return None if self._cache is None else self._cache.get(digest)
+        if self._cache is None:
+            return None
+        began = time.perf_counter()
+        embedding: Embedding | None = self._cache.get(digest)
+        metrics.add_to_request("embed", time.perf_counter() - began)  # more than nothing if another thread computes it
+        return embedding
 
     def is_cached(self, digest: str) -> bool:
         """Whether an embedding is in memory or being computed."""
@@ -63,9 +68,12 @@ class ImageEmbeddings:
         if self._cache is None:
             return self._read_or_compute(digest, load_image, name)
         embedding: Embedding
+        began = time.perf_counter()
         embedding, was_cached = self._cache.get_or_compute(
             digest, lambda: self._read_or_compute(digest, load_image, name)
         )
+        if was_cached:
+            metrics.add_to_request("embed", time.perf_counter() - began)
         logger.debug("%s: embedding %s %s", name, digest[:12], "was in memory" if was_cached else "was not in memory")
         return embedding
 

@@ -21,6 +21,7 @@ from sam_backend.errors import BadRequestError, ImageTooLargeError
 from sam_backend.images.decode import decode_image
 from sam_backend.images.fetch import ImageCredentials, ImageRequest
 from sam_backend.images.versions import ImageVersion, ImageVersions
+from sam_backend.interactive.click_log import log_missing_mask
 from sam_backend.interactive.previous_logits import PreviousLogits
 from sam_backend.interactive.prompts import ObjectPrompt, prompt_from_regions, regions_by_object
 from sam_backend.protocol.labeling_config import LabelingConfig
@@ -135,7 +136,7 @@ class TaskPredictor:
                     version = self._images.get(request, with_data=True)
         if version.data is not None:
             duration_s = time.perf_counter() - start
-            metrics.stage_seconds.labels("fetch").observe(duration_s)
+            metrics.observe("fetch", duration_s)
             logger.info("task %s: image fetched in %.0f ms", request.task_id, 1e3 * duration_s)
         return TaskImage(version, embedding)
 
@@ -174,7 +175,7 @@ class TaskPredictor:
         for of_object in objects:
             prompt = prompt_from_regions(of_object, embedding.image_size)
             if prompt is None:
-                logger.warning("%s: %d prompt(s), none positive: no mask returned", task.name, len(of_object))
+                log_missing_mask(task.name, f"{len(of_object)} prompt(s), none positive")
             else:
                 (clicked if prompt.box is None else boxed).append(ObjectPrompt(of_object, prompt))
         found = chain(self._masks_of_clicks(digest, embedding, clicked), self._masks_of_boxes(embedding, boxed))
@@ -182,7 +183,7 @@ class TaskPredictor:
             if scored.mask.any():
                 yield each, scored
             else:
-                logger.warning("%s: empty mask for prompt %s: no mask returned", task.name, each.regions[0].id[:40])
+                log_missing_mask(task.name, f"empty mask for prompt {each.regions[0].id[:40]}")
 
     def _masks_of_clicks(
         self, digest: str, embedding: Embedding, objects: Sequence[ObjectPrompt]

@@ -1,14 +1,17 @@
 """The calls of Label Studio's ML API, for this package's own server and for label-studio-ml's."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from sam_backend.errors import BackendError, BadRequestError
 from sam_backend.images.fetch import ImageCredentials
 from sam_backend.images.sources import host_of
+from sam_backend.interactive.click_log import OpenClick
 from sam_backend.interactive.prefetch import PrefetchJob
 from sam_backend.interactive.task_predictor import image_request
 from sam_backend.protocol.labeling_config import LabelingConfig
+from sam_backend.protocol.regions import KeyPoint, PromptRegion
 from sam_backend.protocol.requests import PredictRequest, SetupRequest, Task, WebhookEvent
 from sam_backend.service.service import Service
 
@@ -45,21 +48,27 @@ def webhook(service: Service, event: WebhookEvent) -> None:
         service.runs.tasks_created(event.project_id, event.task_ids)
 
 
-def predict(service: Service, request: PredictRequest) -> list[Any]:
+def predict(service: Service, request: PredictRequest, click: OpenClick) -> list[Any]:
     """Return the item of `results` for each task: masks for prompts, without prompts the project's pre-annotation.
 
     If the project has no pre-annotation, the items are empty and the image of an opened task is embedded in advance.
-    RLE in an item may be a uint8 array.
+    RLE in an item may be a uint8 array. The request and its result are noted in `click`.
 
     Raises:
         BackendError: a task cannot be answered; names it.
     """
+    click.project = request.tasks[0].project_id if request.tasks else None
+    click.tasks = tuple(task.id for task in request.tasks if task.id is not None)
     credentials = ImageCredentials(request.login, request.password)
     if request.context is None:
         for task in request.tasks:
             _prefetch(service, task, request.labeling_config, credentials)
         answers = service.batch_predictions.predict(request.tasks, request.labeling_config, credentials)
+        predicted = sum(bool(answer) for answer in answers or ())
+        click.result = f"{predicted} of {len(request.tasks)} tasks predicted" if predicted else ""
+        click.is_listed = bool(predicted or click.reasons or len(request.tasks) > 1)  # not each opened task
         return [[] for _ in request.tasks] if answers is None else list(answers)  # Label Studio stores nothing for `[]`
+    click.prompts = _described(request.context)
     if not request.tasks:
         raise BadRequestError("tasks is empty: params.context needs a task")
     prompts, max_prompts = len(request.context) * len(request.tasks), service.settings.max_prompts
@@ -72,7 +81,22 @@ def predict(service: Service, request: PredictRequest) -> list[Any]:
             results.append(service.predictor.predict(task, request.context, config, credentials).to_json())
         except BackendError as error:
             raise type(error)(f"{task.name}: {error}") from error
+    regions = len({region["id"] for result in results for region in result["result"]})
+    click.result = f"{regions} region{'s' if regions > 1 else ''}" if regions else ""
+    if not request.context:
+        click.reasons.append("the request has no key point and no rectangle")
     return results
+
+
+def _described(prompts: Sequence[PromptRegion]) -> str:
+    """Return the number of points and rectangles, such as `2 points (1 negative), 1 rectangle`."""
+    points = [prompt.shape for prompt in prompts if isinstance(prompt.shape, KeyPoint)]
+    negative = sum(not point.is_positive for point in points)
+    numbers = ((len(points), "point"), (len(prompts) - len(points), "rectangle"))
+    parts = [f"{number} {name}{'s' if number > 1 else ''}" for number, name in numbers if number]
+    if negative:
+        parts[0] += f" ({negative} negative)"
+    return ", ".join(parts) or "none"
 
 
 def _prefetch(service: Service, task: Task, labeling_config: str, credentials: ImageCredentials) -> None:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -47,11 +48,19 @@ class ProjectRegistry:
     Label Studio registers a project again each time one of its pages is opened.
     """
 
-    def __init__(self, settings: Settings, model: ModelLoading, store: WeightStore) -> None:
-        self._settings, self._model, self._store = settings, model, store
+    def __init__(
+        self,
+        settings: Settings,
+        model: ModelLoading,
+        store: WeightStore,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings, self._model, self._store, self._clock = settings, model, store, clock
         self._extra: BoundedCache[ProjectKey, bytes] = BoundedCache(MAX_PROJECTS, MAX_STORED_BYTES)
         self._versions: BoundedCache[bytes, str] = BoundedCache(MAX_PROJECTS, MAX_STORED_BYTES)
         self._newest: BoundedCache[int, ProjectKey] = BoundedCache(MAX_PROJECTS, MAX_STORED_BYTES)
+        self._registered_at: BoundedCache[ProjectKey, float] = BoundedCache(MAX_PROJECTS, MAX_STORED_BYTES)
         self._problems: BoundedCache[int, str] = BoundedCache(100, 100_000)
 
     def learn(self, project: int, extra_params: bytes | None, created_s: int | None = None) -> None:
@@ -72,6 +81,7 @@ class ProjectRegistry:
             )
             given = b""
         self._extra.put((project, created_s), given, len(given) + _ENTRY_BYTES)
+        self._registered_at.put((project, created_s), self._clock(), _ENTRY_BYTES)
         self._newest.put(project, (project, created_s), _ENTRY_BYTES)
 
     @property
@@ -89,6 +99,11 @@ class ProjectRegistry:
     def knows(self, project: int, created_s: int | None = None) -> bool:
         """Return whether a project is registered; without a creation time, whether one with this number is."""
         return self._key(project, created_s) in self._extra
+
+    def was_registered_within(self, seconds: float, project: int, created_s: int | None = None) -> bool:
+        """Return whether the last POST /setup of a project was at most so many seconds ago."""
+        registered_at = self._registered_at.get(self._key(project, created_s))
+        return registered_at is not None and self._clock() - registered_at <= seconds
 
     def _key(self, project: int, created_s: int | None) -> ProjectKey:
         newest = self._newest.get(project) if created_s is None else None

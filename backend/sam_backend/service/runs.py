@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import orjson
 
-from sam_backend.errors import BackendError
+from sam_backend.errors import BackendError, BadRequestError
 from sam_backend.label_studio.client import LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.preannotation.configuration import RunConfiguration, TaskFilter
@@ -18,6 +18,7 @@ from sam_backend.runs.origin import RunOrigin, installation_of
 from sam_backend.runs.run_store import Run, RunStateError, RunStore, RunStoreError, runs_folder
 from sam_backend.runs.supervisor import RunSupervisor
 from sam_backend.runs.unreadable_runs import UnreadableRun
+from sam_backend.service.default_preannotation import default_configuration
 from sam_backend.service.import_debouncer import ImportDebouncer
 from sam_backend.service.project_lookup import find_project, read_label_studio
 from sam_backend.service.project_registry import ProjectRegistry, created_seconds
@@ -156,6 +157,20 @@ class Runs:
         """Start one run for these tasks and those that the next calls add within some seconds."""
         self._imports.add(project, task_ids)
 
+    def store_failure(self, project: int, reason: str) -> None:
+        """Store a failed run, unless the project's newest run failed for the same reason.
+
+        Label Studio shows nobody the error, the list of runs does.
+        """
+        logger.error("could not start a run for project %d: %s", project, reason)
+        newest = next(iter(self.list_runs(project).runs), None)
+        if newest is not None and newest.progress().message == reason:
+            return
+        try:
+            self._store.create(RunConfiguration(project), self._origin_of(project)).end("failed", reason)
+        except BackendError as error:
+            logger.error("could not store the failure of project %d: %s", project, error)
+
     def _find_ours(self, run_id: str) -> Run:
         run = self.find(run_id)
         self._supervisor.refuse_elsewhere(run)
@@ -167,7 +182,7 @@ class Runs:
         except RunStateError as error:
             logger.warning("could not start a run for project %d: %s", project, error)
         except BackendError as error:
-            self._store_failure(project, str(error))
+            self.store_failure(project, str(error))
 
     def _start_for_tasks(self, project: int, task_ids: tuple[int, ...]) -> None:
         try:
@@ -177,11 +192,22 @@ class Runs:
             logger.error("could not start a run for %d tasks of project %d: %s", len(task_ids), project, error)
 
     def _configuration_of(self, project: int) -> RunConfiguration:
-        """Return what the project's extra parameters describe; without any, the default configuration."""
-        created_s = created_seconds(find_project(self._credentials, project).created_at)
+        """Return what the project's extra parameters describe; without any, its default pre-annotation.
+
+        A project with several labels has none: then people and faces are detected, if it has labels for these.
+        """
+        details = find_project(self._credentials, project)
+        created_s = created_seconds(details.created_at)
         if not self._projects.knows(project, created_s):
             self._read_extra_params(project, created_s)
-        return self._projects.configuration(project, created_s) or self._projects.resolved(RunConfiguration(project))
+        configured = self._projects.configuration(project, created_s)
+        if configured is not None:
+            return configured
+        try:
+            configuration = default_configuration(project, LabelingConfig.from_xml(details.labeling_config))
+        except BadRequestError:
+            configuration = RunConfiguration(project)
+        return self._projects.resolved(configuration)
 
     def _read_extra_params(self, project: int, created_s: int | None) -> None:
         """Read the extra parameters of the project's connected models from Label Studio.
@@ -201,11 +227,3 @@ class Runs:
     def _origin_of(self, project: int) -> RunOrigin:
         """Return the origin of a run whose project is not read yet: its worker completes it."""
         return RunOrigin(installation_of(self._credentials.url), project)
-
-    def _store_failure(self, project: int, reason: str) -> None:
-        """Store a failed run: Label Studio shows nobody the error, the list of runs does."""
-        logger.error("could not start a run for project %d: %s", project, reason)
-        try:
-            self._store.create(RunConfiguration(project), self._origin_of(project)).end("failed", reason)
-        except BackendError as error:
-            logger.error("could not store the failure of project %d: %s", project, error)

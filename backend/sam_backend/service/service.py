@@ -12,6 +12,7 @@ from sam_backend.embeddings.image_embeddings import ImageEmbeddings
 from sam_backend.embeddings.memory import EmbeddingCache
 from sam_backend.images.fetch import ImageFetcher, fetch_limits
 from sam_backend.images.versions import ImageVersions
+from sam_backend.interactive.click_log import ClickLog
 from sam_backend.interactive.prefetch import Prefetcher
 from sam_backend.interactive.task_predictor import TaskPredictor
 from sam_backend.label_studio.credentials import LabelStudioCredentials
@@ -40,6 +41,7 @@ class Service:
     cache: EmbeddingCache[Any]
     predictor: TaskPredictor
     prefetcher: Prefetcher
+    clicks: ClickLog
     projects: ProjectRegistry
     project_list: ProjectList
     runs: Runs
@@ -111,12 +113,17 @@ def assemble(
         cache=cache,
         predictor=_task_predictor(settings, model, fetcher, embeddings),
         prefetcher=Prefetcher(),
+        clicks=ClickLog(),
         projects=projects,
         project_list=ProjectList(credentials, projects),
         runs=runs,
         previews=Previews(settings, credentials, projects, store),
         batch_predictions=BatchPredictions(
-            settings, projects, preannotator_loader(settings, projects, store, fetcher, embeddings), runs.start_soon
+            settings,
+            projects,
+            preannotator_loader(settings, projects, store, fetcher, embeddings),
+            runs.start_soon,
+            runs.store_failure,
         ),
         health_monitor=health_monitor,
         readiness=Readiness(credentials, model, health_monitor),

@@ -81,7 +81,7 @@ def webhook() -> Response:
 @routes.post("/predict")
 def predict() -> Response:
     """Return masks for prompts; without prompts, the pre-annotation of the project."""
-    with metrics.stage("total"):
+    with metrics.stage("total"), service().clicks.recording() as click:
         with metrics.stage("parse"):
             predict_request = PredictRequest.from_json(read_body())
-        return json_response({"results": ml_api.predict(service(), predict_request)})
+        return json_response({"results": ml_api.predict(service(), predict_request, click)})

@@ -1,9 +1,10 @@
-"""HTTP API of runs, projects and status; see docs/http-api.md."""
+"""HTTP API of runs, projects, clicks and status; see docs/http-api.md."""
 
 from dataclasses import asdict
 
 from flask import Blueprint, Response, request
 
+from sam_backend import metrics
 from sam_backend.preannotation.configuration import LARGEST_ID, WITHOUT_DETECTOR, RunConfiguration
 from sam_backend.protocol.fields import mapping, whole_number
 from sam_backend.runs.run_store import Run
@@ -98,6 +99,18 @@ def label_mapping() -> Response:
 def projects() -> Response:
     """Return Label Studio's projects, and whether each one uses this backend."""
     return json_response({"projects": [asdict(line) for line in service().project_list.lines()]})
+
+
+@run_routes.get("/clicks")
+def clicks() -> Response:
+    """Return the last requests for predictions, the newest first, and the number of refused ones by reason."""
+    refused = {
+        sample.labels["reason"]: int(sample.value)
+        for sample in next(iter(metrics.refused.collect())).samples
+        if sample.name.endswith("_total")
+    }
+    found = service().clicks.newest_first()
+    return json_response({"clicks": [click.to_json() for click in found], "refused": refused})
 
 
 @run_routes.get("/status")

@@ -15,6 +15,8 @@ import pytest
 
 from sam_backend.diagnostics.label_studio_checks import Check, check_label_studio
 from sam_backend.label_studio.credentials import LabelStudioCredentials
+from sam_backend.preannotation.configuration import RunConfiguration
+from sam_backend.runs.run_store import RunStore
 from sam_backend.settings import Settings
 from sam_model.weights.errors import WeightsUnavailableError
 from sam_testing.backend_program import BackendProgram, environment
@@ -246,3 +248,16 @@ def test_doctor_exits_with_1_and_names_the_next_step(tmp_path: Path) -> None:
     assert TOKEN not in failing.stdout + failing.stderr
     assert passing.returncode == 0, passing.stderr
     assert [check["ok"] for check in json.loads(passing.stdout)["checks"]] == [True] * 5
+
+
+def test_the_reason_why_the_newest_run_failed_is_a_check_until_the_next_run(tmp_path: Path) -> None:
+    service = SamService(Settings(runs_dir=tmp_path))
+    store = RunStore(tmp_path)
+
+    store.create(RunConfiguration(3)).end("failed", "project 3 has 2 labels")
+    failed = [check for check in service.parts.health_monitor.check_now() if check.name == "Last run"]
+    store.create(RunConfiguration(3)).end("finished")
+    after_another = [check for check in service.parts.health_monitor.check_now() if check.name == "Last run"]
+
+    assert "of project 3 failed: project 3 has 2 labels" in failed[0].problem
+    assert after_another == []

@@ -15,7 +15,12 @@ from sam_backend.preannotation.outcome import BulkTask, Outcome
 from sam_backend.protocol.requests import Task
 from sam_backend.segmenter.choice import ModelChoice
 from sam_backend.segmenter.loading import ModelLoading
-from sam_backend.service.batch_predictions import REPEATED_REQUEST_S, Answer, BatchPredictions
+from sam_backend.service.batch_predictions import (
+    OPENED_AFTER_SETUP_S,
+    REPEATED_REQUEST_S,
+    Answer,
+    BatchPredictions,
+)
 from sam_backend.service.project_registry import ProjectRegistry
 from sam_backend.settings import Settings
 from sam_model.weights.errors import WeightsUnavailableError
@@ -51,19 +56,26 @@ class Batch:
     loaded: int = 0
     error: Exception | None = None
     late: list[tuple[int, Sequence[int]]] = field(default_factory=list)
+    failures: list[tuple[int, str]] = field(default_factory=list)
     may_load: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self.may_load.set()
         settings = Settings(batch_predict_timeout_s=self.batch_s, task_open_timeout_s=OPENED_S)
         model = ModelLoading(ModelChoice("disc", "disc-1", lambda _: DiscSegmenter()))
-        self.projects = ProjectRegistry(settings, model, store_from_env({"SAM_OFFLINE": "1"}))
+        store = store_from_env({"SAM_OFFLINE": "1"})
+        self.projects = ProjectRegistry(settings, model, store, clock=lambda: self.now)
         self.projects.learn(1, b'{"detector": "boxes"}')
         configuration = self.projects.configuration(1)
         assert configuration is not None
         self.version = self.projects.version(configuration)
         self.predictions = BatchPredictions(
-            settings, self.projects, self._load, lambda *late: self.late.append(late), clock=lambda: self.now
+            settings,
+            self.projects,
+            self._load,
+            lambda *late: self.late.append(late),
+            lambda *failure: self.failures.append(failure),
+            clock=lambda: self.now,
         )
 
     def _load(self, *_: object) -> Any:
@@ -73,9 +85,15 @@ class Batch:
             raise self.error
         return FakePreannotator(self)
 
-    def predict(self, *ids: int | None, project: int | None = 1, versions: Sequence[str] = ()) -> list[Any] | None:
+    def predict(
+        self,
+        *ids: int | None,
+        project: int | None = 1,
+        versions: Sequence[str] = (),
+        labeling_config: str = "<View/>",
+    ) -> list[Any] | None:
         tasks = [Task(one, project, versions=frozenset(versions)) for one in ids]
-        answers = self.predictions.predict(tasks, "<View/>", ImageCredentials())
+        answers = self.predictions.predict(tasks, labeling_config, ImageCredentials())
         return None if answers is None else [_parsed(answer) for answer in answers]
 
 
@@ -99,6 +117,59 @@ def test_a_project_without_pre_annotation_gets_none(project: int | None) -> None
     assert batch.predict(1, project=project) is None
     assert batch.predict() is None
     assert batch.loaded == 0
+
+
+def config_with_labels(*names: str) -> str:
+    labels = "".join(f'<Label value="{name}"/>' for name in names)
+    return (
+        '<View><Image name="image" value="$image"/>'
+        f'<BrushLabels name="brush" toName="image">{labels}</BrushLabels></View>'
+    )
+
+
+def test_in_a_new_project_with_one_label_a_batch_and_a_test_request_get_predictions_and_an_opened_task_none() -> None:
+    batch = Batch()
+    batch.projects.learn(2, None)
+    one_label = config_with_labels("Cell")
+
+    opened = batch.predict(1, project=2, labeling_config=one_label)
+    several = batch.predict(1, 2, project=2, labeling_config=one_label)
+    batch.now += OPENED_AFTER_SETUP_S + 1  # the last POST /setup is not part of this request
+    tested = batch.predict(1, project=2, labeling_config=one_label)
+
+    assert opened is None
+    assert several == [{"task": 1}, {"task": 2}]
+    assert tested == [{"task": 1}]
+    assert batch.failures == []
+
+
+def test_in_a_new_project_with_several_labels_the_refusal_is_in_the_list_of_runs_and_in_a_test_requests_answer() -> (
+    None
+):
+    batch = Batch()
+    batch.projects.learn(2, None)
+    two_labels = config_with_labels("Cat", "Dog")
+
+    several = batch.predict(1, 2, project=2, labeling_config=two_labels)
+    batch.now += OPENED_AFTER_SETUP_S + 1
+    tested = batch.predict(1, project=2, labeling_config=two_labels)
+
+    assert several == [[], []]
+    assert tested is not None
+    assert "project 2 has 2 labels (Cat, Dog)" in tested[0]["problem"]
+    assert batch.failures == 2 * [(2, tested[0]["problem"])]
+    assert batch.loaded == 0
+
+
+def test_where_label_studio_takes_regions_without_label_several_labels_are_no_refusal() -> None:
+    batch = Batch()
+    batch.projects.learn(2, None)
+    with_brush = (
+        '<View><Image name="image" value="$image"/><Brush name="brush" toName="image"/>'
+        '<Labels name="labels" toName="image"><Label value="Cat"/><Label value="Dog"/></Labels></View>'
+    )
+
+    assert batch.predict(1, 2, project=2, labeling_config=with_brush) == [{"task": 1}, {"task": 2}]
 
 
 def test_a_task_that_has_a_prediction_of_this_version_gets_no_other() -> None:

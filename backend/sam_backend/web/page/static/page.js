@@ -87,6 +87,35 @@ function cacheText(cache) {
   return lookups ? `${images}, ${Math.round(100 * cache.hits / lookups)} % hits` : images;
 }
 
+// Clicks
+
+async function showClicks() {
+  const {clicks, refused} = await request("api/clicks");
+  const total = Object.values(refused).reduce((sum, number) => sum + number, 0);
+  const reasons = Object.entries(refused).map(([reason, number]) => `${number} ${reason.replace("_", " ")}`);
+  $("#refused").textContent = `${count(total, "request")} refused since the start: ${reasons.join(", ")}.`;
+  $("#refused").hidden = !total;
+  $("#no-clicks").hidden = clicks.length > 0;
+  $("#clicks").hidden = !clicks.length;
+  $("#clicks tbody").replaceChildren(...clicks.map(clickRow));
+}
+
+function clickRow(click) {
+  const row = element("tr");
+  const time = element("td");
+  time.append(element("time", new Date(click.time).toLocaleTimeString(), {datetime: click.time, title: click.request_id || ""}));
+  const [first, ...others] = click.tasks;
+  const result = element("td", click.result || "none");
+  if (click.reason) result.append(element("span", click.reason));
+  if (!click.result) result.setAttribute("class", "error");
+  const {total, ...stages} = click.milliseconds;
+  const times = element("td", Math.round(total).toLocaleString());
+  times.append(element("span", Object.entries(stages).map(([name, each]) => `${name} ${each < 10 ? each : Math.round(each)}`).join(" · ")));
+  row.append(time, element("td", click.project ?? "?"), element("td", others.length ? `${first} and ${others.length} more` : first ?? "?"),
+    element("td", click.prompts), result, times);
+  return row;
+}
+
 // Runs
 
 let runs = [];
@@ -334,6 +363,7 @@ async function poll() {
   const number = polls += 1;
   try {
     await showRuns();
+    await showClicks();
     if (!status || status.model.state === "loading" || !runs.some(run => ACTIVE.includes(run.state))) await showStatus();
     if (!isFormFilled && status) await fillForm();
   } catch (error) {
