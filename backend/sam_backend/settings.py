@@ -48,6 +48,7 @@ class Settings:
     image_check_s: float = 5.0  # a click on an image that was checked longer ago checks whether it changed
     max_prompts: int = 200  # points and rectangles in one request
     prefetch: bool = True  # compute a task's embedding when the task is opened?
+    prefetch_next: int = 3  # tasks after an opened one whose embeddings are computed as well, while the CPU is idle
     model_wait_s: float = 20.0  # how long a click waits for a model that is still loading
     basic_auth_user: str | None = None  # required of every request except event webhooks, which cannot send it
     basic_auth_password: str | None = field(default=None, repr=False)
@@ -188,6 +189,7 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "image_check_s": ("SAM_IMAGE_CHECK_S", _number(float, 0, 86400)),
     "max_prompts": ("SAM_MAX_PROMPTS", _number(int, 1, 10_000)),
     "prefetch": ("SAM_PREFETCH", _boolean),
+    "prefetch_next": ("SAM_PREFETCH_NEXT", _number(int, 0, 20)),
     "model_wait_s": ("SAM_MODEL_WAIT_S", _number(float, 0, 90)),
     "basic_auth_user": ("SAM_BASIC_AUTH_USER", _text),
     "basic_auth_password": ("SAM_BASIC_AUTH_PASSWORD", _text),

@@ -104,6 +104,17 @@ class ImageVersions:
             known = self._known.get(key)
             return known.digest if known is not None and self._clock() < known.check_at else None
 
+    def last_digest(self, request: ImageRequest) -> str | None:
+        """Return the digest of the version that was seen last, which may be old; None if there was none.
+
+        Raises:
+            ImageError: the address cannot be fetched.
+        """
+        key = self._fetcher.key(request)
+        with self._lock:
+            known = self._known.get(key)
+            return None if known is None else known.digest
+
     def _fetch_or_check(
         self, key: str, request: ImageRequest, known: _Known | None, future: Future[ImageVersion]
     ) -> ImageVersion:

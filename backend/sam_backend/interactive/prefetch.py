@@ -1,9 +1,11 @@
 """Prefetching: the image of an opened task is fetched and embedded before its first click."""
 
 import logging
+import os
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +34,9 @@ class Prefetcher:
     Several jobs fetch at the same time, one embeds. Jobs start the threads, so the process may fork before the first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, niceness: int = 0) -> None:
+        """Run the jobs with a priority that is lower by `niceness`, 0 to 19, where the system has one per thread."""
+        self._niceness = niceness
         self._waiting: OrderedDict[Hashable, PrefetchJob] = OrderedDict()
         self._running: Counter[str] = Counter()  # jobs by origin
         self._changed = threading.Condition()
@@ -54,6 +58,9 @@ class Prefetcher:
             self._changed.notify()
 
     def _work(self) -> None:
+        if self._niceness:
+            with suppress(OSError, AttributeError):  # Linux: of this thread, and of the OpenMP threads that it starts
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
         while True:
             with self._changed:
                 self._idle += 1

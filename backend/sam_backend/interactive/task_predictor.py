@@ -149,6 +149,15 @@ class TaskPredictor:
         digest = self._images.fresh_digest(request)
         return digest is not None and self._embeddings.is_cached(digest)
 
+    def is_embedded(self, request: ImageRequest) -> bool:
+        """Whether the version of the image that was seen last has its embedding in memory.
+
+        Raises:
+            ImageError: the address cannot be fetched.
+        """
+        digest = self._images.last_digest(request)
+        return digest is not None and self._embeddings.is_cached(digest)
+
     def embedding(self, task: Task, image: TaskImage) -> Embedding:
         """Return the embedding of a task's image: stored, or computed by one thread, however many ask for it.
 

@@ -37,6 +37,7 @@ def tasks_after(
     *,
     without_annotations: bool = False,
     without_predictions: bool = False,
+    page_size: int = PAGE_SIZE,
 ) -> TaskPage:
     """Return the next tasks of a project after a task id; changes meanwhile move no task to another page."""
     items = [_condition("id", "greater", after_id)]
@@ -45,7 +46,7 @@ def tasks_after(
     if without_predictions:
         items.append(_condition("total_predictions", "equal", 0))
     query = {"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:id"]}
-    answer = _tasks(api, project, query)
+    answer = _tasks(api, project, query, page_size=page_size)
     return TaskPage(tuple(map(_listed, answer["tasks"])), int(answer["total"]))
 
 
@@ -88,12 +89,19 @@ def regions_of_tasks(api: LabelStudioClient, project: int, ids: Sequence[int]) -
     return found
 
 
-def _tasks(api: LabelStudioClient, project: int, query: Json, fields: str = "task_only", include: str = "") -> Json:
+def _tasks(
+    api: LabelStudioClient,
+    project: int,
+    query: Json,
+    fields: str = "task_only",
+    include: str = "",
+    page_size: int = PAGE_SIZE,
+) -> Json:
     parameters: dict[str, object] = {
         "project": project,
         "fields": fields,
         "resolve_uri": "false",
-        "page_size": PAGE_SIZE,
+        "page_size": page_size,
         "query": json.dumps(query),
     }
     if include:

@@ -63,6 +63,8 @@ def predict(service: Service, request: PredictRequest, click: OpenClick) -> list
     if request.context is None:
         for task in request.tasks:
             _prefetch(service, task, request.labeling_config, credentials)
+        if len(request.tasks) == 1:
+            service.next_tasks.task_opened(request.tasks[0], request.labeling_config, credentials)
         answers = service.batch_predictions.predict(request.tasks, request.labeling_config, credentials)
         predicted = sum(bool(answer) for answer in answers or ())
         click.result = f"{predicted} of {len(request.tasks)} tasks predicted" if predicted else ""
@@ -81,6 +83,8 @@ def predict(service: Service, request: PredictRequest, click: OpenClick) -> list
             results.append(service.predictor.predict(task, request.context, config, credentials).to_json())
         except BackendError as error:
             raise type(error)(f"{task.name}: {error}") from error
+    for task in request.tasks:
+        service.next_tasks.task_clicked(task, request.labeling_config, credentials)
     regions = len({region["id"] for result in results for region in result["result"]})
     click.result = f"{regions} region{'s' if regions > 1 else ''}" if regions else ""
     if not request.context:

@@ -19,6 +19,7 @@ from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.segmenter.choice import choose_model
 from sam_backend.segmenter.loading import ModelLoading
 from sam_backend.service.batch_predictions import BatchPredictions, preannotator_loader
+from sam_backend.service.next_tasks import NextTasks
 from sam_backend.service.previews import Previews
 from sam_backend.service.project_list import ProjectList
 from sam_backend.service.project_registry import ProjectRegistry
@@ -41,6 +42,7 @@ class Service:
     cache: EmbeddingCache[Any]
     predictor: TaskPredictor
     prefetcher: Prefetcher
+    next_tasks: NextTasks
     clicks: ClickLog
     projects: ProjectRegistry
     project_list: ProjectList
@@ -100,6 +102,7 @@ def assemble(
     else:
         logger.info("%s answers clicks", model.version)
     embeddings = ImageEmbeddings(lambda: model.segmenter(settings.model_wait_s), cache, embedding_folder(settings))
+    predictor = _task_predictor(settings, model, fetcher, embeddings)
     projects = ProjectRegistry(settings, model, store)
     runs = Runs(settings, credentials, projects)
     health_monitor = HealthMonitor(
@@ -111,8 +114,9 @@ def assemble(
         store=store,
         model=model,
         cache=cache,
-        predictor=_task_predictor(settings, model, fetcher, embeddings),
+        predictor=predictor,
         prefetcher=Prefetcher(),
+        next_tasks=NextTasks(settings.prefetch_next if settings.prefetch else 0, credentials, predictor, cache),
         clicks=ClickLog(),
         projects=projects,
         project_list=ProjectList(credentials, projects),
