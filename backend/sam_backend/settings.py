@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from sam_backend.network.base_url import parse_base_url, parse_token
 from sam_backend.redaction import mask_userinfo
@@ -32,6 +32,8 @@ class Settings:
     min_hole_area: int = 0  # pixels: smaller holes of a SAM mask are filled
     min_region_area: int = 0  # pixels: smaller parts of a SAM mask are removed
     keep_clicked_region: bool = False  # keep only the clicked parts of a SAM mask?
+    polygon_tolerance: float = 1.0  # deviation in pixels of an image with a long side of 1000 pixels; 0: all vertices
+    polygon_parts: Literal["largest", "separate", "bridges"] = "separate"  # what becomes of parts and holes of a mask
     label_studio_url: str | None = None  # as seen from this machine; None: the URL of the first /setup
     label_studio_api_key: str | None = field(
         default=None, repr=False
@@ -175,6 +177,8 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "min_hole_area": ("SAM_MIN_HOLE_AREA", _number(int, 0, 1_000_000_000)),
     "min_region_area": ("SAM_MIN_REGION_AREA", _number(int, 0, 1_000_000_000)),
     "keep_clicked_region": ("SAM_KEEP_CLICKED_REGION", _boolean),
+    "polygon_tolerance": ("SAM_POLYGON_TOLERANCE", _number(float, 0, 1000)),
+    "polygon_parts": ("SAM_POLYGON_PARTS", _one_of("largest", "separate", "bridges")),
     "label_studio_url": ("LABEL_STUDIO_URL", _http_url),
     "label_studio_api_key": ("LABEL_STUDIO_API_KEY", _token),
     "fetch_timeout_s": ("SAM_FETCH_TIMEOUT_S", _number(float, 0.1, 3600)),

@@ -30,6 +30,7 @@ from sam_backend.protocol.regions import PromptRegion, RotatedRectangle
 from sam_backend.protocol.requests import Task
 from sam_backend.request_pool import slot_released
 from sam_backend.segmenter.loading import ModelLoading
+from sam_backend.shapes.polygon import PolygonStyle
 from sam_backend.shapes.regions import results_from_mask
 from sam_backend.shapes.targets import PromptTags, RegionTarget, click_target
 from sam_model.interfaces import Embedding
@@ -59,6 +60,7 @@ class TaskPredictor:
         embeddings: ImageEmbeddings,
         max_pixels: int,
         model_wait_s: float,
+        polygon_style: PolygonStyle,
     ) -> None:
         """Take the parts of the service.
 
@@ -68,6 +70,7 @@ class TaskPredictor:
             embeddings: of this segmenter.
             max_pixels: of one image.
             model_wait_s: time that a request waits for a segmenter that is being loaded.
+            polygon_style: of polygon and vector regions.
         """
         self._model = model
         self._images = images
@@ -75,6 +78,7 @@ class TaskPredictor:
         self._previous_logits = PreviousLogits()
         self._max_pixels = max_pixels
         self._model_wait_s = model_wait_s
+        self._polygon_style = polygon_style
 
     def predict(
         self,
@@ -108,6 +112,7 @@ class TaskPredictor:
                         region_ids(task, found.regions),
                         scored.score,
                         first.item_index,
+                        self._polygon_style,
                     )
                 scores.append(scored.score)
         logger.info(

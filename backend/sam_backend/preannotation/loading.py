@@ -18,6 +18,7 @@ from sam_backend.preannotation.provenance import model_version
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.segmenter.choice import ModelChoice, choose_model
 from sam_backend.settings import MIB, Settings, SettingsError
+from sam_backend.shapes.polygon import polygon_style
 from sam_model.images.budget import DECODING_MEMORY
 from sam_model.interfaces import Detector, Segmenter
 from sam_model.registry import DETECTOR_NAMES, load_detector
@@ -135,6 +136,7 @@ def load_preannotator(
         run_id,
         settings.max_image_megapixels * 1_000_000,
         credentials,
+        polygon_style(settings),
     )
 
 

@@ -19,6 +19,7 @@ from sam_backend.preannotation.object_sources import FoundObject, ObjectSource
 from sam_backend.preannotation.outcome import BulkTask, Outcome
 from sam_backend.preannotation.provenance import region_id, score_without_regions
 from sam_backend.protocol.predictions import ResultJson, score_for_label_studio
+from sam_backend.shapes.polygon import DEFAULT_STYLE, PolygonStyle
 from sam_backend.shapes.regions import results_from_mask
 from sam_model.types import Image
 
@@ -58,6 +59,7 @@ class Preannotator:
         run_id: str,
         max_pixels: int,
         credentials: ImageCredentials | None = None,
+        polygon_style: PolygonStyle = DEFAULT_STYLE,
     ) -> None:
         """Take the parts of a run.
 
@@ -70,11 +72,13 @@ class Preannotator:
             run_id: identifies the run in its predictions.
             max_pixels: of one image.
             credentials: of the project, for images behind a password.
+            polygon_style: of polygon and vector regions.
         """
         self.version, self.run_id = version, run_id
         self.mapping, self.report = mapping, mapping.report
         self._fetcher, self._object_source, self._embeddings = fetcher, object_source, embeddings
         self._max_pixels, self.credentials = max_pixels, credentials or ImageCredentials()
+        self._polygon_style = polygon_style
 
     def preannotate(self, task: BulkTask) -> Outcome:
         """Return the task's prediction, or its error: a task that fails does not stop the others."""
@@ -134,7 +138,9 @@ class Preannotator:
             if on_found is not None:
                 on_found(page, image, found)
             item_index = page if fetched.is_multi_page else None
-            results += results_from_mask(found.mask, found.target, region_ids, found.score, item_index)
+            results += results_from_mask(
+                found.mask, found.target, region_ids, found.score, item_index, self._polygon_style
+            )
             scores.append(found.score)
             labels["".join(found.target.labels[:1])] += 1
         mean = sum(scores) / len(scores) if scores else 0.0

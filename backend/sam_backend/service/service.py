@@ -25,6 +25,7 @@ from sam_backend.service.project_list import ProjectList
 from sam_backend.service.project_registry import ProjectRegistry
 from sam_backend.service.runs import Runs
 from sam_backend.settings import MIB, Settings
+from sam_backend.shapes.polygon import polygon_style
 from sam_model.images.budget import DECODING_MEMORY
 from sam_model.weights.store import WeightStore
 
@@ -143,4 +144,5 @@ def _task_predictor(
         embeddings=embeddings,
         max_pixels=settings.max_image_megapixels * 1_000_000,
         model_wait_s=settings.model_wait_s,
+        polygon_style=polygon_style(settings),
     )

@@ -1,33 +1,44 @@
-"""A mask -> the values of polygon regions, in percent of the image: one polygon for each part of the mask.
+"""A mask -> the values of polygon regions, in percent of the image.
 
-Source: Label Studio's `<PolygonLabels>`. Its polygons have no holes: holes of the mask are filled.
+Source: Label Studio's `<PolygonLabels>`. Its polygons have no holes.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
-import cv2
-
-from sam_model.masks.polygons import Outline, polygons_from_mask
+from sam_backend.settings import Settings
+from sam_model.masks.polygons import Outline
+from sam_model.masks.simple_polygons import Parts, simple_polygons
 from sam_model.types import Mask
 
-TOLERANCE_PX = 1.0  # maximum error of a simplified outline; it has few enough vertices to be edited
-MIN_PART_AREA = 0.01  # of the largest part's area; smaller parts are left out
+REFERENCE_SIDE = 1000  # pixels
 
 
-def polygon_values(mask: Mask) -> list[dict[str, Any]]:
-    """Return the outlines of the parts of a mask (H, W), the largest first; none for an empty mask."""
-    outlines = [polygon.outer for polygon in polygons_from_mask(mask, TOLERANCE_PX)]
-    areas = [cv2.contourArea(outline) if len(outline) > 2 else 0.0 for outline in outlines]
-    if not any(areas):  # parts so thin that simplifying leaves nothing of them
-        outlines = [polygon.outer for polygon in polygons_from_mask(mask)]
-        areas = [cv2.contourArea(outline) for outline in outlines]
-    min_area = MIN_PART_AREA * max(areas, default=0.0)
-    by_area = sorted(range(len(outlines)), key=lambda index: -areas[index])
-    return [
-        {"points": _percent(outlines[index], mask.shape), "closed": True}
-        for index in by_area
-        if areas[index] >= min_area > 0
-    ]
+@dataclass(frozen=True)
+class PolygonStyle:
+    """How polygons follow masks.
+
+    `tolerance` is the maximum deviation in pixels of an image with a long side of `REFERENCE_SIDE` pixels; it grows
+    with the image. `parts` says what becomes of several parts and of holes, see `simple_polygons`.
+    """
+
+    tolerance: float = 1.0
+    parts: Parts = "separate"
+
+
+DEFAULT_STYLE = PolygonStyle()
+
+
+def polygon_style(settings: Settings) -> PolygonStyle:
+    """Return the style of the settings."""
+    return PolygonStyle(settings.polygon_tolerance, settings.polygon_parts)
+
+
+def polygon_values(mask: Mask, style: PolygonStyle = DEFAULT_STYLE) -> list[dict[str, Any]]:
+    """Return polygons that do not intersect themselves, the largest first; none for an empty mask (H, W)."""
+    tolerance = style.tolerance * max(mask.shape) / REFERENCE_SIDE
+    outlines = simple_polygons(mask, tolerance, style.parts)
+    return [{"points": _percent(outline, mask.shape), "closed": True} for outline in outlines]
 
 
 def _percent(outline: Outline, size: tuple[int, ...]) -> list[list[float]]:

@@ -11,7 +11,7 @@ from sam_backend.protocol.predictions import ResultJson, score_for_label_studio
 from sam_backend.shapes.bitmask import bitmask_value
 from sam_backend.shapes.brush import brush_value
 from sam_backend.shapes.ellipse import ellipse_value
-from sam_backend.shapes.polygon import polygon_values
+from sam_backend.shapes.polygon import DEFAULT_STYLE, PolygonStyle, polygon_values
 from sam_backend.shapes.rectangle import rectangle_value, rotated_rectangle_value
 from sam_backend.shapes.targets import RegionTarget
 from sam_backend.shapes.vector import vector_values
@@ -19,7 +19,12 @@ from sam_model.types import Mask
 
 
 def results_from_mask(
-    mask: Mask, target: RegionTarget, region_ids: Iterator[str], score: float, item_index: int | None = None
+    mask: Mask,
+    target: RegionTarget,
+    region_ids: Iterator[str],
+    score: float,
+    item_index: int | None = None,
+    style: PolygonStyle = DEFAULT_STYLE,
 ) -> list[ResultJson]:
     """Return the results of a mask (H, W), which has the size of the image that the browser shows.
 
@@ -29,6 +34,7 @@ def results_from_mask(
         region_ids: gives the id of each region; polygons may need several.
         score: 0..1, of each region.
         item_index: page of a multi-page item; None for a single image.
+        style: of polygons and vectors.
 
     Raises:
         ValueError: an empty mask has no rectangle and no ellipse.
@@ -36,16 +42,16 @@ def results_from_mask(
     size = (mask.shape[0], mask.shape[1])
     return [
         result
-        for value, region_id in zip(_region_values(mask, target.shape), region_ids, strict=False)
+        for value, region_id in zip(_region_values(mask, target.shape, style), region_ids, strict=False)
         for result in _region_results(value, size, target, region_id, score, item_index)
     ]
 
 
-def _region_values(mask: Mask, shape: str) -> list[dict[str, Any]]:
+def _region_values(mask: Mask, shape: str, style: PolygonStyle) -> list[dict[str, Any]]:
     if shape == "polygon":
-        return polygon_values(mask)
+        return polygon_values(mask, style)
     if shape == "vector":
-        return vector_values(mask)
+        return vector_values(mask, style)
     one = {
         "bitmask": bitmask_value,
         "rectangle": rectangle_value,

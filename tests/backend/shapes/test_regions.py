@@ -13,7 +13,7 @@ from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.regions import RotatedRectangle
 from sam_backend.shapes.bitmask import bitmask_value
 from sam_backend.shapes.ellipse import ellipse_value
-from sam_backend.shapes.polygon import polygon_values
+from sam_backend.shapes.polygon import PolygonStyle, polygon_values
 from sam_backend.shapes.rectangle import box_from_rectangle, rectangle_value, rotated_rectangle_value
 from sam_backend.shapes.regions import results_from_mask
 from sam_backend.shapes.targets import PromptTags, click_target
@@ -38,13 +38,14 @@ def test_a_polygon_for_each_part_the_largest_first_specks_and_holes_left_out() -
     assert sorted(map(tuple, second["points"])) == [(5, 5), (5, 15), (30, 5), (30, 15)]
 
 
-def test_a_line_one_pixel_thin_is_still_a_polygon() -> None:
-    mask = np.zeros((40, 80), dtype=bool)
-    mask[20, 10:70] = True
+def test_the_tolerance_of_a_polygon_grows_with_the_image() -> None:
+    canvas = cv2.circle(np.zeros((2000, 3000), np.uint8), (900, 900), 800, 1, cv2.FILLED).astype(bool)
 
-    (line,) = polygon_values(mask)
+    vertices = [len(polygon_values(canvas, PolygonStyle(tolerance))[0]["points"]) for tolerance in (0.3, 1, 4)]
 
-    assert sorted(map(tuple, line["points"])) == [(12.5, 50), (12.5, 52.5), (87.5, 50), (87.5, 52.5)]
+    assert vertices[0] > vertices[1] > vertices[2] >= 8
+    (cut,) = polygon_values(canvas[:900, :900], PolygonStyle(parts="largest"))
+    assert max(x for x, _ in cut["points"]) == 100  # percent of the image that is given
 
 
 def test_a_rectangle_ends_at_the_far_edge_of_the_last_pixel() -> None:

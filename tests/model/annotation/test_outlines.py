@@ -9,7 +9,8 @@ from pycocotools import mask as pycocotools_mask
 
 from sam_model.annotation.inset_polygons import inset_polygons
 from sam_model.annotation.joined_outline import join_outlines
-from sam_model.annotation.label_outlines import fill_outlines, outlines_from_mask, paint_outlines
+from sam_model.annotation.label_outlines import outlines_from_mask, paint_outlines
+from sam_model.masks.fill import fill_outlines
 from sam_model.masks.polygons import Outline
 from sam_model.types import Mask
 
