@@ -29,6 +29,9 @@ RUN_ELSEWHERE = {
     r"label-studio-sam preannotate .*--engine ray.*": ("tests/backend/preannotation/test_ray_executor.py", "ray"),
     r"label-studio-sam preannotate .*": ("tests/backend/commands/test_preannotate.py", '"preannotate"'),
     r"label-studio-sam runs undo": ("tests/end_to_end/test_preannotate.py", '"undo"'),
+    r"label-studio-sam embeddings (build|stats|clear).*": (
+        "tests/backend/runs/test_embedding_builder.py", '"embeddings"',
+    ),
     r"label-studio-sam weights download \w+": ("tests/model/weights/test_store.py", "fetch"),
     r"label-studio-sam predict .*": ("tests/backend/commands/test_predict.py", '"--everything"'),
     r"label-studio-sam annotate .*": ("tests/backend/commands/test_annotate.py", '"annotate"'),

@@ -9,7 +9,18 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from sam_backend.commands import annotate, bench, connect, doctor, preannotate, predict, runs, serve, weights
+from sam_backend.commands import (
+    annotate,
+    bench,
+    connect,
+    doctor,
+    embeddings,
+    preannotate,
+    predict,
+    runs,
+    serve,
+    weights,
+)
 from sam_backend.commands.result import CommandFailedError, CommandResult
 from sam_backend.errors import BackendError, LabelStudioError
 from sam_backend.label_studio.backend_registration import RegistrationError
@@ -54,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
         ("doctor", doctor, "check the installation and show the next step for each problem"),
         ("preannotate", preannotate, "run a detector and a segmenter over a project of Label Studio"),
         ("runs", runs, "list, show, pause, resume, retry, cancel and undo runs"),
+        ("embeddings", embeddings, "embed the images of a project, count or remove stored embeddings"),
         ("predict", predict, "segment one image, without Label Studio"),
         ("annotate", annotate, "annotate a folder of images as YOLO, COCO and Label Studio files"),
         ("bench", bench, "measure the models on this machine"),

@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> CommandResult:
     settings = label_studio_settings()
     if args.dry_run is not None:
         return _dry_run(args, configuration, settings)
-    return _preannotate(configuration, settings, args.json)
+    return start_or_continue(configuration, settings, args.json)
 
 
 def work_in_terminal(run: "Run", settings: Settings, as_json: bool) -> CommandResult:
@@ -155,7 +155,12 @@ def _say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
-def _preannotate(configuration: "RunConfiguration", settings: Settings, as_json: bool) -> CommandResult:
+def start_or_continue(configuration: "RunConfiguration", settings: Settings, as_json: bool) -> CommandResult:
+    """Work on a run in this process: an unfinished one with this configuration, else a new one.
+
+    Raises:
+        BackendError: another process works on a run of the project, or the run belongs to another Label Studio.
+    """
     from sam_backend.runs.run_store import RunStore, runs_folder
 
     runs = RunStore(runs_folder(settings.runs_dir))

@@ -59,6 +59,8 @@ def run_result(run: "Run") -> CommandResult:
     parts = [f"{counts.written} written", f"{counts.skipped} skipped", f"{counts.failed} failed"]
     if is_undo:
         parts = [f"{counts.undone} predictions removed"]
+    elif progress.configuration.purpose == "embeddings":
+        parts[:2] = [f"{counts.written} embedded", f"{counts.skipped} embedded before"]
     elif counts.empty:
         parts[0] += f" ({counts.empty} of them without objects)"
     lines = [f"run {run.id} {progress.state}: {', '.join(parts)}"]

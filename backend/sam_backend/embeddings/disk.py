@@ -12,6 +12,7 @@ import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -27,6 +28,15 @@ LOCK = "lock"
 LOCK_WAIT_S = 2.0
 LOCK_POLL_S = 0.01
 SHARE_KEPT = 0.9  # of `max_bytes`, after old files were removed
+
+
+@dataclass(frozen=True)
+class FolderStatistics:
+    """Number and size of the embeddings in a folder, and its limit."""
+
+    files: int
+    bytes_held: int
+    bytes_allowed: int
 
 
 class EmbeddingFolder:
@@ -62,6 +72,37 @@ class EmbeddingFolder:
             os.utime(path)  # the modification time is the time of the last use
         return embedding
 
+    def refresh(self, image_digest: str, fingerprint: str) -> bool:
+        """Return whether the folder has an embedding, and note that it was used now; the file is not read."""
+        try:
+            os.utime(self._path(image_digest, fingerprint))
+        except OSError:
+            return False
+        return True
+
+    def statistics(self) -> FolderStatistics:
+        """Count the embeddings.
+
+        Raises:
+            OSError: the folder cannot be read.
+        """
+        sizes = [size for _, size, _ in self._files()]
+        return FolderStatistics(len(sizes), sum(sizes), self._max_bytes)
+
+    def clear(self) -> int:
+        """Remove all embeddings and return their number.
+
+        Raises:
+            OSError: the folder cannot be changed, or another process holds its lock.
+        """
+        if not self._folder.is_dir():
+            return 0
+        with _locked(self._folder / LOCK):
+            files = self._files()
+            for _, _, path in files:
+                path.unlink(missing_ok=True)
+        return len(files)
+
     def write(self, image_digest: str, embedding: Embedding) -> None:
         """Store the embedding of an image if it is SAM's; remove the least recently used files to make space."""
         from sam_model.sam.embedding_bytes import embedding_to_bytes
@@ -94,14 +135,9 @@ class EmbeddingFolder:
 
     def _remove_old_files(self, added: int) -> None:
         """Remove unfinished files, and the least recently used ones if `added` bytes exceed the limit."""
-        files: list[tuple[int, int, Path]] = []
-        for entry in os.scandir(self._folder):
-            with suppress(FileNotFoundError):  # a reader found it damaged and removed it
-                if entry.name.endswith(UNFINISHED_SUFFIX):
-                    Path(entry.path).unlink()  # its writer was killed: all writers hold the lock
-                elif entry.name.endswith(SUFFIX):
-                    found = entry.stat(follow_symlinks=False)
-                    files.append((found.st_mtime_ns, found.st_size, Path(entry.path)))
+        for unfinished in self._folder.glob(f"*{UNFINISHED_SUFFIX}"):
+            unfinished.unlink(missing_ok=True)  # its writer was killed: all writers hold the lock
+        files = self._files()
         held = sum(size for _, size, _ in files)
         if held + added <= self._max_bytes:
             return
@@ -110,6 +146,19 @@ class EmbeddingFolder:
                 break
             path.unlink(missing_ok=True)
             held -= size
+
+    def _files(self) -> list[tuple[int, int, Path]]:
+        """Return time of last use, size and path of each embedding; none if the folder does not exist."""
+        files: list[tuple[int, int, Path]] = []
+        if not self._folder.is_dir():
+            return files
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(SUFFIX):
+                    with suppress(FileNotFoundError):  # a reader found it damaged and removed it
+                        found = entry.stat(follow_symlinks=False)
+                        files.append((found.st_mtime_ns, found.st_size, Path(entry.path)))
+        return files
 
     def _log_problem(self, problem: str | None) -> None:
         """Log a problem once, and once more when it is solved."""

@@ -13,6 +13,7 @@ POLICIES = ("skip", "replace-own", "add")
 SHAPES = ("auto", *REGION_SHAPES)
 STATES = ("all", "labeled", "unlabeled")
 ENGINES = ("local", "ray")
+PURPOSES = ("predictions", "embeddings")
 WITHOUT_DETECTOR = ("everything", "boxes")  # segment everything, or the rectangles that the task has already
 LARGEST_ID = 2**63 - 1
 RENAMED = {"at_most": "max_detections"}  # old field name -> new one
@@ -75,6 +76,7 @@ class RunConfiguration:
     engine: str = "local"  # one of ENGINES
     ray_address: str | None = None  # None: start Ray on this machine
     ray_workers: int | None = None  # None: one per GPU, else one per CPU except one
+    purpose: str = "predictions"  # one of PURPOSES; embeddings are stored in SAM_EMBEDDINGS_DIR, without predictions
     show: bool = False  # make the run's predictions the visible ones (project.model_version)
 
     @classmethod
@@ -108,7 +110,7 @@ class RunConfiguration:
                 name: text(label, f"label_map.{name}")
                 for name, label in mapping(given["label_map"], "label_map").items()
             }
-        for name, choices in (("shape", SHAPES), ("policy", POLICIES), ("engine", ENGINES)):
+        for name, choices in (("shape", SHAPES), ("policy", POLICIES), ("engine", ENGINES), ("purpose", PURPOSES)):
             if given.get(name) is not None:
                 parsed[name] = _one_of(given[name], name, choices)
         if given.get("filter") is not None:

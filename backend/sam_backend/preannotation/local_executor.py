@@ -5,12 +5,23 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from typing import Protocol
 
 from sam_backend.preannotation.outcome import BulkTask, Outcome
-from sam_backend.preannotation.preannotator import FetchedTask, Preannotator
+from sam_backend.preannotation.preannotator import FetchedTask
 
 FETCH_THREADS = 4
 POLL_S = 0.1  # interval of checks whether the run is to stop
+
+
+class Stages(Protocol):
+    """The two stages of a task; `Preannotator` has them. Neither raises. Threads share it."""
+
+    def fetch(self, task: BulkTask) -> FetchedTask | Outcome:
+        """Fetch the task's images, or return its outcome at once."""
+
+    def annotate(self, fetched: FetchedTask) -> Outcome:
+        """Process a fetched task."""
 
 
 class LocalExecutor:
@@ -19,9 +30,7 @@ class LocalExecutor:
     PyTorch uses all cores in one compute thread; the classical models use one core per thread.
     """
 
-    def __init__(
-        self, preannotator: Preannotator, *, compute_threads: int = 1, fetch_threads: int = FETCH_THREADS
-    ) -> None:
+    def __init__(self, preannotator: Stages, *, compute_threads: int = 1, fetch_threads: int = FETCH_THREADS) -> None:
         self._preannotator = preannotator
         self._compute_threads, self._fetch_threads = compute_threads, fetch_threads
         self._max_running = 2 * compute_threads + fetch_threads  # tasks whose images may be in memory

@@ -118,7 +118,7 @@ def _belongs(
         return True
     if recorded.installation and not recorded.created_at:
         return False
-    written = run.ledger.last_written(CHECKED_TASKS)
+    written = run.ledger.last_written(CHECKED_TASKS) if run.configuration.purpose == "predictions" else []
     if not written:
         return bool(recorded.created_at) or recorded.title in ("", here.title)
     stored = (retry_policy.call(partial(predictions_of_task, api, task)) for task in written)

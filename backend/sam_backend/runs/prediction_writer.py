@@ -8,7 +8,7 @@ import logging
 import queue
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -20,6 +20,7 @@ from sam_backend.label_studio.task_pages import versions_of_predictions
 from sam_backend.preannotation.outcome import Outcome
 from sam_backend.preannotation.provenance import is_of_run, is_ours
 from sam_backend.runs.ledger import SENDING, WRITTEN, now
+from sam_backend.runs.rate import RateMeter
 from sam_backend.runs.run_store import Run
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,6 @@ BATCH_AGE_S = 1.0  # a batch that is not full is sent after this time
 MAX_QUEUED = 2 * BATCH_TASKS  # outcomes; when the queue is full, the stages wait
 MAX_QUEUED_BYTES = 64_000_000
 SETTLE_S = 5.0  # for Label Studio to finish storing what a killed process sent
-RATE_WINDOW_S = 30.0
 
 
 class ConfigChangedError(Exception):
@@ -49,7 +49,7 @@ class PredictionWriter:
         self._queued_bytes = 0
         self._count_lock = threading.Lock()
         self._error: BaseException | None = None
-        self._rate_samples: deque[tuple[float, int]] = deque()
+        self._rate = RateMeter(run.ledger)
         self._thread = threading.Thread(target=self._run_thread, name="write-predictions", daemon=True)
 
     def start(self) -> None:
@@ -142,7 +142,7 @@ class PredictionWriter:
         if sent:
             self._run.ledger.start_sending({one.task_id: sum(one.labels.values()) for one in sent})
             self._send(sent)
-        self._update_rate(len(outcomes))
+        self._rate.update(len(outcomes))
 
     def _send(self, outcomes: Sequence[Outcome]) -> None:
         """Send a batch that the ledger records as being sent."""
@@ -247,14 +247,6 @@ class PredictionWriter:
                 self._retry_policy.pause(settling_s)
             else:
                 self._run.ledger.back_to_pending(missing)
-
-    def _update_rate(self, tasks: int) -> None:
-        self._rate_samples.append((time.monotonic(), tasks))
-        while self._rate_samples[0][0] < time.monotonic() - RATE_WINDOW_S:
-            self._rate_samples.popleft()
-        span = time.monotonic() - self._rate_samples[0][0]
-        if span > 0:
-            self._run.ledger.set_run(rate=sum(number for _, number in list(self._rate_samples)[1:]) / span)
 
 
 def _refusal(error: LabelStudioApiError) -> str:

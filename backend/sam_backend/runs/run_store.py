@@ -88,6 +88,10 @@ class Run:
             raise RunStateError(f"run {self.id} is {state}: there is nothing to resume")
         if action in ("pause", "cancel") and state in (*ENDED, "undoing"):
             raise RunStateError(f"run {self.id} is {state}: there is nothing to {action}")
+        if action == "undo" and self.configuration.purpose == "embeddings":
+            raise RunStateError(
+                f"run {self.id} wrote no predictions; `label-studio-sam embeddings clear` removes embeddings"
+            )
         if action == "undo" and state == "running":
             raise RunStateError(f"run {self.id} is running: cancel or pause it first")
         self.ledger.set_run(wish=STORED_RESUME if action == "resume" else action)

@@ -16,6 +16,7 @@ from sam_backend.preannotation.loading import load_preannotator
 from sam_backend.preannotation.local_executor import LocalExecutor
 from sam_backend.preannotation.outcome import Executor
 from sam_backend.preannotation.preannotator import Preannotator
+from sam_backend.runs.embedding_builder import build_embeddings
 from sam_backend.runs.ledger import LedgerDamagedError, LedgerUnavailableError
 from sam_backend.runs.origin import RunElsewhereError, claim
 from sam_backend.runs.prediction_writer import ConfigChangedError, PredictionWriter
@@ -126,6 +127,8 @@ class _Work:
             if action == "undo":
                 self._undo()
                 return "undone", ""
+            if self.run.configuration.purpose == "embeddings":
+                return "finished", self._embed()
             self._preannotate()
             return "finished", ""
         except StoppedError:
@@ -157,6 +160,21 @@ class _Work:
         claim(self.run, self.api, self.access.url, self.retry_policy)
         PredictionWriter(self.api, self.run, self.retry_policy, self.stopping.is_set).settle()
         undo_run(self.run, self.api, self.retry_policy, self.stopping.is_set)
+
+    def _embed(self) -> str:
+        """Store the embeddings of the run's images; return a message for people."""
+        project = claim(self.run, self.api, self.access.url, self.retry_policy)
+        self.run.ledger.set_run(started_at=self.run.progress().started_at or time.time())
+        return build_embeddings(
+            self.run,
+            project,
+            ImageFetcher(self.access, fetch_limits(self.settings)),
+            api=self.api,
+            settings=self.settings,
+            store=self.store,
+            retry_policy=self.retry_policy,
+            is_stopping=self.stopping.is_set,
+        )
 
     def _preannotate(self) -> None:
         run, configuration = self.run, self.run.configuration

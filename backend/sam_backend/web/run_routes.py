@@ -5,6 +5,7 @@ from dataclasses import asdict
 from flask import Blueprint, Response, request
 
 from sam_backend import metrics
+from sam_backend.embeddings.disk import embedding_folder
 from sam_backend.preannotation.configuration import LARGEST_ID, WITHOUT_DETECTOR, RunConfiguration
 from sam_backend.protocol.fields import mapping, whole_number
 from sam_backend.runs.run_store import Run
@@ -131,6 +132,7 @@ def status() -> Response:
                 "problem": parts.model.problem,
             },
             "cache": asdict(parts.cache.statistics()),
+            "stored_embeddings": _stored_embeddings(),
             "label_studio": {"url": parts.credentials.url},
             "detectors": [*WITHOUT_DETECTOR, *DETECTOR_NAMES],
             "models": ["auto", *MODEL_NAMES],
@@ -138,6 +140,14 @@ def status() -> Response:
             "checks": [asdict(check) for check in parts.health_monitor.checks()],
         }
     )
+
+
+def _stored_embeddings() -> dict[str, int] | None:
+    folder = embedding_folder(service().settings)
+    try:
+        return None if folder is None else asdict(folder.statistics())
+    except OSError:  # the check of the folder says why
+        return None
 
 
 def _configuration(body: object) -> RunConfiguration:

@@ -64,12 +64,13 @@ let status = null;
 
 async function showStatus() {
   status = await request("api/status");
-  const {model, cache, label_studio: labelStudio} = status;
+  const {model, cache, label_studio: labelStudio, stored_embeddings: stored} = status;
+  $("#embed-button").hidden = !stored;
   const dot = element("span", undefined, {class: "dot", "data-state": model.state});
   const text = model.state === "ready" ? model.name : `${model.name}, ${model.progress || model.state}`;
   $("#model").replaceChildren(dot, text);
   $("#model").title = model.version;
-  $("#cache").textContent = cacheText(cache);
+  $("#cache").textContent = cacheText(cache) + (stored ? `; ${stored.files.toLocaleString()} stored, ${size(stored.bytes_held)}` : "");
   $("#label-studio").replaceChildren(labelStudio.url ?
     element("a", labelStudio.url, {href: labelStudio.url}) : "not connected yet");
   const problems = status.checks.filter(check => !check.ok);
@@ -186,8 +187,9 @@ function numbers(run, done) {
   const {counts} = run;
   if (run.state === "undone") return `${count(counts.undone, "prediction")} removed`;
   const parts = [`${done.toLocaleString()} of ${counts.total === null ? "?" : counts.total.toLocaleString()} tasks`];
-  if (counts.skipped) parts.push(`${counts.skipped.toLocaleString()} skipped`);
-  if (counts.empty) parts.push(`${counts.empty.toLocaleString()} without objects`);
+  if (counts.skipped) parts.push(`${counts.skipped.toLocaleString()} ${run.configuration.purpose === "embeddings" ? "embedded before" : "skipped"}`);
+  const isEmbedding = run.configuration.purpose === "embeddings";
+  if (counts.empty && !isEmbedding) parts.push(`${counts.empty.toLocaleString()} without objects`);
   const labels = Object.entries(run.labels).map(([label, number]) => `${number.toLocaleString()} ${label || "unlabeled"}`);
   if (counts.objects) parts.push(`${count(counts.objects, "object")} (${labels.slice(0, 6).join(", ")})`);
   if (run.state === "running" && run.rate_per_s) parts.push(`${run.rate_per_s.toFixed(1)} tasks/s`);
@@ -201,7 +203,7 @@ function actionsOf(run) {
   if (["paused", "interrupted", "failed", "cancelled"].includes(run.state)) actions.push("resume");
   if (["paused", "interrupted"].includes(run.state)) actions.push("cancel");
   if (run.counts.failed && !ACTIVE.includes(run.state) && run.state !== "undone") actions.push("retry");
-  if (run.counts.written && !ACTIVE.includes(run.state) && run.state !== "undone") actions.push("undo");
+  if (run.counts.written && run.configuration.purpose !== "embeddings" && !ACTIVE.includes(run.state) && run.state !== "undone") actions.push("undo");
   return actions;
 }
 
@@ -350,6 +352,13 @@ function figure(preview) {
   return created;
 }
 
+async function startRun(configuration) {
+  const {run} = await request("api/runs", configuration);
+  announce(`Run ${run.id} started.`);
+  await poll();
+  $(`[data-run="${run.id}"]`)?.scrollIntoView({block: "nearest"});
+}
+
 // Polling
 
 let timer = null;
@@ -382,13 +391,10 @@ document.addEventListener("DOMContentLoaded", async () => {
   $("#preview-button").addEventListener("click", () => submitForm(preview));
   form.addEventListener("submit", event => {
     event.preventDefault();
-    submitForm(async configuration => {
-      const {run} = await request("api/runs", configuration);
-      announce(`Run ${run.id} started.`);
-      await poll();
-      $(`[data-run="${run.id}"]`)?.scrollIntoView({block: "nearest"});
-    });
+    submitForm(startRun);
   });
+  $("#embed-button").addEventListener("click", () => submitForm(
+    ({project, model, filter}) => startRun({project, model, filter, purpose: "embeddings"})));
   $("#token-form").addEventListener("submit", event => {
     event.preventDefault();
     const {token} = event.target;
