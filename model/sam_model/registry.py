@@ -34,9 +34,10 @@ def load_segmenter(
     """Load a segmenter. `"classical"` needs no weights and no PyTorch.
 
     Args:
-        name_or_path: `classical`, `mobile_sam`, `sam_b`, `sam_l`, `sam_h`, `fastsam_s`, `fastsam_x`, one of their file
-            names such as `sam_b.pt`, or the path of a checkpoint, whose architecture is recognised. An existing file
-            takes precedence over a name. FastSAM's weights are licensed under AGPL-3.0, the others under Apache-2.0.
+        name_or_path: one of `MODEL_NAMES`, such as `mobile_sam` or `sam2.1_hiera_tiny`; one of their file names, such
+            as `sam_b.pt` or `sam2.1_t.pt`; or the path of a checkpoint, whose architecture is recognised. An existing
+            file takes precedence over a name. FastSAM's weights are licensed under AGPL-3.0, the others under
+            Apache-2.0.
         device: `cpu`, `cuda`, `cuda:1`, 0, `mps`, or `auto` for the best one of this machine.
         dtype: `float32`, `bfloat16` or `float16`.
         cleaning: post-processing of the masks; none by default. The classical segmenter ignores it.
@@ -58,8 +59,8 @@ def load_segmenter(
         from sam_model.yolo.fast_sam import FastSamSegmenter
 
         return FastSamSegmenter(load_yolo(path), device, dtype, cleaning=cleaning)
-    from sam_model.sam.checkpoint import load_sam
     from sam_model.sam.segmenter import SamSegmenter
+    from sam_model.sam_checkpoints import load_sam
 
     model = load_sam(path)
     return SamSegmenter(model, model.name, device, dtype, cleaning)

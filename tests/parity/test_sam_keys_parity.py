@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sam_model.sam.checkpoint import empty_sam
 from sam_model.sam.sizes import SIZES
+from sam_model.sam_checkpoints import empty_sam
 from sam_testing.reference_pairs import REFERENCE_NAMES, reference_package
 from sam_testing.seeded_checkpoints import key_lines
 

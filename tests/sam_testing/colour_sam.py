@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sam_model.sam.sam import Sam, encoder_size
@@ -68,6 +69,9 @@ class ColourSam:
 
     def full_size_logits(self, logits: Tensor, embedding: SamEmbedding) -> Tensor:
         return Sam.upscale_masks(self.model, logits, embedding.input_size, embedding.image_size)  # type: ignore[arg-type]
+
+    def mask_input_from(self, logits: Tensor) -> NDArray[np.float32]:
+        return logits.numpy()
 
     def segment(self, embedding: SamEmbedding, prompts: Sequence[Prompt]) -> list[ScoredMask]:
         answers = []

@@ -11,8 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sam_model.sam.sam import Sam
+from sam_model.sam.network import SamNetwork
 from sam_model.sam.sizes import MOBILE_SAM, SamSize, TinyVitSize, VitSize
+from sam_model.sam2.sizes import HieraSize, Sam2Size
+from sam_model.sam_checkpoints import AnySize, empty_sam
 
 # small models of the same make, for tests that only care about the way
 TINY_VIT_SAM = SamSize(
@@ -31,27 +33,50 @@ TINY_MOBILE_SAM = SamSize(
     decoder_heads=4,
     decoder_mlp=64,
 )
+TINY_SAM2 = Sam2Size(
+    "tiny_sam2",
+    HieraSize(width=16, heads=1, depths=(1, 2, 3, 1), global_blocks=(4,), windows=(4, 2, 6, 4), position_grid=3),
+    image_size=128,
+    width=32,
+    decoder_heads=4,
+    decoder_mlp=64,
+)
+MEMORY = {  # some of SAM 2.1's tensors for videos
+    "maskmem_tpos_enc": torch.zeros(7, 1, 1, 64),
+    "memory_attention.norm.weight": torch.ones(256),
+    "no_obj_embed_spatial": torch.zeros(1, 64),
+    "obj_ptr_tpos_proj.bias": torch.zeros(64),
+}
 
-EMBEDDINGS = {"iou_token", "mask_tokens", "point_embeddings", "not_a_point_embed", "no_mask_embed"}
+EMBEDDINGS = {
+    "iou_token",
+    "mask_tokens",
+    "point_embeddings",
+    "not_a_point_embed",
+    "no_mask_embed",
+    "no_mem_embed",
+    "obj_score_token",
+}
 
 
-def seeded_state(size: SamSize, seed: int = 0) -> dict[str, Tensor]:
+def seeded_state(size: AnySize, seed: int = 0) -> dict[str, Tensor]:
     """Return a state dict with the official keys and shapes of `size` and values drawn from `seed`."""
-    with torch.device("meta"):
-        empty = Sam(size).state_dict()
-    return {name: values_for(name, tensor, seed) for name, tensor in empty.items()}
+    return {name: values_for(name, tensor, seed) for name, tensor in empty_sam(size).state_dict().items()}
 
 
-def write_seeded_checkpoint(path: Path, size: SamSize = MOBILE_SAM, seed: int = 0) -> Path:
-    """Write a checkpoint file in the official format: a state dict, saved by PyTorch."""
-    torch.save(seeded_state(size, seed), path)
+def write_seeded_checkpoint(path: Path, size: AnySize = MOBILE_SAM, seed: int = 0) -> Path:
+    """Write a checkpoint file in the official format: a state dict, saved by PyTorch; SAM 2's has a wrapper and tensors
+    for videos.
+    """
+    state = seeded_state(size, seed)
+    torch.save({"model": state | MEMORY} if isinstance(size, Sam2Size) else state, path)
     return path
 
 
-def seeded_sam(size: SamSize, seed: int = 0) -> Sam:
+def seeded_sam(size: AnySize, seed: int = 0) -> SamNetwork:
     """Return the model with these values."""
-    model = Sam(size)
-    model.load_state_dict(seeded_state(size, seed))
+    model = empty_sam(size)
+    model.load_state_dict(seeded_state(size, seed), assign=True)
     return model.eval()
 
 
@@ -78,7 +103,7 @@ def values_for(name: str, empty: Tensor, seed: int) -> Tensor:
         return 0.1 * normal
     if kind == "positional_encoding_gaussian_matrix":
         return normal
-    if kind in ("attention_biases", "pos_embed") or EMBEDDINGS & set(name.split(".")):
+    if kind in ("attention_biases", "pos_embed", "pos_embed_window") or EMBEDDINGS & set(name.split(".")):
         return 0.5 * normal
     if kind in ("rel_pos_h", "rel_pos_w"):
         return normal / math.sqrt(shape[1])

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from sam_model.sam.checkpoint import empty_sam, load_sam
-from sam_model.sam.sam import Sam, parameter_count
+from sam_model.sam.network import SamNetwork
+from sam_model.sam.sam import parameter_count
 from sam_model.sam.segmenter import SamSegmenter
-from sam_model.sam.sizes import SIZES as SAM_SIZES
-from sam_model.sam.sizes import SamSize
+from sam_model.sam_checkpoints import SIZES as SAM_SIZES
+from sam_model.sam_checkpoints import AnySize, empty_sam, load_sam, sam_of_size
 from sam_model.weights.catalog import WeightFile
 from sam_model.weights.store import WeightStore
 from sam_model.yolo.checkpoint import YoloModel, load_yolo
@@ -76,8 +76,8 @@ def compared_model(weights: WeightFile, store: WeightStore, device: str = "auto"
     )
 
 
-def _seeded_sam(size: SamSize) -> Sam:
-    model: Sam = _seeded(lambda: Sam(size))
+def _seeded_sam(size: AnySize) -> SamNetwork:
+    model: SamNetwork = _seeded(lambda: sam_of_size(size))
     return model
 
 

@@ -58,14 +58,14 @@ class Block(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Patches of pixels become tokens.
+    """Patches of pixels become tokens; they overlap if `stride` is smaller than `patch`.
 
-    Shape: (B, 3, H, W) to (B, H / patch, W / patch, C).
+    Shape: (B, 3, H, W) to (B, H / stride, W / stride, C).
     """
 
-    def __init__(self, patch: int, width: int) -> None:
+    def __init__(self, patch: int, width: int, stride: int | None = None, padding: int = 0) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(3, width, kernel_size=patch, stride=patch)
+        self.proj = nn.Conv2d(3, width, kernel_size=patch, stride=stride or patch, padding=padding)
 
     def forward(self, x: Tensor) -> Tensor:
         """Embed the patches of `x` (B, 3, H, W)."""

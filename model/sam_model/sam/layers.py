@@ -1,6 +1,7 @@
 """Layers shared by several parts of SAM: layer norm over channels, perceptrons, windows of tokens."""
 
 import itertools
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -46,20 +47,23 @@ class MLPBlock(nn.Module):
 
 
 class MLP(nn.Module):
-    """Linear layers with ReLU between them, used for the heads of the mask decoder.
+    """Linear layers with an activation between them, used for the heads of the mask decoder.
 
     Shape: (..., width) to (..., outputs).
     """
 
-    def __init__(self, width: int, hidden: int, outputs: int, depth: int = 3) -> None:
+    def __init__(
+        self, width: int, hidden: int, outputs: int, depth: int = 3, activation: Callable[[Tensor], Tensor] = F.relu
+    ) -> None:
         super().__init__()
+        self.activation = activation
         widths = [width, *[hidden] * (depth - 1), outputs]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform every token of `x` (..., width) separately."""
         for layer in self.layers[:-1]:
-            x = F.relu(layer(x))
+            x = self.activation(layer(x))
         y: Tensor = self.layers[-1](x)
         return y
 

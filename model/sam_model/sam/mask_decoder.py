@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sam_model.sam.layers import MLP, LayerNorm2d
 from sam_model.sam.sizes import DecoderSize
-from sam_model.sam.two_way_transformer import TwoWayTransformer
+from sam_model.sam.two_way_transformer import FeedForward, TwoWayTransformer, mlp_block
 
 MASK_TOKENS = 4
 
@@ -19,10 +19,12 @@ MASK_TOKENS = 4
 class MaskDecoder(nn.Module):
     """Maps embeddings to low-resolution logits (P, M, 4 * grid, 4 * grid) and predicted IoU (P, M)."""
 
-    def __init__(self, size: DecoderSize) -> None:
+    def __init__(self, size: DecoderSize, feed_forward: FeedForward = mlp_block) -> None:
         super().__init__()
         width = size.width
-        self.transformer = TwoWayTransformer(width, size.decoder_depth, size.decoder_heads, size.decoder_mlp)
+        self.transformer = TwoWayTransformer(
+            width, size.decoder_depth, size.decoder_heads, size.decoder_mlp, feed_forward
+        )
         self.iou_token = nn.Embedding(1, width)
         self.mask_tokens = nn.Embedding(MASK_TOKENS, width)
         self.output_upscaling = nn.Sequential(

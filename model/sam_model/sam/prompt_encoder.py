@@ -22,8 +22,15 @@ class PromptEncoder(nn.Module):
     Coordinates are pixels of the padded square of side `image_size`.
     """
 
-    def __init__(self, size: DecoderSize) -> None:
+    def __init__(self, size: DecoderSize, is_box_closed: bool = False) -> None:
+        """Create the layers.
+
+        Args:
+            size: sizes of the model.
+            is_box_closed: boxes get the further token of points, as in SAM 2.
+        """
         super().__init__()
+        self.is_box_closed = is_box_closed
         self.image_size = size.image_size
         self.grid = size.grid
         self.pe_layer = FourierPositions(size.width)
@@ -43,15 +50,16 @@ class PromptEncoder(nn.Module):
     def tokens(self, prompts: int, points: Tensor | None, labels: Tensor | None, boxes: Tensor | None) -> Tensor:
         """Map points (P, N, 2) with labels (P, N), 1 on and 0 off the object, and boxes (P, 4) to tokens (P, N', C).
 
-        Points without a box get a further token for "no box", as in training.
+        Points without a box get a further token, as in training; in SAM 2 all points and boxes do.
         """
         parts = [self.no_mask_embed.weight.new_empty(prompts, 0, self.no_mask_embed.embedding_dim)]
         if points is not None and labels is not None:
             parts.append(self._points(points, labels))
-            if boxes is None:
-                parts.append(self.not_a_point_embed.weight.expand(prompts, 1, -1))
         if boxes is not None:
             parts.append(self._corners(boxes))
+        is_prompted = points is not None or boxes is not None
+        if is_prompted and (boxes is None or self.is_box_closed):
+            parts.append(self.not_a_point_embed.weight.expand(prompts, 1, -1))
         return torch.cat(parts, dim=1)
 
     def mask_map(self, masks: Tensor | None) -> Tensor:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sam_model.masks.cleaning import MaskCleaning, clean_mask
@@ -200,9 +201,12 @@ class SamSegmenter:
     def _scored_mask(self, embedding: SamEmbedding, prompt: Prompt, logits: Tensor, score: float) -> ScoredMask:
         full = self.full_size_logits(logits[None], embedding)[0]
         mask = (full > self.model.mask_threshold).cpu().numpy()
+        return ScoredMask(clean_mask(mask, self.cleaning, prompt.points), score, self.mask_input_from(logits))
+
+    def mask_input_from(self, logits: Tensor) -> NDArray[np.float32]:
+        """Return low-resolution logits as a caller may give them back as a mask input."""
         limit = self.model.mask_input_limit
-        given_back = logits.clamp(-limit, limit).cpu().numpy().copy()
-        return ScoredMask(clean_mask(mask, self.cleaning, prompt.points), score, given_back)
+        return logits.float().clamp(-limit, limit).cpu().numpy().copy()
 
     def _scaled(self, points: Tensor, embedding: SamEmbedding) -> Tensor:
         """Convert points (P, N, 2) from the original image to the encoder's input, float32 on the device."""

@@ -6,18 +6,29 @@ once.
 Source: SAM, arXiv:2304.02643, appendix A and figure 14.
 """
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sam_model.sam.layers import MLPBlock
 
+FeedForward = Callable[[int, int], nn.Module]  # makes two linear layers with ReLU between them, of width and hidden
+
+
+def mlp_block(width: int, hidden: int) -> nn.Module:
+    """Return the two linear layers under the names of SAM's checkpoints."""
+    return MLPBlock(width, hidden, nn.ReLU)
+
 
 class TwoWayTransformer(nn.Module):
     """Attention in both directions between tokens (P, N, C) and an image of K places (1 or P, K, C)."""
 
-    def __init__(self, width: int, depth: int, heads: int, mlp: int) -> None:
+    def __init__(self, width: int, depth: int, heads: int, mlp: int, feed_forward: FeedForward = mlp_block) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(TwoWayBlock(width, heads, mlp, is_first=i == 0) for i in range(depth))
+        self.layers = nn.ModuleList(
+            TwoWayBlock(width, heads, feed_forward(width, mlp), is_first=i == 0) for i in range(depth)
+        )
         self.final_attn_token_to_image = Attention(width, heads, downsample=2)
         self.norm_final_attn = nn.LayerNorm(width)
 
@@ -39,13 +50,13 @@ class TwoWayTransformer(nn.Module):
 class TwoWayBlock(nn.Module):
     """Self-attention of the tokens, tokens to image, a perceptron on the tokens, image to tokens."""
 
-    def __init__(self, width: int, heads: int, mlp: int, is_first: bool) -> None:
+    def __init__(self, width: int, heads: int, mlp: nn.Module, is_first: bool) -> None:
         super().__init__()
         self.self_attn = Attention(width, heads)
         self.norm1 = nn.LayerNorm(width)
         self.cross_attn_token_to_image = Attention(width, heads, downsample=2)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = MLPBlock(width, mlp, nn.ReLU)
+        self.mlp = mlp
         self.norm3 = nn.LayerNorm(width)
         self.norm4 = nn.LayerNorm(width)
         self.cross_attn_image_to_token = Attention(width, heads, downsample=2)

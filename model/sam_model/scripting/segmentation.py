@@ -100,7 +100,7 @@ def masks_of_prompts(segmenter: SamSegmenter, embedding: SamEmbedding, prompts: 
                 full_size = segmenter.full_size_logits(logits[None], embedding)[0].float().cpu().numpy()
                 mask = full_size > threshold
                 stability = stability_score(full_size, threshold, STABILITY_OFFSET)
-                low_res = logits.float().cpu().numpy().copy()
+                low_res = segmenter.mask_input_from(logits)
                 found[index].append(
                     FoundMask(run_lengths_from_mask(mask), box_from_mask(mask), score, stability, low_res)
                 )

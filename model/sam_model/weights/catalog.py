@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 META_FILES = "https://dl.fbaipublicfiles.com/segment_anything"
+SAM_2_FILES = "https://dl.fbaipublicfiles.com/segment_anything_2/072824"
+SAM_2_1_FILES = "https://dl.fbaipublicfiles.com/segment_anything_2/092824"
 MOBILE_SAM_FILES = (
     "https://raw.githubusercontent.com/ChaoningZhang/MobileSAM/f706ad9c4eb7f219c00d9050e46328518ffb65d2/weights"
 )
@@ -38,6 +40,12 @@ def _ultralytics_file(
 ) -> WeightFile:
     """Return an entry for weights of Ultralytics. They are licensed under AGPL-3.0, and a download says so."""
     return WeightFile(model, file, f"{ULTRALYTICS_FILES}/{file}", sha256, 0, "AGPL-3.0", role=role)
+
+
+def _sam_2_file(model: str, alias: str, sha256: str = "", size: int = 0) -> WeightFile:
+    """Return an entry for weights of SAM 2 or SAM 2.1; `alias` is Ultralytics' name for them."""
+    folder = SAM_2_1_FILES if model.startswith("sam2.1") else SAM_2_FILES
+    return WeightFile(model, f"{model}.pt", f"{folder}/{model}.pt", sha256, size, "Apache-2.0", aliases=(alias,))
 
 
 CATALOG = (
@@ -77,6 +85,34 @@ CATALOG = (
         licence="Apache-2.0",
         aliases=("sam_h.pt", "vit_h"),
     ),
+    _sam_2_file(
+        "sam2.1_hiera_tiny",
+        "sam2.1_t.pt",
+        "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
+        156_008_466,
+    ),
+    _sam_2_file(
+        "sam2.1_hiera_small",
+        "sam2.1_s.pt",
+        "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
+        184_416_285,
+    ),
+    _sam_2_file(
+        "sam2.1_hiera_base_plus",
+        "sam2.1_b.pt",
+        "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
+        323_606_802,
+    ),
+    _sam_2_file(
+        "sam2.1_hiera_large",
+        "sam2.1_l.pt",
+        "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
+        898_083_611,
+    ),
+    _sam_2_file("sam2_hiera_tiny", "sam2_t.pt"),
+    _sam_2_file("sam2_hiera_small", "sam2_s.pt"),
+    _sam_2_file("sam2_hiera_base_plus", "sam2_b.pt"),
+    _sam_2_file("sam2_hiera_large", "sam2_l.pt"),
     _ultralytics_file("fastsam_s", "FastSAM-s.pt", role="segmenter"),
     _ultralytics_file("fastsam_x", "FastSAM-x.pt", role="segmenter"),
     _ultralytics_file("yolov8n", "yolov8n.pt", "f59b3d833e2ff32e194b5bb8e08d211dc7c5bdf144b90d2c8412c47ccfc83b36"),

@@ -9,7 +9,8 @@ from sam_model.benchmark import model_speed
 from sam_model.benchmark.compared_model import compared_model
 from sam_model.benchmark.model_speed import REPEATS, ModelSpeed, duration_ms, measure, synthetic_image
 from sam_model.benchmark.speed_plot import EVERYTHING, PROMPT, draw_speeds, duration_words
-from sam_model.sam.sizes import MOBILE_SAM, SIZES, SamSize
+from sam_model.sam.sizes import MOBILE_SAM
+from sam_model.sam_checkpoints import SIZES, AnySize
 from sam_model.weights.catalog import CATALOG, WeightFile, find_weights
 from sam_model.weights.store import WeightStore
 from sam_testing.seeded_checkpoints import TINY_VIT_SAM, write_seeded_checkpoint
@@ -17,6 +18,7 @@ from sam_testing.yolo_files import SIZE_N, write_yolo_file
 
 PARAMETERS = {  # in millions, as published with the models
     "mobile_sam": 10.1,
+    "sam2.1_hiera_tiny": 31.4,  # without the parts for videos
     "fastsam_s": 11.8,
     "yolov8n": 3.2,
     "yolov8n-seg": 3.4,
@@ -107,7 +109,7 @@ def test_random_weights_find_nothing(store: WeightStore) -> None:
 def test_weights_that_are_here_are_taken(
     store: WeightStore, tmp_path: Path, tiny_sam: WeightFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    size: SamSize = module.SAM_SIZES["tiny"]
+    size: AnySize = module.SAM_SIZES["tiny"]
     path = write_seeded_checkpoint(tmp_path / "tiny.pt", size)
     monkeypatch.setattr(module, "load_sam", lambda path: load_tiny(path, size))
 
@@ -118,8 +120,8 @@ def test_weights_that_are_here_are_taken(
     assert compared.size_mb == path.stat().st_size / 1e6
 
 
-def load_tiny(path: Path, size: SamSize):  # type: ignore[no-untyped-def]
-    from sam_model.sam.checkpoint import load_sam
+def load_tiny(path: Path, size: AnySize):  # type: ignore[no-untyped-def]
+    from sam_model.sam_checkpoints import load_sam
 
     return load_sam(path, [size])
 

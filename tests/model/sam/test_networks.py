@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from sam_model.sam import attention
 from sam_model.sam.attention import RelativeAttention
-from sam_model.sam.checkpoint import empty_sam
 from sam_model.sam.layers import LayerNorm2d, join_windows, split_windows
 from sam_model.sam.mask_decoder import MaskDecoder, pixels_in_place
 from sam_model.sam.sam import Sam, parameter_count
 from sam_model.sam.sizes import SIZES, SamSize
 from sam_model.sam.tiny_vit import ConvBN, WindowAttention
 from sam_model.sam.two_way_transformer import Attention
+from sam_model.sam_checkpoints import empty_sam
 from sam_testing.seeded_checkpoints import TINY_MOBILE_SAM, TINY_VIT_SAM, key_lines, seeded_sam, values_for
 
 GOLDEN = Path(__file__).parents[2] / "golden"

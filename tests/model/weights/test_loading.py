@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from sam_model.registry import load_segmenter
-from sam_model.sam.checkpoint import load_sam, sam_from_state
+from sam_model.sam_checkpoints import SIZES as ALL_SIZES
+from sam_model.sam_checkpoints import load_sam, sam_from_state
 from sam_model.weights.errors import BrokenWeightsError
 from sam_model.weights.loading import read_checkpoint
 from sam_testing.gadgets import CONTAINERS, PICKLES
@@ -147,7 +148,7 @@ def test_a_checkpoint_of_something_else_is_named(tmp_path: Path) -> None:
         load_segmenter(str(path))
 
     assert str(raised.value) == (
-        "resnet.pt is not a checkpoint of mobile_sam, sam_b, sam_l, sam_h; its first tensors are conv1.weight, fc.bias"
+        f"resnet.pt is not a checkpoint of {', '.join(ALL_SIZES)}; its first tensors are conv1.weight, fc.bias"
     )
 
 

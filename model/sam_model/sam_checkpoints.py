@@ -1,4 +1,4 @@
-"""Loading of SAM checkpoints; the model is recognised by keys and shapes."""
+"""Loading of checkpoints of the Segment Anything family; the model is recognised by keys and shapes."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,13 +8,21 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from sam_model.sam.network import SamNetwork
 from sam_model.sam.sam import Sam
-from sam_model.sam.sizes import SIZES, SamSize
+from sam_model.sam.sizes import SIZES as SAM_1_SIZES
+from sam_model.sam.sizes import SamSize
+from sam_model.sam2.sam2 import Sam2
+from sam_model.sam2.sizes import MEMORY_KEYS, Sam2Size, name_by_memory
+from sam_model.sam2.sizes import SIZES as SAM_2_SIZES
 from sam_model.weights.errors import BrokenWeightsError
 from sam_model.weights.loading import differences, read_checkpoint
 
+AnySize = SamSize | Sam2Size
+SIZES: dict[str, AnySize] = {**SAM_1_SIZES, **SAM_2_SIZES}
 
-def load_sam(path: Path, sizes: Iterable[SamSize] = SIZES.values()) -> Sam:
+
+def load_sam(path: Path, sizes: Iterable[AnySize] = SIZES.values()) -> SamNetwork:
     """Load the model of a checkpoint in float32 on the CPU.
 
     Raises:
@@ -25,12 +33,20 @@ def load_sam(path: Path, sizes: Iterable[SamSize] = SIZES.values()) -> Sam:
     return sam_from_state(state, path.name, sizes)
 
 
-def sam_from_state(state: dict[str, Tensor], file: str, sizes: Iterable[SamSize] = SIZES.values()) -> Sam:
+def sam_from_state(state: dict[str, Tensor], file: str, sizes: Iterable[AnySize] = SIZES.values()) -> SamNetwork:
     """Return the model that a state dict belongs to; `file` is its name in messages.
+
+    SAM 2's parts for videos are ignored.
 
     Raises:
         BrokenWeightsError: the state dict fits none of `sizes`.
     """
+    memory = {name for name in state if name.split(".")[0] in MEMORY_KEYS}
+    state = {name: tensor for name, tensor in state.items() if name not in memory}
+    if not state:
+        raise BrokenWeightsError(
+            f"{file} has SAM 2's tensors for videos only; needed: the image encoder and the decoder"
+        )
     models = [empty_sam(size) for size in sizes]
     found = [differences(state, model.state_dict()) for model in models]
     best = min(range(len(models)), key=lambda i: found[i].count)
@@ -45,13 +61,20 @@ def sam_from_state(state: dict[str, Tensor], file: str, sizes: Iterable[SamSize]
         )
     weights = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     model.load_state_dict(weights, assign=True)
+    if isinstance(model, Sam2):
+        model.name = name_by_memory(model.name, memory)
     return model.eval()
 
 
-def empty_sam(size: SamSize) -> Sam:
+def empty_sam(size: AnySize) -> SamNetwork:
     """Return a model without values: it takes no memory, and no time for random initialisation."""
     with torch.device("meta"), _NoInitialisation():
-        return Sam(size)
+        return sam_of_size(size)
+
+
+def sam_of_size(size: AnySize) -> SamNetwork:
+    """Return a model with PyTorch's random values."""
+    return Sam2(size) if isinstance(size, Sam2Size) else Sam(size)
 
 
 class _NoInitialisation(TorchFunctionMode):

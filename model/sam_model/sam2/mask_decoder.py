@@ -1,0 +1,60 @@
+"""SAM 2's mask decoder: SAM's, with maps of a higher resolution and a token for "is there an object".
+
+If the single mask is not stable, the highest-scoring of the three masks replaces it.
+
+Source: SAM 2, arXiv:2408.00714, appendix C; thresholds of sam2 1.1.0, build_sam.py (Apache-2.0).
+"""
+
+import torch
+from torch import Tensor, nn
+
+from sam_model.sam.layers import MLP
+from sam_model.sam.mask_decoder import MASK_TOKENS, MaskDecoder, masks_from_kernels
+from sam_model.sam.sizes import DecoderSize
+
+STABILITY_OFFSET = 0.05  # distance of the thresholds of the stability score from 0, in logits
+MIN_STABILITY = 0.98  # of the single mask
+
+
+class Sam2MaskDecoder(MaskDecoder):
+    """Maps embeddings to low-resolution logits (P, M, 4 * grid, 4 * grid) and predicted IoU (P, M)."""
+
+    def __init__(self, size: DecoderSize) -> None:
+        super().__init__(size, feed_forward=lambda width, hidden: MLP(width, hidden, width, depth=2))
+        width = size.width
+        self.obj_score_token = nn.Embedding(1, width)
+        self.conv_s0 = nn.Conv2d(width, width // 8, kernel_size=1)  # applied once per image: see `Sam2.encode`
+        self.conv_s1 = nn.Conv2d(width, width // 4, kernel_size=1)
+        self.pred_obj_score_head = MLP(width, width, 1)  # for videos: part of the checkpoint, but not called
+
+    def forward(
+        self,
+        image: Tensor,
+        image_positions: Tensor,
+        prompt_tokens: Tensor,
+        mask_map: Tensor,
+        multimask: bool,
+        details: tuple[Tensor, ...] = (),
+    ) -> tuple[Tensor, Tensor]:
+        """As in SAM; `details` are maps in the order of `upscale`, (1, K, 4, C / 4) and (1, K, 4, 4, C / 8)."""
+        own_tokens = torch.cat([self.obj_score_token.weight, self.iou_token.weight, self.mask_tokens.weight])
+        tokens, places = self.attend(own_tokens, image, image_positions, prompt_tokens, mask_map)
+        kernels = self.kernels(tokens[:, 2 : 2 + MASK_TOKENS], slice(None))
+        half, quarter = details
+        logits = masks_from_kernels(kernels, self.upscale(places, (half, quarter)), image.shape[-1])
+        iou: Tensor = self.iou_prediction_head(tokens[:, 1]).sigmoid()
+        return (logits[:, 1:], iou[:, 1:]) if multimask else stable_mask(logits, iou)
+
+
+def stable_mask(logits: Tensor, iou: Tensor) -> tuple[Tensor, Tensor]:
+    """Return one mask (P, 1, h, w) of four (P, 4, h, w), and its predicted IoU (P, 1) of (P, 4).
+
+    It is mask 0 if that is stable, else the one of masks 1 to 3 with the highest predicted IoU.
+    """
+    single = logits[:, 0].flatten(1)
+    inner = (single > STABILITY_OFFSET).sum(-1)
+    outer = (single > -STABILITY_OFFSET).sum(-1)
+    is_stable = (outer == 0) | (inner.float() / outer.clamp(min=1) >= MIN_STABILITY)  # (P,); empty masks are stable
+    chosen = torch.where(is_stable, 0, 1 + iou[:, 1:].argmax(-1))
+    index = torch.arange(len(iou), device=iou.device)
+    return logits[index, chosen][:, None], iou[index, chosen][:, None]
