@@ -34,6 +34,8 @@ class Settings:
     keep_clicked_region: bool = False  # keep only the clicked parts of a SAM mask?
     polygon_tolerance: float = 1.0  # deviation in pixels of an image with a long side of 1000 pixels; 0: all vertices
     polygon_parts: Literal["largest", "separate", "bridges"] = "separate"  # what becomes of parts and holes of a mask
+    each_point_an_object: bool = False  # is each positive point an object of its own?
+    refine_regions: bool = False  # does a point inside a region of the task change that region?
     label_studio_url: str | None = None  # as seen from this machine; None: the URL of the first /setup
     label_studio_api_key: str | None = field(
         default=None, repr=False
@@ -179,6 +181,8 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "keep_clicked_region": ("SAM_KEEP_CLICKED_REGION", _boolean),
     "polygon_tolerance": ("SAM_POLYGON_TOLERANCE", _number(float, 0, 1000)),
     "polygon_parts": ("SAM_POLYGON_PARTS", _one_of("largest", "separate", "bridges")),
+    "each_point_an_object": ("SAM_EACH_POINT_AN_OBJECT", _boolean),
+    "refine_regions": ("SAM_REFINE_REGIONS", _boolean),
     "label_studio_url": ("LABEL_STUDIO_URL", _http_url),
     "label_studio_api_key": ("LABEL_STUDIO_API_KEY", _token),
     "fetch_timeout_s": ("SAM_FETCH_TIMEOUT_S", _number(float, 0.1, 3600)),

@@ -43,13 +43,17 @@ def run(args: argparse.Namespace) -> CommandResult:
         SettingsError: an argument or a setting cannot be used.
         RegistrationError: Label Studio refuses the registration, or is too old.
     """
+    from sam_backend.errors import BackendError
+    from sam_backend.interactive.extra_params import DEFAULT_OPTIONS
     from sam_backend.label_studio.backend_registration import check_version, connect
     from sam_backend.label_studio.client import LabelStudioClient
     from sam_backend.label_studio.credentials import LabelStudioCredentials
     from sam_backend.label_studio.projects import project_details
     from sam_backend.network.base_url import parse_base_url
+    from sam_backend.protocol.labeling_config import LabelingConfig
     from sam_backend.protocol.smart_tags import missing_tags, with_smart_tags
     from sam_backend.redaction import mask_userinfo
+    from sam_backend.shapes.click_shapes import describe_click_shapes
 
     extra_params = _extra_params(args.extra_params)
     try:
@@ -66,10 +70,16 @@ def run(args: argparse.Namespace) -> CommandResult:
     connection = connect(api, args.project, backend_url, args.title, extra_params, password)
     lacking = missing_tags(project.labeling_config)
     fitting = with_smart_tags(project.labeling_config)
+    try:
+        sam_output = DEFAULT_OPTIONS.with_json(connection.extra_params).sam_output
+        shapes = describe_click_shapes(LabelingConfig.from_xml(fitting), sam_output)
+    except BackendError as error:
+        shapes = f"none: {error}"
     if lacking and args.fix_config:
         api.call("PATCH", f"/api/projects/{args.project}/", {"label_config": fitting})
     answer = {"label_studio": release, "project": project.title, "url": connection.url, "is_new": connection.is_new}
     answer |= {"missing_tags": list(lacking), "is_config_fixed": bool(lacking and args.fix_config)}
+    answer |= {"clicks": shapes}
     answer |= {"model_version": connection.model_version, "labeling_config": fitting}
     how = "connected" if connection.is_new else "was already connected and is up to date"
     lines = [f"{connection.url} {how}: project {args.project}, {project.title!r}, Label Studio {release}, interactive"]
@@ -78,6 +88,7 @@ def run(args: argparse.Namespace) -> CommandResult:
         lines.append(f"labeling config: added {tags}")
     elif lacking:
         lines += [f"the labeling config lacks {tags}; --fix-config changes it to:", "", fitting]
+    lines.append(f"regions for clicks: {shapes}")
     return CommandResult(answer, "\n".join(lines))
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from sam_backend.errors import BackendError
+from sam_backend.interactive.extra_params import DEFAULT_OPTIONS
 from sam_backend.label_studio.backend_registration import (
     NOT_REACHED,
     BackendRegistration,
@@ -11,8 +13,10 @@ from sam_backend.label_studio.backend_registration import (
 )
 from sam_backend.label_studio.client import LabelStudioApiError, LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
-from sam_backend.label_studio.projects import newest_projects
+from sam_backend.label_studio.projects import ProjectDetails, newest_projects
+from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.redaction import mask_userinfo
+from sam_backend.shapes.click_shapes import describe_click_shapes
 
 TIMEOUT_S = 5.0
 MAX_PROJECTS = 20  # Label Studio calls /health of every model of each project
@@ -108,7 +112,7 @@ def _check_project(credentials: LabelStudioCredentials, model_version: str, is_c
         return Check(name, False, problem=f"could not list Label Studio's models: {error}", next_step=FIX_ADDRESS)
     ours = [entry for entry in entries if entry[1].is_connected and model_version in entry[1].model_version]
     if ours:
-        where = ", ".join(_named(*entry, credentials) for entry in ours[:3])
+        where = ", ".join(_named(*entry, credentials) + _clicks(*entry, credentials) for entry in ours[:3])
         return Check(name, True, found=f"connected: {where}")
     unreached = next((entry for entry in entries if not entry[1].is_connected), None)
     if unreached is not None:
@@ -123,15 +127,25 @@ def _is_quoted(credentials: LabelStudioCredentials) -> bool:
     return known is not None and known.is_url_from_settings
 
 
-def _named(project: int, entry: BackendRegistration, credentials: LabelStudioCredentials) -> str:
-    where = f"project {project}"
+def _clicks(project: ProjectDetails, entry: BackendRegistration, credentials: LabelStudioCredentials) -> str:
+    """Return the regions that the clicks of a project get, or why they get none."""
+    if not _is_quoted(credentials):
+        return ""
+    try:
+        options = DEFAULT_OPTIONS.with_json(entry.extra_params)
+        shapes = describe_click_shapes(LabelingConfig.from_xml(project.labeling_config), options.sam_output)
+    except BackendError as error:
+        return f" (clicks get nothing: {error})"
+    return f" (clicks get: {', '.join(part for part in (shapes, options.text()) if part)})"
+
+
+def _named(project: ProjectDetails, entry: BackendRegistration, credentials: LabelStudioCredentials) -> str:
+    where = f"project {project.id}"
     return f"{where} at {mask_userinfo(entry.url)}" if _is_quoted(credentials) else where
 
 
-def _entries(api: LabelStudioClient) -> list[tuple[int, BackendRegistration]]:
-    """Return the newest projects' numbers and registrations; Label Studio calls each model before it answers."""
+def _entries(api: LabelStudioClient) -> list[tuple[ProjectDetails, BackendRegistration]]:
+    """Return the newest projects and their registrations; Label Studio calls each model before it answers."""
     return [
-        (project.id, entry)
-        for project in newest_projects(api, MAX_PROJECTS)
-        for entry in registrations(api, project.id)
+        (project, entry) for project in newest_projects(api, MAX_PROJECTS) for entry in registrations(api, project.id)
     ]

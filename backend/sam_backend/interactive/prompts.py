@@ -22,23 +22,36 @@ class ObjectPrompt:
     prompt: Prompt
 
 
-def regions_by_object(regions: Sequence[PromptRegion]) -> list[tuple[PromptRegion, ...]]:
+def regions_by_object(
+    regions: Sequence[PromptRegion], each_point_an_object: bool = False
+) -> list[tuple[PromptRegion, ...]]:
     """Group regions by object; the regions of one object have the same page, image tag and labels.
 
     Each rectangle is an object of its own. Key points without rectangles are one object together. The editor never
     sends both, but other callers do. Then a point belongs to the smallest rectangle around it, or to the only
     rectangle there is. The other points are an object of their own; if all of them are negative, they are added to
     each object.
+
+    With `each_point_an_object`, each positive key point is an object of its own if there are no rectangles; all
+    negative key points are added to each one.
     """
     groups: dict[tuple[object, ...], list[PromptRegion]] = {}
     for region in regions:
         groups.setdefault((region.item_index or 0, region.to_name, region.labels), []).append(region)
-    return [object_regions for group in groups.values() for object_regions in _objects_of_one_label(group)]
+    return [
+        object_regions
+        for group in groups.values()
+        for object_regions in _objects_of_one_label(group, each_point_an_object)
+    ]
 
 
-def _objects_of_one_label(group: list[PromptRegion]) -> list[tuple[PromptRegion, ...]]:
+def _objects_of_one_label(group: list[PromptRegion], each_point_an_object: bool) -> list[tuple[PromptRegion, ...]]:
     rectangles = [region for region in group if isinstance(region.shape, RotatedRectangle)]
     points = [region for region in group if isinstance(region.shape, KeyPoint)]
+    positive = [point for point in points if isinstance(point.shape, KeyPoint) and point.shape.is_positive]
+    if each_point_an_object and not rectangles and len(positive) > 1:
+        negative = [point for point in points if point not in positive]
+        return [(point, *negative) for point in positive]
     if len(rectangles) <= 1:
         return [(*rectangles, *points)]
     members = {rectangle.id: [rectangle] for rectangle in rectangles}

@@ -21,7 +21,9 @@ from sam_backend.errors import BadRequestError, ImageTooLargeError
 from sam_backend.images.decode import decode_image
 from sam_backend.images.fetch import ImageCredentials, ImageRequest
 from sam_backend.images.versions import ImageVersion, ImageVersions
+from sam_backend.interactive.candidates import candidate_masks, is_ambiguous
 from sam_backend.interactive.click_log import log_missing_mask
+from sam_backend.interactive.extra_params import DEFAULT_OPTIONS, ClickOptions
 from sam_backend.interactive.previous_logits import PreviousLogits
 from sam_backend.interactive.prompts import ObjectPrompt, prompt_from_regions, regions_by_object
 from sam_backend.protocol.labeling_config import LabelingConfig
@@ -86,6 +88,7 @@ class TaskPredictor:
         regions: Sequence[PromptRegion],
         config: LabelingConfig,
         credentials: ImageCredentials,
+        options: ClickOptions = DEFAULT_OPTIONS,
     ) -> Prediction:
         """Return the masks for a user's prompts on one task; no regions where the prompts give no object.
 
@@ -94,27 +97,25 @@ class TaskPredictor:
         """
         start = time.perf_counter()
         pages: dict[tuple[str, int], list[tuple[PromptRegion, ...]]] = {}
-        for of_object in regions_by_object(regions):
+        for of_object in regions_by_object(regions, options.each_point_an_object):
             pages.setdefault((of_object[0].to_name, of_object[0].item_index or 0), []).append(of_object)
         results: list[ResultJson] = []
         scores: list[float] = []
         for (to_name, page), objects in pages.items():
             # before the image is fetched: the config may have no tag for the mask
-            targets = {of_object: _target(config, of_object[0]) for of_object in objects}
+            targets = {of_object: _target(config, of_object[0], options.sam_output) for of_object in objects}
             image = self.image(image_request(task, config, credentials, to_name, page))
             embedding = self.embedding(task, image)
-            for found, scored in self._segment(task, image.version.digest, embedding, objects):
-                first = found.regions[0]
-                with metrics.stage("encode"):
-                    results += results_from_mask(
-                        self._at_original_size(scored.mask, first.original_size),
-                        targets[found.regions],
-                        region_ids(task, found.regions),
-                        scored.score,
-                        first.item_index,
-                        self._polygon_style,
-                    )
-                scores.append(scored.score)
+            for found, candidates in self._segment(task, image.version.digest, embedding, objects, options.candidates):
+                target, ids = targets[found.regions], region_ids(task, found.regions)
+                for number, scored in enumerate(candidates, 1):
+                    with metrics.stage("encode"):
+                        made = self._results(found.regions[0], target, scored, ids)
+                    if len(candidates) > 1:
+                        text = f"candidate {number} of {len(candidates)}, score {scored.score:.2f}"
+                        made = [{**result, "meta": {"text": [text]}} for result in made]
+                    results += made
+                    scores.append(scored.score)
         logger.info(
             "predict %s: %d prompts, %d masks, %.0f ms",
             task.name,
@@ -180,10 +181,24 @@ class TaskPredictor:
 
         return self._embeddings.get(image.version.digest, decode, task.name)
 
+    def _results(
+        self, first: PromptRegion, target: RegionTarget, scored: ScoredMask, ids: Iterator[str]
+    ) -> list[ResultJson]:
+        mask = self._at_original_size(scored.mask, first.original_size)
+        return results_from_mask(mask, target, ids, scored.score, first.item_index, self._polygon_style)
+
     def _segment(
-        self, task: Task, digest: str, embedding: Embedding, objects: Sequence[tuple[PromptRegion, ...]]
-    ) -> Iterator[tuple[ObjectPrompt, ScoredMask]]:
-        """Yield the objects with their masks, except objects without a usable prompt or with an empty mask."""
+        self,
+        task: Task,
+        digest: str,
+        embedding: Embedding,
+        objects: Sequence[tuple[PromptRegion, ...]],
+        candidates: int,
+    ) -> Iterator[tuple[ObjectPrompt, list[ScoredMask]]]:
+        """Yield the objects with their masks, except objects without a usable prompt or with an empty mask.
+
+        An object has several masks if `candidates` is more than 1 and its prompt is ambiguous.
+        """
         clicked: list[ObjectPrompt] = []
         boxed: list[ObjectPrompt] = []
         for of_object in objects:
@@ -192,25 +207,31 @@ class TaskPredictor:
                 log_missing_mask(task.name, f"{len(of_object)} prompt(s), none positive")
             else:
                 (clicked if prompt.box is None else boxed).append(ObjectPrompt(of_object, prompt))
-        found = chain(self._masks_of_clicks(digest, embedding, clicked), self._masks_of_boxes(embedding, boxed))
-        for each, scored in found:
-            if scored.mask.any():
-                yield each, scored
+        found = chain(
+            self._masks_of_clicks(digest, embedding, clicked, candidates),
+            ((each, [scored]) for each, scored in self._masks_of_boxes(embedding, boxed)),
+        )
+        for each, masks in found:
+            if masks[0].mask.any():
+                yield each, masks
             else:
                 log_missing_mask(task.name, f"empty mask for prompt {each.regions[0].id[:40]}")
 
     def _masks_of_clicks(
-        self, digest: str, embedding: Embedding, objects: Sequence[ObjectPrompt]
-    ) -> Iterator[tuple[ObjectPrompt, ScoredMask]]:
+        self, digest: str, embedding: Embedding, objects: Sequence[ObjectPrompt], candidates: int
+    ) -> Iterator[tuple[ObjectPrompt, list[ScoredMask]]]:
         """Yield the masks one by one: in a batch, numbers are rounded otherwise than for a single prompt."""
         segmenter = self._model.segmenter(self._model_wait_s)
         for each in objects:
             with metrics.stage("segment"):
-                mask_input = self._previous_logits.mask_input(segmenter, embedding, digest, each.prompt)
-                (scored,) = segmenter.segment(embedding, [replace(each.prompt, mask_input=mask_input)])
-            if scored.low_res_logits is not None:
-                self._previous_logits.remember(digest, each.prompt, scored.low_res_logits)
-            yield each, scored
+                if candidates > 1 and is_ambiguous(each.prompt):
+                    found = candidate_masks(segmenter, embedding, each.prompt, candidates)
+                else:
+                    mask_input = self._previous_logits.mask_input(segmenter, embedding, digest, each.prompt)
+                    found = segmenter.segment(embedding, [replace(each.prompt, mask_input=mask_input)])
+            if found[0].low_res_logits is not None:
+                self._previous_logits.remember(digest, each.prompt, found[0].low_res_logits)
+            yield each, found
 
     def _masks_of_boxes(
         self, embedding: Embedding, objects: Sequence[ObjectPrompt]
@@ -244,9 +265,9 @@ class TaskPredictor:
         return cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT).view(np.bool_)
 
 
-def _target(config: LabelingConfig, region: PromptRegion) -> RegionTarget:
+def _target(config: LabelingConfig, region: PromptRegion, project_shape: str | None) -> RegionTarget:
     prompt = PromptTags(region.labels, region.from_name, region.labels_from_name)
-    target = click_target(config, region.to_name, prompt)
+    target = click_target(config, region.to_name, prompt, project_shape)
     is_rotated = isinstance(region.shape, RotatedRectangle) and region.shape.rotation % 90 != 0
     return replace(target, shape="rotated_rectangle") if is_rotated and target.shape == "rectangle" else target
 

@@ -5,8 +5,10 @@ backend gets a webhook, which has a check of its own: a backend may be registere
 error).
 """
 
+import json
 import re
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sam_backend.label_studio.client import Json, LabelStudioApiError, LabelStudioClient
@@ -42,6 +44,7 @@ class BackendRegistration:
     is_interactive: bool
     model_version: str
     error_message: str
+    extra_params: Json = field(default_factory=dict)
     is_new: bool = False  # created by this call of `connect`
 
     @classmethod
@@ -55,7 +58,16 @@ class BackendRegistration:
             is_interactive=bool(item.get("is_interactive")),
             model_version=str(item.get("model_version") or ""),
             error_message=str(item.get("error_message") or ""),
+            extra_params=_json_object(item.get("extra_params")),
         )
+
+
+def _json_object(value: object) -> Json:
+    """Return the extra parameters; Label Studio's editor may have stored JSON text."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            value = json.loads(value)
+    return value if isinstance(value, dict) else {}
 
 
 def check_version(api: LabelStudioClient) -> str:

@@ -14,6 +14,7 @@ from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.regions import KeyPoint, PromptRegion
 from sam_backend.protocol.requests import PredictRequest, SetupRequest, Task, WebhookEvent
 from sam_backend.service.service import Service
+from sam_backend.shapes.click_shapes import describe_click_shapes
 
 logger = logging.getLogger(__name__)
 
@@ -25,13 +26,21 @@ def setup(service: Service, request: SetupRequest) -> str:
     service.credentials.learn_from_setup(request.hostname, request.access_token)
     if request.project_id is not None:
         service.projects.learn(request.project_id, request.extra_params, request.project_created_s)
+    version = service.model.version
+    if request.project_id is not None:
+        version = service.projects.version_for_setup(request.project_id, request.project_created_s)
+    options = service.projects.click_options(request.project_id, request.project_created_s)
     try:
-        LabelingConfig.from_xml(request.labeling_config)
+        shapes = describe_click_shapes(LabelingConfig.from_xml(request.labeling_config), options.sam_output)
     except BackendError as error:  # not refused: a project may get its labeling config after its model
         logger.warning("setup of project %s: %s", request.project, error)
-    if request.project_id is None:
-        return service.model.version
-    return service.projects.version_for_setup(request.project_id, request.project_created_s)
+        if options.sam_output is not None and request.project_id is not None:
+            service.projects.note_problem(request.project_id, f"could not use the model's extra parameters: {error}")
+    else:
+        if request.project_id is not None:
+            described = ", ".join(part for part in (shapes, options.text()) if part)
+            service.projects.note_clicks(request.project_id, described, request.project_created_s)
+    return version
 
 
 def webhook(service: Service, event: WebhookEvent) -> None:
@@ -77,10 +86,11 @@ def predict(service: Service, request: PredictRequest, click: OpenClick) -> list
     if prompts > max_prompts:
         raise BadRequestError(f"the request has {prompts} prompts; the maximum is {max_prompts}: see SAM_MAX_PROMPTS")
     config = LabelingConfig.from_xml(request.labeling_config)
+    options = service.projects.click_options(request.tasks[0].project_id, request.tasks[0].project_created_s)
     results = []
     for task in request.tasks:
         try:
-            results.append(service.predictor.predict(task, request.context, config, credentials).to_json())
+            results.append(service.predictor.predict(task, request.context, config, credentials, options).to_json())
         except BackendError as error:
             raise type(error)(f"{task.name}: {error}") from error
     for task in request.tasks:

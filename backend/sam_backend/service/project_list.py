@@ -31,6 +31,7 @@ class ProjectLine:
     tasks: int
     labels: tuple[str, ...]
     has_this_backend: bool
+    clicks: str | None  # the regions that its clicks get, and options of clicks; None if it is not connected
 
 
 class ProjectList:
@@ -67,6 +68,7 @@ class ProjectList:
                 tasks=project.tasks,
                 labels=_labels_of(project.labeling_config),
                 has_this_backend=self._projects.knows(project.id, created_seconds(project.created_at)),
+                clicks=self._projects.clicks(project.id, created_seconds(project.created_at)),
             )
             for project in found
         ]

@@ -4,8 +4,8 @@ Two Label Studio installations may have projects of the same number. So the key 
 creation time in whole seconds, which Label Studio sends with POST /setup and POST /predict ("<number>.<seconds since
 1970>"). The address in POST /setup does not identify an installation: one may have several.
 
-The extra parameters of a project's connected model describe its pre-annotation, such as {"detector": "yolov8x",
-"score_threshold": 0.4}: the fields of a run. Without extra parameters, the detector of the settings counts.
+The extra parameters of a project's connected model describe its clicks and its pre-annotation, such as
+{"candidates": 3, "detector": "yolov8x"}. Without a field of a run in them, the detector of the settings counts.
 """
 
 import hashlib
@@ -14,17 +14,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
-import orjson
-
 from sam_backend.bounded_cache import BoundedCache
 from sam_backend.errors import BackendError, BadRequestError
+from sam_backend.interactive.extra_params import ClickOptions, ExtraParams
 from sam_backend.preannotation.configuration import WITHOUT_DETECTOR, RunConfiguration
 from sam_backend.preannotation.loading import preannotation_version, version_with
-from sam_backend.protocol.fields import mapping, shown
+from sam_backend.protocol.fields import shown
 from sam_backend.segmenter.loading import ModelLoading
 from sam_backend.settings import Settings
 from sam_model.interfaces import Segmenter
@@ -33,6 +33,7 @@ from sam_model.weights.store import WeightStore
 
 logger = logging.getLogger(__name__)
 
+RUN_FIELDS = frozenset(each.name for each in fields(RunConfiguration))
 MAX_PROJECTS = 10_000
 MAX_STORED_BYTES = 16 << 20  # extra parameters of all projects
 MAX_EXTRA_PARAMS_BYTES = 16 * 1024  # of one project
@@ -61,6 +62,7 @@ class ProjectRegistry:
         self._versions: BoundedCache[bytes, str] = BoundedCache(MAX_PROJECTS, MAX_STORED_BYTES)
         self._newest: BoundedCache[int, ProjectKey] = BoundedCache(MAX_PROJECTS, MAX_STORED_BYTES)
         self._registered_at: BoundedCache[ProjectKey, float] = BoundedCache(MAX_PROJECTS, MAX_STORED_BYTES)
+        self._clicks: BoundedCache[ProjectKey, str] = BoundedCache(MAX_PROJECTS, MAX_STORED_BYTES)
         self._problems: BoundedCache[int, str] = BoundedCache(100, 100_000)
 
     def learn(self, project: int, extra_params: bytes | None, created_s: int | None = None) -> None:
@@ -76,7 +78,7 @@ class ProjectRegistry:
         given = extra_params or b""
         self._problems.discard(project)
         if len(given) > MAX_EXTRA_PARAMS_BYTES:
-            self._note_problem(
+            self.note_problem(
                 project, f"the extra parameters have {len(given)} bytes; the maximum is {MAX_EXTRA_PARAMS_BYTES}"
             )
             given = b""
@@ -89,9 +91,21 @@ class ProjectRegistry:
         """Why the extra parameters of the project registered last cannot be used; None if all can."""
         return self._problems.newest()
 
-    def _note_problem(self, project: int, problem: str) -> None:
+    def note_problem(self, project: int, problem: str) -> None:
+        """Log and keep why the extra parameters of a project cannot be used."""
         logger.warning("project %d: %s", project, problem)
         self._problems.put(project, f"project {project}: {problem}", len(problem) + _ENTRY_BYTES)
+
+    def note_clicks(self, project: int, described: str, created_s: int | None = None) -> None:
+        """Keep the description of the regions that a project's clicks get."""
+        key = self._key(project, created_s)
+        if self._clicks.get(key) != described:
+            logger.info("project %d: clicks get: %s", project, described)
+        self._clicks.put(key, described, len(described) + _ENTRY_BYTES)
+
+    def clicks(self, project: int, created_s: int | None = None) -> str | None:
+        """Return the description of the regions that a project's clicks get; None if it is not known."""
+        return self._clicks.get(self._key(project, created_s))
 
     def __len__(self) -> int:
         return len(self._extra)
@@ -116,32 +130,35 @@ class ProjectRegistry:
             BadRequestError: the extra parameters are not the fields of a run; names the first wrong one.
         """
         given = self._extra_params(project, created_s)
-        if not given:
-            detector = self._settings.detector
-            return None if detector is None else self.resolved(RunConfiguration(project, detector=detector))
+        detector = self._settings.detector
+        if not given.run and detector is None:
+            return None
         try:
-            fields = mapping(given, "the object")
-            configuration = RunConfiguration.from_json({**fields, "project": project})
+            shape = given.clicks.sam_output or "auto"
+            configuration = RunConfiguration.from_json({"shape": shape, **given.run, "project": project})
             check_names(configuration)
         except BackendError as error:
             raise BadRequestError(f"could not use the model's extra parameters: {error}") from None
-        if "detector" not in fields and self._settings.detector is not None:
-            configuration = replace(configuration, detector=self._settings.detector)
+        if "detector" not in given.run and detector is not None:
+            configuration = replace(configuration, detector=detector)
         return self.resolved(configuration)
 
-    def _extra_params(self, project: int, created_s: int | None) -> Any:
-        """Return the parsed extra parameters; the editor for them may have stored JSON text in a JSON string."""
-        stored = self._extra.get(self._key(project, created_s))
+    def click_options(self, project: int | None, created_s: int | None = None) -> ClickOptions:
+        """Return how a project's clicks are answered: by its extra parameters, otherwise by the settings.
+
+        Extra parameters that cannot be used are left out: `problem` has the reason since POST /setup.
+        """
+        if project is not None:
+            with suppress(BadRequestError):
+                return self._extra_params(project, created_s).clicks
+        return click_options_of(self._settings)
+
+    def _extra_params(self, project: int, created_s: int | None) -> ExtraParams:
+        stored = self._extra.get(self._key(project, created_s)) or b""
         try:
-            given = orjson.loads(stored) if stored else None
-        except orjson.JSONDecodeError as error:  # half of a surrogate pair, which is JSON but not text
-            raise BadRequestError(f"the model's extra parameters are not JSON: {error}") from None
-        if isinstance(given, str):
-            try:
-                return json.loads(given) if given.strip() else None
-            except ValueError:
-                raise BadRequestError(f"the model's extra parameters {shown(given)} are not JSON") from None
-        return given
+            return ExtraParams.from_json(stored, RUN_FIELDS, click_options_of(self._settings))
+        except BadRequestError as error:
+            raise BadRequestError(f"could not use the model's extra parameters: {error}") from None
 
     def resolved(self, configuration: RunConfiguration) -> RunConfiguration:
         """Return the configuration with the service's own model in place of `auto`.
@@ -188,11 +205,16 @@ class ProjectRegistry:
         try:
             configuration = self.configuration(project, created_s)
         except BackendError as error:
-            self._note_problem(project, str(error)[:1000])
+            self.note_problem(project, str(error)[:1000])
             return self._model.version
         if configuration is None:
             return self._model.version
         return _within(VERSION_TIMEOUT_S, lambda: self.version(configuration)) or self._model.version
+
+
+def click_options_of(settings: Settings) -> ClickOptions:
+    """Return how clicks are answered in a project without extra parameters."""
+    return ClickOptions(each_point_an_object=settings.each_point_an_object, refine_regions=settings.refine_regions)
 
 
 def created_seconds(created_at: object) -> int | None:

@@ -54,6 +54,19 @@ def test_every_rectangle_is_an_object_of_its_own() -> None:
     assert objects(rectangle(1, 1, 5, 5, "a"), rectangle(50, 50, 5, 5, "b")) == [["a"], ["b"]]
 
 
+def test_each_positive_point_can_be_an_object_with_all_negative_ones() -> None:
+    results = [key_point(1, 1, "a"), key_point(2, 2, "b"), key_point(3, 3, "c", is_positive=False)]
+    box = rectangle(1, 1, 5, 5, "r")
+
+    def objects_of(drawn: list[dict]) -> list[list[str]]:
+        found = regions_by_object(prompt_regions_from_json(drawn), each_point_an_object=True)
+        return [[region.id for region in of_one] for of_one in found]
+
+    assert objects_of(results) == [["a", "c"], ["b", "c"]]
+    assert objects_of([results[2]]) == [["c"]]
+    assert objects_of([*results, box]) == [["r", "a", "b", "c"]]
+
+
 def test_points_of_two_labels_or_pages_are_two_objects() -> None:
     assert objects(key_point(1, 1, "a"), key_point(2, 2, "b", "Dog")) == [["a"], ["b"]]
     assert objects(key_point(1, 1, "a", item_index=0), key_point(2, 2, "b", item_index=1)) == [["a"], ["b"]]

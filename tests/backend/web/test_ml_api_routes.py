@@ -102,6 +102,64 @@ def test_a_click_is_answered_in_the_shape_of_the_config(service: SamService, tag
     assert region["value"][kind] == ["Cat"]
 
 
+def test_extra_parameters_select_the_shape_and_the_candidates_of_clicks(service: SamService) -> None:
+    polygons = '<PolygonLabels name="outline" toName="image"><Label value="Cat"/></PolygonLabels></View>'
+    config = BRUSH_CONFIG.replace("</View>", polygons)
+    extra_params = {"sam_output": "polygon", "candidates": 2}
+    one, two = key_point(50, 50, "a"), key_point(60, 50, "b")
+
+    before = service.predict(predict_request([one], config))["result"]
+    setup = service.client.post("/setup", json={**setup_request(config), "extra_params": extra_params})
+    ambiguous = service.predict(predict_request([one], config))["result"]
+    clear = service.predict(predict_request([one, two], config))["result"]
+    opened = service.client.post("/predict", json=predict_request(None, config)).get_json()["results"]
+
+    assert [region["type"] for region in before] == ["brushlabels"]
+    assert setup.get_json() == {"model_version": "disc-1"}
+    assert [region["type"] for region in ambiguous] == ["polygonlabels"] * 2
+    assert len({region["id"] for region in ambiguous}) == 2
+    texts = [f"candidate {number} of 2, score {service.segmenter.score:.2f}" for number in (1, 2)]
+    assert [region["meta"]["text"] for region in ambiguous] == [[text] for text in texts]
+    assert len(clear) == 1
+    assert "meta" not in clear[0]
+    assert opened == [[]]  # options of clicks switch on no pre-annotation
+
+
+def test_each_positive_point_is_an_object_of_its_own_where_the_settings_say_so() -> None:
+    service = SamService(Settings(each_point_an_object=True))
+    points = [key_point(25, 50, "a"), key_point(75, 50, "b"), key_point(80, 50, "c", is_positive=False)]
+
+    first, second = service.predict(predict_request(points))["result"]
+
+    assert np.array_equal(mask_of(first), disc(10, 10))
+    assert np.array_equal(mask_of(second), disc(30, 10) & ~disc(32, 10))
+    assert first["id"] != second["id"]
+
+
+@pytest.mark.parametrize(
+    ("extra_params", "complaint"),
+    [
+        ({"sam_output": "hexagon"}, "sam_output='hexagon' is not one of brush, bitmask, polygon"),
+        ({"sam_output": "ellipse"}, "sam_output='ellipse': the labeling config has no <EllipseLabels>"),
+        ({"candidates": 4}, "candidates=4 is not between 1 and 3"),
+        ({"each_point_an_object": "yes"}, "each_point_an_object='yes' is neither true nor false"),
+        ({"candidats": 3}, "unknown field 'candidats'; known: candidates, detector, each_point_an_object,"),
+    ],
+)
+def test_wrong_options_of_clicks_are_named_at_setup(service: SamService, extra_params: dict, complaint: str) -> None:
+    service.client.post("/setup", json={**setup_request(), "extra_params": extra_params})
+
+    problems = [check.problem for check in service.parts.health_monitor.checks() if check.name == "Extra parameters"]
+    assert len(problems) == 1
+    assert complaint in problems[0]
+
+
+def test_setup_describes_what_clicks_get(service: SamService) -> None:
+    service.client.post("/setup", json={**setup_request(), "extra_params": {"candidates": 2}})
+
+    assert service.parts.projects.clicks(1) == "brush, 2 candidates"
+
+
 def test_two_rectangles_are_two_masks_in_one_answer(service: SamService) -> None:
     context = [rectangle(0, 0, 25, 50, "a"), rectangle(50, 50, 50, 50, "b")]
 

@@ -225,8 +225,11 @@ def test_projects_and_status_are_listed(installation: Installation) -> None:
     unknown = installation.backend.ask("/api/projects")[1]["projects"]
     installation.setup(None)
 
-    assert unknown == [{"id": 1, "title": "Fake", "tasks": 2, "labels": ["person", "face"], "has_this_backend": False}]
-    assert installation.backend.ask("/api/projects")[1]["projects"][0]["has_this_backend"]
+    fields = {"id": 1, "title": "Fake", "tasks": 2, "labels": ["person", "face"]}
+    assert unknown == [{**fields, "has_this_backend": False, "clicks": None}]
+    (known,) = installation.backend.ask("/api/projects")[1]["projects"]
+    assert known["has_this_backend"]
+    assert known["clicks"] == "no smart point and no smart rectangle"
     found: dict[str, dict[str, Any]] = {}
 
     def token_was_tried() -> bool:

@@ -120,6 +120,7 @@ function clickRow(click) {
 // Runs
 
 let runs = [];
+let projects = [];
 
 async function showRuns() {
   const before = new Map(runs.map(run => [run.id, run.state]));
@@ -255,6 +256,11 @@ const DETECTOR_TEXTS = {
   classical: "classical: people and faces", everything: "everything, without classes", boxes: "boxes that are in the tasks",
 };
 
+function showClicks() {
+  const project = projects.find(project => String(project.id) === $("#new-run").project.value);
+  $("#project-clicks").textContent = project?.clicks ? `Clicks in this project get: ${project.clicks}.` : "";
+}
+
 async function fillForm() {
   const form = $("#new-run");
   const present = name => (status.weights || []).find(file => file.model === name)?.presence !== "missing";
@@ -263,12 +269,13 @@ async function fillForm() {
   options(form.detector, order(status.detectors).map(name => [name, text(name, DETECTOR_TEXTS)]), "classical");
   options(form.model, [["auto", `same as for clicks (${status.model.name})`], ...status.models.filter(name => name !== "auto").map(name => [name, text(name, MODEL_TEXTS)])], "auto");
   try {
-    const {projects} = await request("api/projects");
+    ({projects} = await request("api/projects"));
     const pairs = projects.map(project => [String(project.id), `${project.title} (${count(project.tasks, "task")})`]);
     options(form.project, pairs.length ? pairs : [["", "no projects yet"]]);
     const connected = projects.find(project => project.has_this_backend);
     if (connected) form.project.value = String(connected.id);
     isFormFilled = true;
+    showClicks();
     $("#form-error").textContent = "";
     showMapping();
   } catch (error) {
@@ -388,6 +395,7 @@ document.addEventListener("visibilitychange", poll);
 document.addEventListener("DOMContentLoaded", async () => {
   const form = $("#new-run");
   for (const name of ["project", "detector", "shape", "label_map"]) form[name].addEventListener("change", showMapping);
+  form.project.addEventListener("change", showClicks);
   $("#preview-button").addEventListener("click", () => submitForm(preview));
   form.addEventListener("submit", event => {
     event.preventDefault();
