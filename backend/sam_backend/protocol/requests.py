@@ -6,6 +6,7 @@ regions of predictions) are skipped, and a field of a task's `data` is decoded w
 Source: label-studio 1.23.2, ml/api_connector.py (requests), ml/mixins.py and tasks/serializers.py (tasks).
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,11 +15,16 @@ from msgspec import Raw, Struct
 
 from sam_backend.errors import BadRequestError
 from sam_backend.network.base_url import parse_base_url, parse_token
+from sam_backend.protocol.fields import shown
 from sam_backend.protocol.labeling_config import MAX_CONFIG_LENGTH
+from sam_backend.protocol.mask_skipping import without_masks
 from sam_backend.protocol.regions import PromptRegion, prompt_regions_from_context
 from sam_backend.protocol.task_data import TaskData
 from sam_backend.protocol.typed_json import MISSING, decoded, is_null, optional_text, shown_json, text
 
+logger = logging.getLogger(__name__)
+
+PREWARM, CAPABILITIES = EVENTS = ("prewarm", "capabilities")
 MAX_ID = 2**63 - 1
 MAX_TASKS = 100_000
 MAX_NAME_BYTES = 4096  # of a user name, a password, a model version
@@ -68,13 +74,17 @@ class _PredictBody(Struct):
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """POST /predict; `context` has the prompts of a click, and is None for an opened task or a batch."""
+    """POST /predict; `context` has the prompts of a click, and is None for an opened task or a batch.
+
+    A context with an event asks for something else than masks.
+    """
 
     tasks: tuple[Task, ...]
     labeling_config: str
     context: tuple[PromptRegion, ...] | None
     login: str | None
     password: str | None
+    event: str | None = None  # of the context: one of EVENTS, None for a click
 
     @classmethod
     def from_json(cls, body: bytes | bytearray) -> "PredictRequest":
@@ -83,6 +93,7 @@ class PredictRequest:
         Raises:
             BadRequestError: the body is malformed; the message names field and value.
         """
+        body = without_masks(body)
         objects = body.count(b"{")
         if objects > MAX_TASKS:
             _check_number_of_tasks(body)
@@ -99,9 +110,14 @@ class PredictRequest:
             tasks=tuple(_task(task, i, project, not is_click) for i, task in enumerate(request.tasks)),
             labeling_config=text(request.label_config, "label_config", _CONFIG_BYTES),
             context=prompt_regions_from_context(context) if is_click else None,
+            event=_event(context) if is_click else None,
             login=optional_text(params.login, "params.login", MAX_NAME_BYTES),
             password=optional_text(params.password, "params.password", MAX_NAME_BYTES),
         )
+
+
+class _EventContext(Struct):
+    event: Raw = MISSING
 
 
 class _SetupBody(Struct):
@@ -204,6 +220,17 @@ def labeling_config_from_json(body: bytes | bytearray) -> str:
         if found is not None:
             return found
     raise BadRequestError("config is missing: expected a labeling config")
+
+
+def _event(context: Raw) -> str | None:
+    event = decoded(context, _EventContext, "params.context").event
+    if bytes(memoryview(event)[:1]) != b'"':
+        return None
+    found = text(event, "params.context.event", MAX_NAME_BYTES)
+    if found not in EVENTS:
+        logger.info("the context's event %s is unknown; answering its prompts", shown(found))
+        return None
+    return found
 
 
 def _parsed(given: str | None, field: str, parse: Callable[[str], str]) -> str:

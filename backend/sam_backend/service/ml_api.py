@@ -11,8 +11,9 @@ from sam_backend.interactive.click_log import OpenClick
 from sam_backend.interactive.prefetch import PrefetchJob
 from sam_backend.interactive.task_predictor import image_request
 from sam_backend.protocol.labeling_config import LabelingConfig
+from sam_backend.protocol.predictions import Prediction
 from sam_backend.protocol.regions import KeyPoint, PromptRegion
-from sam_backend.protocol.requests import PredictRequest, SetupRequest, Task, WebhookEvent
+from sam_backend.protocol.requests import CAPABILITIES, EVENTS, PredictRequest, SetupRequest, Task, WebhookEvent
 from sam_backend.service.service import Service
 from sam_backend.shapes.click_shapes import describe_click_shapes
 
@@ -79,6 +80,9 @@ def predict(service: Service, request: PredictRequest, click: OpenClick) -> list
         click.result = f"{predicted} of {len(request.tasks)} tasks predicted" if predicted else ""
         click.is_listed = bool(predicted or click.reasons or len(request.tasks) > 1)  # not each opened task
         return [[] for _ in request.tasks] if answers is None else list(answers)  # Label Studio stores nothing for `[]`
+    if request.event is not None:
+        click.is_listed = False
+        return [_answer_to_event(service, request.event, task, request, credentials) for task in request.tasks]
     click.prompts = _described(request.context)
     if not request.tasks:
         raise BadRequestError("tasks is empty: params.context needs a task")
@@ -100,6 +104,31 @@ def predict(service: Service, request: PredictRequest, click: OpenClick) -> list
     if not request.context:
         click.reasons.append("the request has no key point and no rectangle")
     return results
+
+
+def _answer_to_event(
+    service: Service, event: str, task: Task, request: PredictRequest, credentials: ImageCredentials
+) -> dict[str, Any]:
+    """Return a prediction without regions: `prewarm` embeds the task's image in the background, as opening does.
+
+    The item of `capabilities` names what a click may hold. Label Studio 1.23.2 sends neither event.
+    """
+    answer = Prediction(service.model.version).to_json()
+    if event == CAPABILITIES:
+        return answer | {"capabilities": _capabilities(service)}
+    _prefetch(service, task, request.labeling_config, credentials)
+    service.next_tasks.task_opened(task, request.labeling_config, credentials)
+    return answer
+
+
+def _capabilities(service: Service) -> dict[str, Any]:
+    return {
+        "events": list(EVENTS),
+        "prompts": ["keypoint", "rectangle"],
+        "negative_keypoints": True,
+        "max_prompts": service.settings.max_prompts,
+        "model": service.model.name,
+    }
 
 
 def _described(prompts: Sequence[PromptRegion]) -> str:

@@ -623,3 +623,37 @@ def test_an_image_inside_the_task_is_read_whatever_its_length() -> None:
         data = bytes(range(length))
         uri = "data:image/png;base64," + base64.b64encode(data).decode()
         assert fetcher.fetch(uri) == data
+
+
+def test_the_event_prewarm_is_answered_at_once_and_embeds_the_image(service: SamService) -> None:
+    request = predict_request([])
+    request["params"]["context"] = {"event": "prewarm"}
+    service.segmenter.go_on.clear()
+
+    answer = service.predict(request)
+    while not service.segmenter.images:
+        time.sleep(0.001)
+    service.segmenter.go_on.set()
+    service.predict(predict_request([key_point(50, 50)]))
+
+    assert answer == {"result": [], "score": 0.0, "model_version": "disc-1"}
+    assert len(service.segmenter.images) == 1
+
+
+def test_the_event_capabilities_names_prompts_and_limits(service: SamService) -> None:
+    request = predict_request([])
+    request["params"]["context"] = {"event": "capabilities", "result": []}
+
+    answer = service.predict(request)
+
+    assert answer["result"] == []
+    assert answer["capabilities"]["events"] == ["prewarm", "capabilities"]
+    assert answer["capabilities"]["prompts"] == ["keypoint", "rectangle"]
+
+
+@pytest.mark.parametrize("event", ["hover", 7, None, {"name": "prewarm"}])
+def test_with_an_unknown_event_the_prompts_are_answered(service: SamService, event: object) -> None:
+    request = predict_request([key_point(50, 50)])
+    request["params"]["context"]["event"] = event
+
+    assert len(service.predict(request)["result"]) == 1
