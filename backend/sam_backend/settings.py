@@ -25,7 +25,8 @@ class Settings:
 
     model: str = "auto"  # a registry name, the path of a weights file, or auto: MobileSAM, else classical
     device: str = "auto"  # cpu, cuda, cuda:1, mps, or auto: the fastest device of this machine
-    dtype: str = "float32"  # float32, bfloat16 or float16
+    dtype: str = "auto"  # float32, bfloat16, float16, or auto: what the runtime is fastest with
+    runtime: str = "auto"  # torch, openvino, or auto: OpenVINO on x86 processors if it is installed
     weights_dir: Path = DEFAULT_DIRECTORY  # folder of downloaded weights
     weights_mirror: str = ""  # URL of a folder with the same file names, used in place of the official URLs
     offline: bool = False  # never download weights?
@@ -172,7 +173,8 @@ def _hosts(variable: str, value: str) -> tuple[str, ...]:
 ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "model": ("SAM_MODEL", _text),
     "device": ("SAM_DEVICE", _text),
-    "dtype": ("SAM_DTYPE", _one_of("float32", "bfloat16", "float16")),
+    "dtype": ("SAM_DTYPE", _one_of("auto", "float32", "bfloat16", "float16")),
+    "runtime": ("SAM_RUNTIME", _one_of("auto", "torch", "openvino")),
     "weights_dir": ("SAM_WEIGHTS_DIR", _folder),
     "weights_mirror": ("SAM_WEIGHTS_MIRROR", _text),
     "offline": ("SAM_OFFLINE", _boolean),

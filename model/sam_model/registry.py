@@ -27,11 +27,14 @@ def load_segmenter(
     device: "Device" = "auto",
     dtype: str = "float32",
     *,
+    runtime: str = "torch",
     cleaning: "MaskCleaning | None" = None,
     store: "WeightStore | None" = None,
     on_progress: "OnProgress | None" = None,
 ) -> Segmenter[Any]:
     """Load a segmenter. `"classical"` needs no weights and no PyTorch.
+
+    The default runtime gives the exact masks of the reference implementations. `auto` is faster on x86 processors.
 
     Args:
         name_or_path: one of `MODEL_NAMES`, such as `mobile_sam` or `sam2.1_hiera_tiny`; one of their file names, such
@@ -39,13 +42,16 @@ def load_segmenter(
             file takes precedence over a name. FastSAM's weights are licensed under AGPL-3.0, the others under
             Apache-2.0.
         device: `cpu`, `cuda`, `cuda:1`, 0, `mps`, or `auto` for the best one of this machine.
-        dtype: `float32`, `bfloat16` or `float16`.
+        dtype: `float32`, `bfloat16`, `float16`, or `auto` for the precision that the runtime is fastest with.
+        runtime: `torch`, `openvino`, or `auto` for the faster one; OpenVINO runs the models of the Segment Anything
+            family on x86 processors, and converts each once. Converted networks are stored in the folder `openvino` of
+            the weights' folder.
         cleaning: post-processing of the masks; none by default. The classical segmenter ignores it.
         store: the weights' folder; by default the one that the environment variables describe.
         on_progress: called while weights are downloaded.
 
     Raises:
-        ValueError: the model, device or precision is unknown.
+        ValueError: the model, device, precision or runtime is unknown, or OpenVINO cannot be used.
         WeightsError: the weights are missing and cannot be downloaded, or the file is not what it should be.
     """
     if name_or_path == "classical":
@@ -55,15 +61,18 @@ def load_segmenter(
     path = checkpoint_path(name_or_path, store, on_progress)
     # PyTorch takes seconds to import, so it is imported only when a model needs it
     if is_ultralytics_file(path):
+        from sam_model.runtime.choice import choose_runtime
         from sam_model.yolo.checkpoint import load_yolo
         from sam_model.yolo.fast_sam import FastSamSegmenter
 
-        return FastSamSegmenter(load_yolo(path), device, dtype, cleaning=cleaning)
+        chosen = choose_runtime("torch", device, dtype)
+        return FastSamSegmenter(load_yolo(path), device, chosen.dtype, cleaning=cleaning)
     from sam_model.sam.segmenter import SamSegmenter
     from sam_model.sam_checkpoints import load_sam
 
     model = load_sam(path)
-    return SamSegmenter(model, model.name, device, dtype, cleaning)
+    folder = _store(store).directory / "openvino"
+    return SamSegmenter(model, model.name, device, dtype, cleaning, runtime=runtime, converted_dir=folder)
 
 
 def load_detector(
@@ -167,6 +176,11 @@ def checkpoint_path(
         raise ValueError(f"unknown model {name_or_path!r}: neither a file nor one of {names}") from None
     if weights.model not in known:
         raise ValueError(f"model {name_or_path!r} cannot be used here; possible models: {', '.join(known)}")
+    return _store(store).fetch(weights, on_progress)
+
+
+def _store(store: "WeightStore | None") -> "WeightStore":
+    """Return a store of weights, by default the one that the environment variables describe."""
     from sam_model.weights.store import store_from_env
 
-    return (store or store_from_env(os.environ)).fetch(weights, on_progress)
+    return store or store_from_env(os.environ)

@@ -172,7 +172,8 @@ def _annotator(args: argparse.Namespace) -> "Annotator":
     from sam_model.registry import load_detector, load_segmenter, load_text_detector
 
     classes, texts = [name.strip() for name in (args.classes or "").split(",") if name.strip()], list(args.text)
-    store = weight_store(Settings.from_env())
+    settings = Settings.from_env()
+    store = weight_store(settings)
     detector: Detector
     if texts and Path(args.detector).expanduser().is_dir():  # a model of transformers, which finds any text
         detector = FixedTextDetector(load_text_detector(args.detector, args.device, store=store), texts)
@@ -184,7 +185,9 @@ def _annotator(args: argparse.Namespace) -> "Annotator":
     if args.model == "none":
         return Annotator(detector, None, choice)
     with _download_bar(args.model) as show:
-        segmenter = load_segmenter(args.model, args.device, store=store, on_progress=show)
+        segmenter = load_segmenter(
+            args.model, args.device, settings.dtype, runtime=settings.runtime, store=store, on_progress=show
+        )
     return Annotator(detector, segmenter, choice)
 
 

@@ -41,7 +41,7 @@ def choose_model(settings: Settings, store: WeightStore) -> ModelChoice:
     `auto` is MobileSAM if its weights are stored or can be downloaded, else the classical segmenter.
 
     Raises:
-        SettingsError: `SAM_MODEL` is neither a model nor a file.
+        SettingsError: `SAM_MODEL` is neither a model nor a file, or the runtime cannot be used.
     """
     cleaning = MaskCleaning(
         min_hole_area=settings.min_hole_area,
@@ -87,15 +87,27 @@ def _classical() -> ModelChoice:
 
 def _sam(name: str, sha256: str, settings: Settings, cleaning: MaskCleaning, store: WeightStore) -> ModelChoice:
     import sam_model.sam.segmenter  # noqa: F401  # now: importing PyTorch later would block the threads that answer requests
+    from sam_model.runtime.choice import choose_runtime
 
-    parts = [re.sub(r"[^A-Za-z0-9_.]+", "_", name), sha256[:8], settings.dtype, str(cleaning)]
+    try:
+        runtime = choose_runtime(settings.runtime, settings.device, settings.dtype)
+    except ValueError as error:
+        raise SettingsError(f"SAM_RUNTIME, SAM_DEVICE, SAM_DTYPE: {error}") from None
+    logger.info("runtime of %s: %s in %s on %s", name, runtime.name, runtime.dtype, runtime.device)
+    parts = [re.sub(r"[^A-Za-z0-9_.]+", "_", name), sha256[:8], str(runtime), str(cleaning)]
     name_or_path = DEFAULT_MODEL if settings.model == "auto" else settings.model
     return ModelChoice(
         name,
         "-".join(part for part in parts if part),
         lambda on_progress: LimitedSegmenter(
             load_segmenter(
-                name_or_path, settings.device, settings.dtype, cleaning=cleaning, store=store, on_progress=on_progress
+                name_or_path,
+                runtime.device,
+                runtime.dtype,
+                runtime=runtime.name,
+                cleaning=cleaning,
+                store=store,
+                on_progress=on_progress,
             )
         ),
     )

@@ -85,10 +85,10 @@ def split_windows(x: Tensor, side: int, fill: Tensor) -> Tensor:
     """
     batch, height, width, channels = x.shape
     rows, columns = -(-height // side), -(-width // side)
-    if (rows * side, columns * side) != (height, width):
-        padded = fill.to(x.dtype).expand(batch, rows * side, columns * side, channels).clone()
-        padded[:, :height, :width] = x
-        x = padded
+    if columns * side != width:
+        x = torch.cat([x, fill.to(x.dtype).expand(batch, height, columns * side - width, channels)], dim=2)
+    if rows * side != height:
+        x = torch.cat([x, fill.to(x.dtype).expand(batch, rows * side - height, columns * side, channels)], dim=1)
     x = x.view(batch, rows, side, columns, side, channels).transpose(2, 3)
     return x.reshape(batch * rows * columns, side, side, channels)
 

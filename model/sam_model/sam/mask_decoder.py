@@ -74,7 +74,7 @@ class MaskDecoder(nn.Module):
         tokens, places = self.transformer(
             (image + mask_map).flatten(2).transpose(1, 2),  # (1 or P, C, grid, grid) -> (1 or P, K, C)
             image_positions.flatten(2).transpose(1, 2),
-            torch.cat([own_tokens.expand(len(prompt_tokens), -1, -1), prompt_tokens], dim=1),
+            torch.cat([own_tokens.expand(prompt_tokens.shape[0], -1, -1), prompt_tokens], dim=1),
         )
         return tokens, places
 

@@ -8,6 +8,7 @@ Source: SAM, arXiv:2304.02643.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,11 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sam_model.masks.cleaning import MaskCleaning, clean_mask
+from sam_model.runtime.choice import choose_runtime
 from sam_model.runtime.torch_runtime import Device, torch_device, torch_dtype
+from sam_model.sam.converted_sam import ConvertedSam
 from sam_model.sam.network import SamNetwork
 from sam_model.sam.prompt_batches import PromptBatch, batch_prompts
 from sam_model.types import Image, Prompt, ScoredMask
 from sam_model.weights.digest import weights_digest
+from sam_model.weights.store import DEFAULT_DIRECTORY
+
+CONVERTED_DIRECTORY = DEFAULT_DIRECTORY / "openvino"
 
 
 @dataclass(frozen=True)
@@ -69,31 +75,45 @@ class SamSegmenter:
         dtype: str = "float32",
         cleaning: MaskCleaning | None = None,
         prompts_per_batch: int = 16,
+        runtime: str = "torch",
+        converted_dir: Path = CONVERTED_DIRECTORY,
     ) -> None:
         """Take a model with its weights, and move it to `device`.
+
+        With OpenVINO, PyTorch answers in float32 until the networks are converted, which happens once per machine and
+        takes seconds to a minute. Embeddings from before and after have the same fingerprint, and the decoder takes
+        both.
 
         Args:
             model: the networks; must not be used elsewhere afterwards.
             name: in the registry, such as `mobile_sam`.
             device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
-            dtype: of image encoder and mask decoder: `float32`, `bfloat16` or `float16`.
+            dtype: of image encoder and mask decoder: `float32`, `bfloat16`, `float16` or `auto`.
             cleaning: post-processing of the masks; none by default.
             prompts_per_batch: limits the memory of a call; the decoder takes about 40 MB per prompt.
+            runtime: `torch`, `openvino`, or `auto` for the faster one; see `choose_runtime`.
+            converted_dir: folder of the networks that were converted for OpenVINO.
 
         Raises:
-            ValueError: the device or precision is unknown.
+            ValueError: the device, precision or runtime is unknown, or OpenVINO cannot be used.
         """
-        self.device = torch_device(device)
-        self.dtype = torch_dtype(dtype)
+        self.runtime = choose_runtime(runtime, device, dtype)
+        is_converted = self.runtime.name == "openvino"
+        self.device = torch_device(self.runtime.device)
+        self.dtype = torch.float32 if is_converted else torch_dtype(self.runtime.dtype)  # of PyTorch's tensors
         self.name = name
         self.cleaning = cleaning or MaskCleaning()
         self.prompts_per_batch = prompts_per_batch
-        parts = [name, weights_digest(model), dtype, str(self.cleaning)]
+        digest = weights_digest(model)
+        parts = [name, digest, str(self.runtime), str(self.cleaning)]
         self.fingerprint = "-".join(part for part in parts if part)
         self.model = model.eval().requires_grad_(False).to(self.device)
         self.model.image_encoder.to(self.dtype)
         self.model.mask_decoder.to(self.dtype)
         self._positions = model.prompt_encoder.dense_positions().to(self.dtype)  # (1, C, grid, grid)
+        self._converted = (
+            ConvertedSam(model, name, digest, self.runtime.dtype, converted_dir.expanduser()) if is_converted else None
+        )
 
     def to(self, device: Device) -> None:
         """Move the model to another device, while no other thread uses it.
@@ -102,6 +122,8 @@ class SamSegmenter:
             ValueError: the device is unknown, or this machine does not have it.
         """
         self.device = torch_device(device)
+        if self.device.type != "cpu":
+            self._converted = None
         self.model.to(self.device)
         self._positions = self._positions.to(self.device)
 
@@ -115,7 +137,8 @@ class SamSegmenter:
         check_image(image)
         size = (image.shape[0], image.shape[1])
         pixels = self.model.preprocess(self.model.resize(image).to(self.device))  # (1, 3, image_size, image_size)
-        features, details = self.model.encode(pixels.to(self.dtype))
+        encode = self._converted.encode if self._converted else self.model.encode
+        features, details = encode(pixels.to(self.dtype))
         return SamEmbedding(features, size, self.model.input_size(size), self.fingerprint, details)
 
     @torch.inference_mode()
@@ -152,7 +175,8 @@ class SamSegmenter:
             None if boxes is None else self._scaled(boxes.view(-1, 2, 2), embedding).view(-1, 4),
         )
         dense = encoder.mask_map(None if mask_inputs is None else mask_inputs.to(self.device, torch.float32))
-        logits, iou = self.model.mask_decoder(
+        decode = self._converted.decode if self._converted else self.model.mask_decoder
+        logits, iou = decode(
             embedding.features.to(self.device),
             self._positions,
             sparse.to(self.dtype),

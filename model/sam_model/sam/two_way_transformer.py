@@ -98,11 +98,11 @@ class Attention(nn.Module):
         """Attend from `q` to `k`, and combine `v`."""
         q, k, v = self._split(self.q_proj(q)), self._split(self.k_proj(k)), self._split(self.v_proj(v))
         prompts, _, n, _ = q.shape
-        if len(k) == 1 and prompts > 1:  # one image for all prompts: their tokens become one long row of queries
+        if k.shape[0] == 1 and prompts > 1:  # one image for all prompts: their tokens become one long row of queries
             q = q.transpose(0, 1).flatten(1, 2)[None]  # (P, heads, N, c) -> (1, heads, P * N, c)
             y = F.scaled_dot_product_attention(q, k, v).view(self.heads, prompts, n, -1).permute(1, 2, 0, 3)
         else:
-            q = q.expand(len(k), -1, -1, -1)
+            q = q.expand(k.shape[0], -1, -1, -1)
             y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
         z: Tensor = self.out_proj(y.flatten(2))  # (P, N, heads, c) -> (P, N, C)
         return z

@@ -56,5 +56,5 @@ def stable_mask(logits: Tensor, iou: Tensor) -> tuple[Tensor, Tensor]:
     outer = (single > -STABILITY_OFFSET).sum(-1)
     is_stable = (outer == 0) | (inner.float() / outer.clamp(min=1) >= MIN_STABILITY)  # (P,); empty masks are stable
     chosen = torch.where(is_stable, 0, 1 + iou[:, 1:].argmax(-1))
-    index = torch.arange(len(iou), device=iou.device)
+    index = torch.arange(iou.shape[0], device=iou.device)
     return logits[index, chosen][:, None], iou[index, chosen][:, None]

@@ -127,7 +127,9 @@ def click(settings: Settings) -> Any:
 
 
 def settings_with(folder: Path, weights: Path, embeddings_dir: Path | None) -> Settings:
-    return Settings(model=str(weights), device="cpu", runs_dir=folder / "runs", embeddings_dir=embeddings_dir)
+    return Settings(
+        model=str(weights), device="cpu", runtime="torch", runs_dir=folder / "runs", embeddings_dir=embeddings_dir
+    )
 
 
 def test_a_click_uses_the_embedding_that_a_run_stored(

@@ -39,7 +39,7 @@ def test_auto_is_mobile_sam_where_its_weights_are(tmp_path: Path) -> None:
     with (tmp_path / MOBILE_SAM.file).open("wb") as file:
         file.truncate(MOBILE_SAM.size)  # the right size; the hash is looked at when it is loaded
 
-    choice = choose_model(Settings(model="auto"), WeightStore(tmp_path, is_offline=True))
+    choice = choose_model(Settings(model="auto", runtime="torch"), WeightStore(tmp_path, is_offline=True))
 
     assert choice.name == "mobile_sam"
     assert choice.version == f"mobile_sam-{MOBILE_SAM.sha256[:8]}-float32"
@@ -71,7 +71,7 @@ def test_auto_is_mobile_sam_where_its_server_answers(tmp_path: Path) -> None:
 
 def test_a_file_is_named_by_its_stem_its_hash_and_the_settings(tmp_path: Path) -> None:
     checkpoint = write_seeded_checkpoint(tmp_path / "my model.pt")
-    settings = Settings(model=str(checkpoint), dtype="bfloat16", min_hole_area=30)
+    settings = Settings(model=str(checkpoint), dtype="bfloat16", runtime="torch", min_hole_area=30)
 
     choice = choose_model(settings, nothing_here(tmp_path))
 

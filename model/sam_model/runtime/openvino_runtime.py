@@ -1,0 +1,91 @@
+"""OpenVINO: converts PyTorch modules and runs them. This is the only file that imports it."""
+
+import io
+import threading
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+MAX_ERROR = 0.1  # difference of outputs in bfloat16 and float32, as a share of their norm; 0.02 is usual
+PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+
+
+class OpenVinoNetwork:
+    """A converted network. Threads may share it; it runs one call at a time, on all cores."""
+
+    def __init__(self, path: Path, dtype: str) -> None:
+        """Read a file of `convert`.
+
+        Raises:
+            RuntimeError: the file was made by another version or for another processor, or is damaged.
+        """
+        import openvino
+
+        self._file = np.memmap(path, dtype=np.uint8, mode="c")  # kept: the network reads its weights from it
+        self._content = openvino.Tensor(self._file, shared_memory=True)
+        compiled = openvino.Core().import_model(self._content, "CPU", _properties(dtype))
+        self._request = compiled.create_infer_request()
+        self._lock = threading.Lock()
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Run the network on float32 tensors on the CPU; return float32 tensors."""
+        arrays = [tensor.numpy() for tensor in inputs]
+        with self._lock:
+            outputs = self._request.infer(arrays, share_inputs=True)  # the outputs are copied
+        return tuple(torch.from_numpy(array) for array in outputs.values())
+
+
+def convert(
+    module: nn.Module, inputs: Sequence[Tensor], shapes: Sequence[Sequence[int]], path: Path, dtype: str
+) -> None:
+    """Convert a PyTorch module, compile it for this processor, and write it to a file.
+
+    Args:
+        module: takes tensors and returns a tensor or several.
+        inputs: an example of its inputs.
+        shapes: of each input, with -1 for a side that varies.
+        path: of the file.
+        dtype: `float32` or `bfloat16`; inputs and outputs are float32.
+
+    Raises:
+        RuntimeError: the conversion failed, or the outputs differ from those of the module.
+    """
+    import openvino
+
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # shapes that the trace takes for constants: those of `shapes` that are given
+        # without a check: convert_model would run the module two more times
+        trace: Any = torch.jit.trace
+        traced = trace(module.eval(), tuple(inputs), check_trace=False)
+        model = openvino.convert_model(traced, example_input=tuple(inputs), input=[list(shape) for shape in shapes])
+        expected = traced(*inputs)
+    compiled = openvino.Core().compile_model(model, "CPU", _properties(dtype))
+    found = compiled([tensor.numpy() for tensor in inputs]).values()
+    for wanted, array in zip(expected if isinstance(expected, tuple) else (expected,), found, strict=True):
+        error = float((torch.from_numpy(array) - wanted).norm() / wanted.norm().clamp(min=1e-6))
+        if not error <= MAX_ERROR:
+            raise RuntimeError(f"the outputs of the converted network differ by {error:.3f} of their norm")
+    written: io.BytesIO = compiled.export_model()
+    path.write_bytes(written.getbuffer())
+
+
+def identity() -> str:
+    """Return a text that changes with OpenVINO's version and the processor: files of `convert` fit both."""
+    import openvino
+
+    core = openvino.Core()
+    capabilities = sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    return f"{openvino.__version__} {core.get_property('CPU', 'FULL_DEVICE_NAME')} {capabilities}"
+
+
+def _properties(dtype: str) -> dict[str, Any]:
+    return {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": PRECISIONS[dtype],
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+    }

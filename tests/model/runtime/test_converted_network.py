@@ -1,0 +1,141 @@
+import logging
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sam_model.runtime.converted_network import SUFFIX, ConvertedNetwork, Example
+from sam_model.sam.segmenter import SamSegmenter
+from sam_model.types import Image, Point, Prompt
+from sam_testing.seeded_checkpoints import TINY_MOBILE_SAM, seeded_sam
+
+pytest.importorskip("openvino", reason="needs the extra [cpu]")
+
+PROMPTS = [
+    Prompt(points=(Point(30, 20),)),
+    Prompt(points=(Point(50, 10),)),
+    Prompt(points=(Point(10, 30), Point(40, 20, is_positive=False)), multimask=True),
+]
+
+
+@pytest.fixture(scope="module")
+def image() -> Image:
+    return np.random.default_rng(3).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+
+
+def converted_segmenter(folder: Path, dtype: str = "float32") -> SamSegmenter:
+    return SamSegmenter(seeded_sam(TINY_MOBILE_SAM), "tiny", "cpu", dtype, runtime="openvino", converted_dir=folder)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, image: Image) -> Path:
+    """A folder with the converted networks of a small model."""
+    folder = tmp_path_factory.mktemp("openvino")
+    segmenter = converted_segmenter(folder)
+    before = segmenter.segment(segmenter.embed(image), PROMPTS)  # PyTorch answers until then
+    assert segmenter._converted is not None
+    assert segmenter._converted.wait(timeout_s=200)
+    after = segmenter.segment(segmenter.embed(image), PROMPTS)
+    assert all((one.mask == other.mask).mean() > 0.99 for one, other in zip(before, after, strict=True))
+    return folder
+
+
+def test_masks_of_both_runtimes_are_equal_in_float32(folder: Path, image: Image) -> None:
+    exact = SamSegmenter(seeded_sam(TINY_MOBILE_SAM), "tiny")
+    segmenter = converted_segmenter(folder)
+    first = exact.segment(exact.embed(image), PROMPTS)
+    with_masks = [
+        Prompt(one.points, mask_input=answer.low_res_logits, multimask=True)
+        for one, answer in zip(PROMPTS, first, strict=True)
+    ]
+
+    expected = [*first, *exact.segment(exact.embed(image), with_masks)]
+    answers = segmenter.segment(segmenter.embed(image), PROMPTS)
+    answers += segmenter.segment(segmenter.embed(image), with_masks)
+
+    assert segmenter._converted is not None
+    assert segmenter._converted.wait(0)  # no PyTorch
+    for answer, wanted in zip(answers, expected, strict=True):
+        assert answer.score == pytest.approx(wanted.score, abs=1e-4)
+        np.testing.assert_allclose(answer.low_res_logits, wanted.low_res_logits, atol=1e-3)
+        assert (answer.mask == wanted.mask).mean() > 0.999
+
+
+def test_the_next_start_reads_the_converted_networks(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    segmenter = converted_segmenter(folder)
+
+    assert segmenter._converted is not None
+    assert segmenter._converted.wait(0)
+    assert "OpenVINO runs tiny-encoder in float32" in caplog.text
+    assert "converting" not in caplog.text
+    assert segmenter.fingerprint.endswith("-openvino-float32")
+
+
+def test_threads_share_a_converted_network(folder: Path, image: Image) -> None:
+    segmenter = converted_segmenter(folder)
+    images = [image, image[::-1].copy(), image[:, ::-1].copy(), 255 - image]
+    expected = [segmenter.embed(one).features.clone() for one in images]
+    found: dict[int, Tensor] = {}
+
+    def work(index: int) -> None:
+        for _ in range(5):
+            found[index] = segmenter.embed(images[index]).features
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(len(images))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    for index, features in enumerate(expected):
+        assert torch.equal(found[index], features)
+
+
+class Doubled(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x
+
+
+def test_a_failed_conversion_leaves_the_network_to_pytorch(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(nn.Module):  # a child process cannot import it
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * x
+
+    network = ConvertedNetwork(Broken(), [Example(torch.ones(1, 3))], "broken", "0", "float32", tmp_path)
+
+    assert not network.wait(100)
+    assert network(torch.ones(1, 3))[0].tolist() == [[2, 2, 2]]
+    assert "could not convert broken for OpenVINO: " in caplog.text
+    assert "PyTorch runs it" in caplog.text
+    assert not list(tmp_path.glob(f"*{SUFFIX}"))
+    assert not list(tmp_path.glob("converting-*"))
+
+
+def test_a_damaged_file_is_replaced(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for file in folder.glob(f"tiny-encoder-*{SUFFIX}"):
+        (tmp_path / file.name).write_bytes(b"damaged" * 100)
+    model = seeded_sam(TINY_MOBILE_SAM)
+
+    segmenter = SamSegmenter(model, "tiny", "cpu", "float32", runtime="openvino", converted_dir=tmp_path)
+
+    assert segmenter.embed(np.zeros((8, 9, 3), np.uint8)).features.shape == (1, 32, 8, 8)
+    assert "could not read tiny-encoder-" in caplog.text
+
+
+def test_a_folder_that_cannot_be_written_leaves_the_network_to_pytorch(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+
+    network = ConvertedNetwork(
+        Doubled(), [Example(torch.ones(2))], "doubled", "0", "float32", tmp_path / "file" / "sub"
+    )
+
+    assert not network.wait(100)
+    assert network(torch.ones(2))[0].tolist() == [2, 2]
+    assert "could not convert doubled for OpenVINO: " in caplog.text
