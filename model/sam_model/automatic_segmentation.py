@@ -17,6 +17,7 @@ from sam_model.types import Box, Image, Point, Prompt
 POINTS_PER_SIDE = 8  # of the grid: 64 points, a few seconds with the classical segmenter
 POINTS_PER_BATCH = 8  # masks that exist at full size at the same time
 MIN_AREA, MAX_AREA = 0.0005, 0.6  # shares of the image; a smaller mask is noise, a larger one is background
+PROPOSAL_SCORE, PROPOSAL_IOU = 0.1, 0.9  # minimum score, and maximum overlap of boxes, of a FastSAM's proposals
 DUPLICATE_IOU = 0.7  # of two masks whose boxes have a larger IoU, the highest-scoring one is kept
 
 
@@ -49,6 +50,30 @@ def segment_automatically(
     """
     found = [one for one in _segmented(segmenter, image, embed) if one.score >= score_threshold]
     return sorted(found, key=lambda one: -one.score)
+
+
+def propose_objects(segmenter: Segmenter[Any], image: Image, limit: int = 1000) -> list[SegmentedObject]:
+    """Return at most `limit` masks that may be an object, highest-scoring first.
+
+    There are more of them than `segment_automatically` returns, so that few objects are missing.
+
+    Args:
+        segmenter: any segmenter; SAM uses the method of its paper, FastSAM a low score threshold.
+        image: RGB uint8 (H, W, 3).
+        limit: maximum number of masks.
+
+    Raises:
+        ValueError: `image` is not RGB uint8.
+    """
+    if hasattr(segmenter, "model"):  # only a SAM has a model; then PyTorch is imported already
+        from sam_model.sam.automatic_masks import proposals
+
+        found = proposals(segmenter, image, limit=limit)  # type: ignore[arg-type]  # see above
+        return [SegmentedObject(one.run_lengths, one.box, one.score) for one in found]
+    if hasattr(segmenter, "find_masks"):  # a FastSAM
+        masks = segmenter.find_masks(image, PROPOSAL_SCORE, PROPOSAL_IOU).masks
+        return [SegmentedObject(one.run_lengths, one.box, one.score) for one in masks[:limit]]
+    return segment_automatically(segmenter, image)[:limit]
 
 
 def _segmented(segmenter: Segmenter[Any], image: Image, embed: Callable[[], Any] | None) -> Iterator[SegmentedObject]:

@@ -16,7 +16,7 @@ RUN_HERE = {
     "label-studio-sam weights verify": 0,
     "label-studio-sam weights path mobile_sam": 1,  # prints the path; the file is not downloaded
     "label-studio-sam runs list": 0,
-    "label-studio-sam predict photo.jpg --model classical --box 40,30,310,290 --out overlay.png": 0,
+    "label-studio-sam predict photo.jpg --model classical --box 40,30,310,290 --out overlays": 0,
 }
 # pattern of a command -> file that runs it, and a text in that file
 RUN_ELSEWHERE = {
@@ -33,7 +33,7 @@ RUN_ELSEWHERE = {
         "tests/backend/runs/test_embedding_builder.py", '"embeddings"',
     ),
     r"label-studio-sam weights download \w+": ("tests/model/weights/test_store.py", "fetch"),
-    r"label-studio-sam predict .*": ("tests/backend/commands/test_predict.py", '"--everything"'),
+    r"label-studio-sam predict .*": ("tests/backend/commands/test_predict.py", '"predict"'),
     r"label-studio-sam annotate .*": ("tests/backend/commands/test_annotate.py", '"annotate"'),
     r"label-studio-sam bench models .*": ("tests/backend/commands/test_bench.py", '"--plot"'),
     r"cp docker/.env.example docker/.env": ("tests/docker/test_docker_files.py", ".env.example"),

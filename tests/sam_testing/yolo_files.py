@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sam_model.yolo import blocks, heads
@@ -20,6 +21,7 @@ from sam_testing.seeded_checkpoints import values_for
 CLASSES = ("person", "dog", "bicycle")
 TINY = YoloSize("tiny", depth=1 / 3, width=0.125, max_channels=1024)
 SIZE_N = SIZES[0]
+FEW = 5.0  # standard deviations of the class logits between their mean and 0
 TASKS = "ultralytics.nn.tasks"
 PLACES: dict[type[nn.Module], tuple[str, str]] = {
     blocks.Conv: ("ultralytics.nn.modules.conv", "Conv"),
@@ -52,10 +54,14 @@ def write_yolo_file(
     is_of_training: bool = False,
     strides: tuple[float, ...] = (8.0, 16.0, 32.0),
     seed: int = 0,
+    finds_few: bool = False,
 ) -> Path:
     """Write a seeded YOLOv8 as Ultralytics does; `names` is written as the class names, whatever its type."""
     classes = len(names) if isinstance(names, tuple) else len(CLASSES)
-    network = seeded_yolo(size, classes, has_masks, seed).half()
+    network = seeded_yolo(size, classes, has_masks, seed)
+    if finds_few:
+        find_few(network)
+    network = network.half()
     with pretended_classes() as pretended:
         model = pretended(TASKS, task or ("SegmentationModel" if has_masks else "DetectionModel"))
         model.add_module("model", _disguised(network.model, pretended))
@@ -82,6 +88,21 @@ def write_yolo_file(
             warnings.simplefilter("ignore")  # the old format wants the classes' source, and these have none
             torch.save(content, path, _use_new_zipfile_serialization=not is_legacy)
     return path
+
+
+@torch.no_grad()
+def find_few(network: YoloV8) -> None:
+    """Change the class scores so that few cells of an image are objects, as with a trained network."""
+    layers = [network.get_submodule(f"model.22.cv3.{index}.2") for index in range(3)]
+    outputs: list[Tensor] = []
+    hooks = [layer.register_forward_hook(lambda *call: outputs.append(call[-1])) for layer in layers]
+    network(F.interpolate(torch.rand((1, 3, 10, 10), generator=torch.Generator().manual_seed(0)), (320, 320)))
+    for hook in hooks:
+        hook.remove()
+    for layer, logits in zip(layers, outputs, strict=True):
+        deviation, mean = torch.std_mean(logits, dim=(0, 2, 3))
+        layer.get_parameter("weight").div_(deviation[:, None, None, None])
+        layer.get_parameter("bias").sub_(mean).div_(deviation).sub_(FEW)
 
 
 @contextmanager

@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
         ("preannotate", preannotate, "run a detector and a segmenter over a project of Label Studio"),
         ("runs", runs, "list, show, pause, resume, retry, cancel and undo runs"),
         ("embeddings", embeddings, "embed the images of a project, count or remove stored embeddings"),
-        ("predict", predict, "segment one image, without Label Studio"),
+        ("predict", predict, "segment images and videos, without Label Studio"),
         ("annotate", annotate, "annotate a folder of images as YOLO, COCO and Label Studio files"),
         ("bench", bench, "measure the models on this machine"),
         ("weights", weights, "list, download, verify and locate weights"),

@@ -1,34 +1,47 @@
-"""`label-studio-sam predict`: segment one image by prompts, or everything in it; write an overlay image and JSON."""
+"""`label-studio-sam predict`: segment images by prompts, by texts, or everything in them."""
 
 import argparse
-import math
-from typing import TYPE_CHECKING, Any, cast
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import PIL.Image
+from tqdm import tqdm
 
-from sam_backend.commands.result import CommandResult
-from sam_model.masks.boxes import box_from_mask
-from sam_model.masks.overlay import draw_overlay
+from sam_backend.commands.predict_prompts import check_inside, prompts_from_options
+from sam_backend.commands.prediction_output import (
+    PredictionFiles,
+    image_json,
+    image_line,
+    object_lines,
+    objects_words,
+)
+from sam_backend.commands.renamed_option import RenamedOption
+from sam_backend.commands.result import CommandFailedError, CommandResult
 
 if TYPE_CHECKING:
-    from sam_model.masks.coco_rle import RunLengths
-    from sam_model.scripting.results import Results
-    from sam_model.types import Box, Prompt
+    from sam_model.scripting.any_model import PredictionRequest
+    from sam_model.scripting.sources import SourceImage
 
-DESCRIPTION = """Segment one image. All points belong to one object, with or without a box; without points, each box is
-an object."""
+DESCRIPTION = """Segment images. All points belong to one object, with or without a box; without points, each box is an
+object. Without points, boxes and texts, everything is segmented. An image that cannot be read is reported, the others
+are predicted, and the exit code is 1."""
+SHOWN_FAILURES = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the subcommand."""
     parser.description = DESCRIPTION
-    parser.add_argument("image", metavar="IMAGE", help="image file")
+    parser.add_argument(
+        "source", metavar="SOURCE", help="image, video, folder, pattern ('x/*.jpg'), URL, or .txt file with such lines"
+    )
     parser.add_argument(
         "--model",
         default="mobile_sam",
-        help="model name or checkpoint file; 'classical' needs no weights (default %(default)s)",
+        metavar="NAME|FILE",
+        help="SAM, MobileSAM, FastSAM, YOLO or ONNX detector; 'classical' needs no weights (default %(default)s)",
     )
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps or auto (default %(default)s)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, 0, mps or auto, the best one")
     parser.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16 (default %(default)s)")
     parser.add_argument(
         "--point",
@@ -38,128 +51,147 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="point in pixels; 1 (default): positive, 0: negative",
     )
     parser.add_argument("--box", action="append", default=[], metavar="X1,Y1,X2,Y2", help="box in pixels")
-    parser.add_argument("--everything", action="store_true", help="segment everything in the image")
     parser.add_argument(
-        "--points-per-side",
-        type=int,
-        default=32,
-        help="points per side of the grid of --everything (default %(default)s)",
+        "--text", action="append", default=[], metavar="NAME", help="object to look for: a class of the detector"
     )
-    parser.add_argument("--out", metavar="IMAGE", help="write the image with its masks and prompts drawn over it")
-    parser.add_argument("--json", action="store_true", help="print the masks as JSON")
+    parser.add_argument(
+        "--detector",
+        metavar="NAME|FILE|DIR",
+        help="detector of --text; a folder with an OWLv2 knows any text (default yolov8x, or classical)",
+    )
+    parser.add_argument("--conf", type=float, help="minimum score, 0 to 1 (default: that of the model)")
+    parser.add_argument(
+        "--points-stride", type=int, metavar="N", help="points per side of SAM's grid for everything (default 32)"
+    )
+    parser.add_argument("--points-per-side", action=RenamedOption, new_name="--points-stride")
+    parser.add_argument(
+        "--crop-n-layers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="layers of crops in which SAM segments everything, too (default %(default)s)",
+    )
+    parser.add_argument("--proposals", action="store_true", help="find as many objects as possible, at most 1000")
+    parser.add_argument("--edges", action="store_true", help="write an edge map of each image, NAME-edges.png")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write the images with their masks to")
+    parser.add_argument("--save-txt", action="store_true", help="write YOLO labels to DIR/labels, too")
+    parser.add_argument("--json", action="store_true", help="print the objects as JSON")
 
 
 def run(args: argparse.Namespace) -> CommandResult:
-    """Segment the image.
+    """Predict the images; the exit code is 1 if images failed.
 
     Raises:
-        ValueError: the image, a prompt or the model cannot be used.
+        ValueError: the source, a prompt or the model cannot be used.
         OSError: a file cannot be read or written.
         WeightsError: the weights are missing or are not a checkpoint.
+        CommandFailedError: no image could be read.
     """
-    results = _segment(args)
-    if args.out:
-        overlay = draw_overlay(results.image, results.run_lengths, results.prompts)
-        PIL.Image.fromarray(overlay).save(args.out)
-    lines = [
-        f"score {score:.3f}  box {', '.join(f'{edge:g}' for edge in _box(lengths))}"
-        for score, lengths in zip(results.scores, results.run_lengths, strict=True)
-    ]
-    lines.append(f"{len(results.scores)} masks{', drawn in ' + args.out if args.out else ''}")
-    return CommandResult(results_json(results, args.image), "\n".join(lines))
+    from sam_model.scripting.any_model import PredictionRequest, load_any_model
+    from sam_model.scripting.sources import open_source
+
+    _check_options(args)
+    prompts = prompts_from_options(args.point, args.box)
+    request = PredictionRequest(
+        prompts, tuple(args.text), args.conf, args.points_stride, args.crop_n_layers, args.proposals
+    )
+    failures: list[str] = []
+    images = open_source(args.source, on_failure=failures.append)
+    model = load_any_model(args.model, args.device, args.dtype)
+    images = _checked(images, request, failures)
+    result = _edges(args, model, images) if args.edges else _objects(args, model, request, images)
+    shown = failures[:SHOWN_FAILURES]
+    if len(failures) > len(shown):
+        shown.append(f"and {len(failures) - len(shown)} more images")
+    answer = {"model": model.name, **result.json, "errors": failures}
+    return CommandResult(answer, result.text, tuple(shown), exit_code=1 if failures else 0)
 
 
-def results_json(results: "Results", image: str) -> dict[str, Any]:
-    """Return boxes (x_min, y_min, x_max, y_max) in pixels and masks as COCO's compressed run lengths."""
-    masks = [
-        {
-            "score": float(score),
-            "box": list(_box(lengths)),
-            "area": lengths.area,
-            "rle": lengths.to_coco(is_compressed=True),
-        }
-        for score, lengths in zip(results.scores, results.run_lengths, strict=True)
-    ]
-    return {"image": image, "size": list(results.orig_shape), "model": results.model, "masks": masks}
+def _check_options(args: argparse.Namespace) -> None:
+    alone = {"--edges": args.edges, "--proposals": args.proposals, "--text": args.text}
+    asked = [name for name, value in alone.items() if value]
+    if len(asked) > 1:
+        raise ValueError(f"{' and '.join(asked)} cannot be combined")
+    if asked and (args.point or args.box):
+        raise ValueError(f"{asked[0]} cannot be combined with --point or --box")
+    if args.out is None and (args.edges or args.save_txt):
+        raise ValueError(f"{'--edges' if args.edges else '--save-txt'} writes files: name their folder with --out DIR")
+    if args.out is not None and args.out.suffix.lower() in (".bmp", ".jpg", ".jpeg", ".png", ".webp"):
+        raise ValueError(f"--out {args.out} looks like a file; needed: a folder")
+    if args.conf is not None and not 0 <= args.conf <= 1:
+        raise ValueError(f"--conf {args.conf:g} is not between 0 and 1")
 
 
-def _box(lengths: "RunLengths") -> "Box":
-    """Return the box around a mask; zeros around an empty one."""
-    return box_from_mask(lengths.mask) or (0.0, 0.0, 0.0, 0.0)
+def _checked(
+    images: "Iterator[SourceImage]", request: "PredictionRequest", failures: list[str]
+) -> "Iterator[SourceImage]":
+    """Yield the images that all prompts are inside of, with a progress bar if there may be several.
+
+    Raises:
+        ValueError: a prompt is outside the only image.
+        CommandFailedError: there is no image.
+    """
+    first = next(images, None)
+    if first is None:
+        raise CommandFailedError(f"no image could be read: {'; '.join(failures[:SHOWN_FAILURES])}")
+    is_alone = first.total == 1
+    everyone: Iterable[SourceImage] = itertools.chain([first], images)
+    for image in tqdm(everyone, total=first.total, unit="image", disable=True if is_alone else None):
+        height, width = image.image.shape[:2]
+        try:
+            for prompt in request.prompts:
+                check_inside(prompt, width, height)
+        except ValueError as error:
+            if is_alone:
+                raise
+            failures.append(f"{image.path}: {error}")
+            continue
+        yield image
 
 
-def _segment(args: argparse.Namespace) -> "Results":
-    from sam_model import SAM, load_segmenter
-    from sam_model.images.reader import read_image
-    from sam_model.scripting.segmentation import results_from_masks
+def _objects(
+    args: argparse.Namespace, model: Any, request: "PredictionRequest", images: "Iterator[SourceImage]"
+) -> CommandResult:
+    from sam_model.registry import load_text_detector
+    from sam_model.scripting.any_model import is_segmenter, predict_image
 
-    asked = _prompts(args)
-    image = read_image(args.image)
-    for prompt in asked:
-        _check_inside(prompt, image.shape[1], image.shape[0])
-    if args.model == "classical":
-        if args.everything:
-            raise ValueError(
-                "--everything: the classical segmenter supports points and boxes only; choose a SAM with --model"
-            )
-        segmenter = load_segmenter(args.model)
-        return results_from_masks(image, segmenter.segment(segmenter.embed(image), asked), asked, segmenter.name)
-    model = SAM(args.model, args.device, args.dtype)
-    if args.everything:
-        (results,) = model(
-            image, image_format="RGB", points_per_side=args.points_per_side, conf=0.0, verbose=not args.json
-        )
-        return cast("Results", results)
-    segmenter = model.segmenter
-    return results_from_masks(image, segmenter.segment(segmenter.embed(image), asked), asked, segmenter.name)
-
-
-def _prompts(args: argparse.Namespace) -> "list[Prompt]":
-    """Return the prompts of --point and --box; none with --everything."""
-    from sam_model.types import Point, Prompt
-
-    points = [_numbers(text, "--point", (2, 3)) for text in args.point]
-    boxes = [_numbers(text, "--box", (4,)) for text in args.box]
-    if args.everything:
-        if points or boxes:
-            raise ValueError("--everything cannot be combined with --point or --box")
-        return []
-    if not points and not boxes:
-        raise ValueError("no prompt: give --point, --box or --everything")
-    clicks = []
-    for text, (x, y, *label) in zip(args.point, points, strict=True):
-        if label not in ([], [0.0], [1.0]):
-            raise ValueError(f"--point {text}: the label must be 1 (positive) or 0 (negative)")
-        clicks.append(Point(x, y, is_positive=label != [0.0]))
-    corners = [(x_min, y_min, x_max, y_max) for x_min, y_min, x_max, y_max in boxes]
-    if not clicks:
-        return [Prompt(box=box) for box in corners]
-    if len(corners) > 1:
-        raise ValueError(
-            f"--point with {len(corners)} boxes: points belong to one object, which has one box; give one --box"
-        )
-    return [Prompt(points=tuple(clicks), box=corners[0] if corners else None)]
+    text_detector = None
+    if request.texts and is_segmenter(model):
+        default = "classical" if args.model == "classical" else "yolov8x"
+        text_detector = load_text_detector(args.detector or default, args.device)
+    has_class_names = bool(request.texts) or not is_segmenter(model)
+    files = PredictionFiles(args.out, args.save_txt)
+    rows: list[dict[str, Any]] = []
+    lines: list[str] = []
+    objects = 0
+    is_alone = True
+    for image in images:
+        results = predict_image(model, image, request, text_detector)
+        files.write(image, results, has_class_names)
+        is_alone = image.total == 1
+        objects += len(results)
+        if args.json:
+            rows.append(image_json(image, results, has_class_names))
+        elif is_alone:
+            lines += object_lines(results, has_class_names)
+        else:
+            lines.append(image_line(image, results, has_class_names))
+    lines.append(f"{objects_words(objects)}{f', drawn in {args.out}' if args.out else ''}")
+    return CommandResult({"images": rows}, "\n".join(lines))
 
 
-def _check_inside(prompt: "Prompt", width: int, height: int) -> None:
-    """Refuse prompts outside the image, which not every segmenter does."""
-    for point in prompt.points:
-        if not (0 <= point.x <= width and 0 <= point.y <= height):
-            raise ValueError(f"--point {point.x:g},{point.y:g} is outside the image of {width} x {height} pixels")
-    if prompt.box is not None:
-        x_min, y_min, x_max, y_max = prompt.box
-        named = ",".join(f"{edge:g}" for edge in prompt.box)
-        if x_min >= x_max or y_min >= y_max:
-            raise ValueError(f"--box {named} has no area; X1 must be less than X2, and Y1 less than Y2")
-        if x_max <= 0 or y_max <= 0 or x_min >= width or y_min >= height:
-            raise ValueError(f"--box {named} is outside the image of {width} x {height} pixels")
+def _edges(args: argparse.Namespace, model: Any, images: "Iterator[SourceImage]") -> CommandResult:
+    import numpy as np
 
+    from sam_model.automatic_edges import edges_automatically
+    from sam_model.scripting.any_model import is_segmenter
 
-def _numbers(text: str, option: str, counts: tuple[int, ...]) -> list[float]:
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise ValueError(f"{option} {text}: not numbers separated by commas") from error
-    if len(numbers) not in counts or not all(math.isfinite(number) for number in numbers):
-        raise ValueError(f"{option} {text}: needed: {' or '.join(str(count) for count in counts)} finite numbers")
-    return numbers
+    if not is_segmenter(model):
+        raise ValueError(f"--edges: the detector {model.name} has none; choose a segmenter, such as mobile_sam")
+    files = PredictionFiles(args.out)
+    rows = []
+    for image in images:
+        edges = edges_automatically(model, np.ascontiguousarray(image.image[..., ::-1]))
+        path = files.write_edges(image, edges)
+        rows.append({"image": image.path, "frame": image.frame, "size": list(edges.shape), "edges": str(path)})
+    return CommandResult({"images": rows}, "\n".join(f"edges of {row['image']} in {row['edges']}" for row in rows))

@@ -54,7 +54,7 @@ def _predicted(
     for number, image in enumerate(images, 1):
         results = predict(image)
         if folder is not None:
-            _write(results, folder, _unused_name(image, names), output)
+            _write(results, folder, file_stem(image, names), output)
         if output.show:
             results.show(
                 line_width=output.line_width,
@@ -82,8 +82,11 @@ def _folder(output: OutputSettings, task: str) -> Path:
     return folder
 
 
-def _unused_name(image: SourceImage, names: set[str]) -> str:
-    """Return a file name without extension: images of equal names in different folders get numbers."""
+def file_stem(image: SourceImage, names: set[str]) -> str:
+    """Return a file name without extension that is not in `names`, and add it.
+
+    Images of equal names in different folders get numbers.
+    """
     stem = Path(image.path).stem + ("" if image.frame is None else f"_{image.frame}")
     name, number = stem, 1
     while name in names:

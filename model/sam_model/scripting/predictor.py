@@ -3,7 +3,6 @@
 Not for a server: callers would share the image. Use a stateless segmenter there.
 """
 
-import itertools
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -18,7 +17,7 @@ from sam_model.scripting.devices import move_model
 from sam_model.scripting.prediction import predict_images
 from sam_model.scripting.prompt_arrays import Nested, prompts_from_arrays
 from sam_model.scripting.segmentation import STABILITY_OFFSET, SegmentationRequest, segment_image
-from sam_model.scripting.sources import Source, SourceImage, open_source
+from sam_model.scripting.sources import Source, SourceImage, open_source, single_image
 from sam_model.types import Prompt
 
 REFUSED = {
@@ -48,11 +47,9 @@ class Predictor:
         Raises:
             ValueError: the image cannot be read, or the source has several images.
         """
-        images = list(itertools.islice(open_source(source, image_format), 2))
-        if len(images) != 1:
-            raise ValueError(f"set_image takes one image; the source has {'several' if images else 'none'}")
-        self._embedding = self.segmenter.embed(np.ascontiguousarray(images[0].image[..., ::-1]))
-        self._image = images[0]
+        image = single_image(source, image_format)
+        self._embedding = self.segmenter.embed(np.ascontiguousarray(image.image[..., ::-1]))
+        self._image = image
 
     def reset_image(self) -> None:
         """Forget the image."""

@@ -5,12 +5,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
+from sam_model.automatic_segmentation import propose_objects
 from sam_model.detectors.text import segment_texts
+from sam_model.images.reader import ImageFormat
 from sam_model.interfaces import TextDetector
 from sam_model.registry import load_segmenter, load_text_detector
 from sam_model.runtime.torch_runtime import Device
+from sam_model.sam.automatic_masks import edge_map
 from sam_model.sam.segmenter import SamSegmenter
 from sam_model.scripting.call_arguments import share, split_arguments
 from sam_model.scripting.devices import device_name, move_model
@@ -19,8 +23,8 @@ from sam_model.scripting.predictor import REFUSED, Predictor, check_fixed
 from sam_model.scripting.prompt_arrays import Nested
 from sam_model.scripting.results import Results
 from sam_model.scripting.script_model import ScriptModel
-from sam_model.scripting.segmentation import text_results
-from sam_model.scripting.sources import Source, SourceImage, open_source
+from sam_model.scripting.segmentation import FoundMask, masks_results, text_results
+from sam_model.scripting.sources import Source, SourceImage, open_source, single_image
 from sam_model.weights.download import Progress
 
 
@@ -109,6 +113,40 @@ class SAM(ScriptModel):
         )
 
     predict = __call__
+
+    def edges(self, source: Source, image_format: ImageFormat = "BGR") -> NDArray[np.float32]:
+        """Return the edge strength of each pixel of an image, (H, W) in 0..1, with thinned edges.
+
+        Source: SAM, arXiv:2304.02643, section 7.2.
+
+        Args:
+            source: one image.
+            image_format: colour order of an array.
+
+        Raises:
+            ValueError: the image cannot be read, or the source has several images.
+        """
+        image = single_image(source, image_format)
+        return edge_map(self.segmenter, np.ascontiguousarray(image.image[..., ::-1]))
+
+    def proposals(self, source: Source, limit: int = 1000, image_format: ImageFormat = "BGR") -> Results:
+        """Return the masks of an image that may be objects, highest-scoring first.
+
+        Source: SAM, arXiv:2304.02643, section 7.3: a dense grid of points, and masks that may overlap.
+
+        Args:
+            source: one image.
+            limit: maximum number of masks.
+            image_format: colour order of an array.
+
+        Raises:
+            ValueError: the image cannot be read, or the source has several images.
+        """
+        image, watch = single_image(source, image_format), Stopwatch()
+        with watch.stage("inference"):
+            found = propose_objects(self.segmenter, np.ascontiguousarray(image.image[..., ::-1]), limit)
+        masks = [FoundMask(one.run_lengths, one.box, one.score) for one in found]
+        return masks_results(image, masks, (), self.segmenter.name, conf=0.0, watch=watch)
 
 
 class SAMPredictor(Predictor):

@@ -5,6 +5,7 @@ Order and names are those of Ultralytics 8.4: images before videos, each sorted 
 """
 
 import glob
+import itertools
 import logging
 import os
 import sys
@@ -61,7 +62,8 @@ def open_source(
     Args:
         source: path of an image or video, HTTP(S) URL, folder (without its subfolders), glob pattern, `.txt` file with
             one of these per line, Pillow image, array (H, W), (H, W, 3) or (H, W, 4) of uint8 or uint16, tensor
-            (B, 3, H, W) or (3, H, W), RGB in 0..1, or a list of any of them.
+            (B, 3, H, W) or (3, H, W), RGB in 0..1, or a list of any of them. An iterator of an earlier call is returned
+            as it is.
         image_format: colour order of arrays.
         on_failure: called with a sentence for each image that cannot be read, if there are several; by default a
             warning is logged. A single image that cannot be read raises an error.
@@ -69,8 +71,22 @@ def open_source(
     Raises:
         ValueError: the source does not exist, has no images or is of another kind; or its only image cannot be read.
     """
+    if isinstance(source, Iterator):
+        return source
     items = _items(source, image_format)
     return _images(items, on_failure or _log_failure)
+
+
+def single_image(source: Source, image_format: ImageFormat = "BGR") -> SourceImage:
+    """Return the image of a source that has only one.
+
+    Raises:
+        ValueError: the image cannot be read, or the source has several.
+    """
+    images = list(itertools.islice(open_source(source, image_format), 2))
+    if len(images) != 1:
+        raise ValueError(f"the source has {'several images' if images else 'no image'}; needed: one")
+    return images[0]
 
 
 def _images(items: Sequence[_Item], on_failure: OnFailure) -> Iterator[SourceImage]:

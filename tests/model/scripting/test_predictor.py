@@ -80,7 +80,7 @@ def test_a_source_in_the_call_is_not_kept() -> None:
 def test_one_image_is_set_and_not_several() -> None:
     predictor = Predictor(ColourSam())
 
-    with pytest.raises(ValueError, match="set_image takes one image; the source has several"):
+    with pytest.raises(ValueError, match="the source has several images; needed: one"):
         predictor.set_image([picture(), picture()])
 
 
