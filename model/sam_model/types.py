@@ -29,7 +29,8 @@ class Point:
 class Prompt:
     """The prompts for one object: points, a box, the logits of an earlier mask. At least one of them is needed.
 
-    `mask_input` takes the `low_res_logits` of an earlier mask of the same object. `multimask` asks for several
+    `mask_input` takes the `low_res_logits` of an earlier mask of the same object; `mask` takes a mask (H, W) of the
+    object in its place, and is ignored by segmenters that do not use mask inputs. `multimask` asks for several
     candidate masks; None leaves the choice to the segmenter, which returns the best of several for a single point.
     """
 
@@ -37,6 +38,7 @@ class Prompt:
     box: Box | None = None
     mask_input: NDArray[np.float32] | None = field(default=None, compare=False)
     multimask: bool | None = None
+    mask: Mask | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class DiscSegmenter:
 def _mask(image_size: tuple[int, int], prompt: Prompt) -> np.ndarray:
     height, width = image_size
     y, x = np.mgrid[0:height, 0:width] + 0.5
-    mask = np.zeros(image_size, dtype=bool)
+    mask = np.zeros(image_size, dtype=bool) if prompt.mask is None else prompt.mask
     if prompt.box is not None:
         x_min, y_min, x_max, y_max = prompt.box
         mask |= (x_min <= x) & (x <= x_max) & (y_min <= y) & (y <= y_max)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sam_backend.interactive.refinement import RefinedRegion
 from sam_backend.protocol.regions import KeyPoint, PromptRegion, RotatedRectangle
 from sam_backend.shapes.rectangle import box_from_rectangle
 from sam_model.types import Point, Prompt
@@ -20,6 +21,7 @@ class ObjectPrompt:
 
     regions: tuple[PromptRegion, ...]
     prompt: Prompt
+    refined: RefinedRegion | None = None
 
 
 def regions_by_object(
@@ -82,11 +84,14 @@ def _area(rectangle: PromptRegion) -> float:
     return abs(rectangle.shape.width * rectangle.shape.height)
 
 
-def prompt_from_regions(regions: Sequence[PromptRegion], image_size: tuple[int, int]) -> Prompt | None:
+def prompt_from_regions(
+    regions: Sequence[PromptRegion], image_size: tuple[int, int], *, needs_positive: bool = True
+) -> Prompt | None:
     """Return the prompt of one object, in pixels of an image of `image_size` (height, width).
 
     Points outside the image are moved to its edge. Coordinates are not rounded. Returns None if the regions do not
-    tell where the object is: negative points only, or a rectangle without area inside the image.
+    tell where the object is: negative points only, or a rectangle without area inside the image. Without
+    `needs_positive`, negative points are enough.
     """
     height, width = image_size
     points = []
@@ -101,6 +106,6 @@ def prompt_from_regions(regions: Sequence[PromptRegion], image_size: tuple[int, 
             if box[0] >= box[2] or box[1] >= box[3]:
                 logger.warning("region %s: rectangle without area inside the image, ignored", region.id[:40])
                 box = None
-    if box is None and not any(point.is_positive for point in points):
+    if box is None and not any(point.is_positive or not needs_positive for point in points):
         return None
     return Prompt(points=tuple(points), box=box)

@@ -26,6 +26,7 @@ from sam_backend.interactive.click_log import log_missing_mask
 from sam_backend.interactive.extra_params import DEFAULT_OPTIONS, ClickOptions
 from sam_backend.interactive.previous_logits import PreviousLogits
 from sam_backend.interactive.prompts import ObjectPrompt, prompt_from_regions, regions_by_object
+from sam_backend.interactive.refinement import refining_prompt, region_to_refine
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.predictions import Prediction, ResultJson
 from sam_backend.protocol.regions import PromptRegion, RotatedRectangle
@@ -106,8 +107,8 @@ class TaskPredictor:
             targets = {of_object: _target(config, of_object[0], options.sam_output) for of_object in objects}
             image = self.image(image_request(task, config, credentials, to_name, page))
             embedding = self.embedding(task, image)
-            for found, candidates in self._segment(task, image.version.digest, embedding, objects, options.candidates):
-                target, ids = targets[found.regions], region_ids(task, found.regions)
+            for found, candidates in self._segment(task, image.version.digest, embedding, objects, options):
+                target, ids = targets[found.regions], region_ids(task, found)
                 for number, scored in enumerate(candidates, 1):
                     with metrics.stage("encode"):
                         made = self._results(found.regions[0], target, scored, ids)
@@ -193,22 +194,24 @@ class TaskPredictor:
         digest: str,
         embedding: Embedding,
         objects: Sequence[tuple[PromptRegion, ...]],
-        candidates: int,
+        options: ClickOptions,
     ) -> Iterator[tuple[ObjectPrompt, list[ScoredMask]]]:
         """Yield the objects with their masks, except objects without a usable prompt or with an empty mask.
 
-        An object has several masks if `candidates` is more than 1 and its prompt is ambiguous.
+        An object has several masks if the options ask for candidates and its prompt is ambiguous.
         """
         clicked: list[ObjectPrompt] = []
         boxed: list[ObjectPrompt] = []
         for of_object in objects:
-            prompt = prompt_from_regions(of_object, embedding.image_size)
+            size = embedding.image_size
+            refined = region_to_refine(task, of_object, size) if options.refine_regions else None
+            prompt = prompt_from_regions(of_object, size, needs_positive=refined is None)
             if prompt is None:
                 log_missing_mask(task.name, f"{len(of_object)} prompt(s), none positive")
             else:
-                (clicked if prompt.box is None else boxed).append(ObjectPrompt(of_object, prompt))
+                (clicked if prompt.box is None else boxed).append(ObjectPrompt(of_object, prompt, refined))
         found = chain(
-            self._masks_of_clicks(digest, embedding, clicked, candidates),
+            self._masks_of_clicks(digest, embedding, clicked, options.candidates),
             ((each, [scored]) for each, scored in self._masks_of_boxes(embedding, boxed)),
         )
         for each, masks in found:
@@ -224,12 +227,15 @@ class TaskPredictor:
         segmenter = self._model.segmenter(self._model_wait_s)
         for each in objects:
             with metrics.stage("segment"):
-                if candidates > 1 and is_ambiguous(each.prompt):
+                if each.refined is not None:
+                    prompt = refining_prompt(segmenter, each.prompt, each.refined.mask)
+                    found = segmenter.segment(embedding, [prompt])
+                elif candidates > 1 and is_ambiguous(each.prompt):
                     found = candidate_masks(segmenter, embedding, each.prompt, candidates)
                 else:
                     mask_input = self._previous_logits.mask_input(segmenter, embedding, digest, each.prompt)
                     found = segmenter.segment(embedding, [replace(each.prompt, mask_input=mask_input)])
-            if found[0].low_res_logits is not None:
+            if found[0].low_res_logits is not None and each.refined is None:
                 self._previous_logits.remember(digest, each.prompt, found[0].low_res_logits)
             yield each, found
 
@@ -286,15 +292,16 @@ def image_request(
     return ImageRequest(addresses[page], task.id, task.project_id, credentials.login, credentials.password)
 
 
-def region_ids(task: Task, regions: Sequence[PromptRegion]) -> Iterator[str]:
+def region_ids(task: Task, of_object: ObjectPrompt) -> Iterator[str]:
     """Yield ids for the regions of one object's answer: several if its mask has several polygons.
 
     They differ for each object and are the same for the same request: Label Studio may ask twice. They depend on the
-    prompts' positions as well: dragging a prompt must not overwrite a mask that was accepted.
+    prompts' positions as well: dragging a prompt must not overwrite a mask that was accepted. A region that is refined
+    keeps its id, so that the editor replaces it.
     """
-    identity = [task.id, [[r.id, asdict(r.shape), r.labels, r.to_name, r.item_index] for r in regions]]
+    identity = [task.id, [[r.id, asdict(r.shape), r.labels, r.to_name, r.item_index] for r in of_object.regions]]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).digest()
-    first = base64.urlsafe_b64encode(digest)[:10].decode()
+    first = base64.urlsafe_b64encode(digest)[:10].decode() if of_object.refined is None else of_object.refined.id
     yield first
     for number in count(2):
         yield f"{first}-{number}"

@@ -41,6 +41,7 @@ class Task:
     data: Mapping[str, Any] = field(default_factory=dict)
     versions: frozenset[str] = frozenset()  # model versions of its predictions
     project_created_s: int | None = None  # seconds since 1970
+    stored: tuple[Raw, ...] = field(default=(), repr=False, compare=False)  # drafts and annotations of a click's task
 
     @property
     def name(self) -> str:
@@ -52,6 +53,8 @@ class _TaskBody(Struct, gc=False):
     data: Raw
     id: Raw = MISSING
     predictions: Raw = MISSING
+    drafts: Raw = MISSING
+    annotations: Raw = MISSING
 
 
 class _StoredPrediction(Struct, gc=False):
@@ -291,7 +294,8 @@ def _task(task: _TaskBody, position: int, project: tuple[int | None, int | None]
         raise BadRequestError(f"{where}.data must be a JSON object, not {shown_json(task.data)}")
     versions = _versions(task.predictions, f"{where}.predictions") if with_versions else frozenset[str]()
     number, created_s = project
-    return Task(_task_id(task.id, f"{where}.id"), number, TaskData(bytes(task.data)), versions, created_s)
+    stored = () if with_versions else (task.drafts, task.annotations)
+    return Task(_task_id(task.id, f"{where}.id"), number, TaskData(bytes(task.data)), versions, created_s, stored)
 
 
 def _task_id(number: Raw, where: str) -> int | None:

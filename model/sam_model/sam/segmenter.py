@@ -7,7 +7,7 @@ Source: SAM, arXiv:2304.02643.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from sam_model.masks.cleaning import MaskCleaning, clean_mask
 from sam_model.runtime.choice import choose_runtime
 from sam_model.runtime.torch_runtime import Device, torch_device, torch_dtype
 from sam_model.sam.converted_sam import ConvertedSam
+from sam_model.sam.mask_prompts import logits_from_mask
 from sam_model.sam.network import SamNetwork
 from sam_model.sam.prompt_batches import PromptBatch, batch_prompts
 from sam_model.types import Image, Prompt, ScoredMask
@@ -200,11 +201,23 @@ class SamSegmenter:
         self._check_embedding(embedding)
         masks: dict[int, ScoredMask] = {}
         low_res = self.model.size.low_res
+        prompts = [self._with_logits(prompt, embedding) for prompt in prompts]
         for batch in batch_prompts(prompts, embedding.image_size, low_res, self.prompts_per_batch):
             found = self._decode(embedding, batch)
             for index, logits, iou in zip(batch.indices, found.logits, found.iou_predictions, strict=True):
                 masks[index] = self._best_mask(embedding, prompts[index], logits, iou)
         return [masks[index] for index in range(len(prompts))]
+
+    def _with_logits(self, prompt: Prompt, embedding: SamEmbedding) -> Prompt:
+        """Return the prompt with a mask input in place of a mask (H, W)."""
+        mask = prompt.mask
+        if mask is None:
+            return prompt
+        if mask.shape != embedding.image_size:
+            raise ValueError(f"the prompt's mask is {mask.shape}; needed: {embedding.image_size}, the image's size")
+        size = self.model.size
+        logits = logits_from_mask(mask, embedding.input_size, size.image_size, size.low_res)
+        return replace(prompt, mask_input=logits, mask=None)
 
     def _decode(self, embedding: SamEmbedding, batch: PromptBatch) -> LowResMasks:
         return self.low_res_masks(

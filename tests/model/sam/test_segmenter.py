@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sam_model.masks.cleaning import MaskCleaning
+from sam_model.sam.mask_prompts import logits_from_mask
 from sam_model.sam.prompt_batches import batch_prompts
 from sam_model.sam.sam import encoder_size
 from sam_model.sam.segmenter import SamEmbedding, SamSegmenter
@@ -47,6 +48,19 @@ def same(one: ScoredMask, other: ScoredMask) -> bool:
         and abs(one.score - other.score) < 1e-4
         and (one.mask != other.mask).mean() < 1e-3
     )
+
+
+def test_a_mask_as_mask_input_equals_its_logits(segmenter: SamSegmenter, embedding: SamEmbedding) -> None:
+    mask = np.zeros((60, 90), dtype=bool)
+    mask[10:40, 20:70] = True
+    logits = logits_from_mask(mask, (85, 128), 128, LOW_RES)
+
+    of_mask = only_mask(segmenter, embedding, replace(CLICK, mask=mask))
+
+    assert same(of_mask, only_mask(segmenter, embedding, replace(CLICK, mask_input=logits)))
+    assert not same(of_mask, only_mask(segmenter, embedding, CLICK))
+    with pytest.raises(ValueError, match=r"\(90, 60\); needed: \(60, 90\)"):
+        only_mask(segmenter, embedding, replace(CLICK, mask=np.ascontiguousarray(mask.T)))
 
 
 def test_an_embedding_knows_where_it_comes_from(segmenter: SamSegmenter, embedding: SamEmbedding) -> None:
