@@ -38,14 +38,14 @@ def region_to_refine(task: Task, prompts: Sequence[PromptRegion], image_size: tu
         image_size: (height, width) of the image.
     """
     first = prompts[0]
-    if not all(isinstance(prompt.shape, KeyPoint) for prompt in prompts):
+    if task.source is None or not all(isinstance(prompt.shape, KeyPoint) for prompt in prompts):
         return None
     assert isinstance(first.shape, KeyPoint)
     height, width = image_size
     row = min(max(int(first.shape.y * height / 100), 0), height - 1)
     column = min(max(int(first.shape.x * width / 100), 0), width - 1)
     found: RefinedRegion | None = None
-    candidates = [region for region in drawn_regions(task.stored) if _fits(region, first, image_size)]
+    candidates = [region for region in drawn_regions(task.source.stored()) if _fits(region, first, image_size)]
     for region in candidates[:MAX_REGIONS]:
         mask = mask_from_region(region)
         if mask is None or not mask[row, column]:

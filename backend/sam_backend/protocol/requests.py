@@ -20,6 +20,7 @@ from sam_backend.protocol.labeling_config import MAX_CONFIG_LENGTH
 from sam_backend.protocol.mask_skipping import without_masks
 from sam_backend.protocol.regions import PromptRegion, prompt_regions_from_context
 from sam_backend.protocol.task_data import TaskData
+from sam_backend.protocol.task_regions import TaskSource
 from sam_backend.protocol.typed_json import MISSING, decoded, is_null, optional_text, shown_json, text
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class Task:
     data: Mapping[str, Any] = field(default_factory=dict)
     versions: frozenset[str] = frozenset()  # model versions of its predictions
     project_created_s: int | None = None  # seconds since 1970
-    stored: tuple[Raw, ...] = field(default=(), repr=False, compare=False)  # drafts and annotations of a click's task
+    source: TaskSource | None = field(default=None, repr=False, compare=False)  # None: it has no drafts and annotations
 
     @property
     def name(self) -> str:
@@ -53,8 +54,6 @@ class _TaskBody(Struct, gc=False):
     data: Raw
     id: Raw = MISSING
     predictions: Raw = MISSING
-    drafts: Raw = MISSING
-    annotations: Raw = MISSING
 
 
 class _StoredPrediction(Struct, gc=False):
@@ -96,7 +95,7 @@ class PredictRequest:
         Raises:
             BadRequestError: the body is malformed; the message names field and value.
         """
-        body = without_masks(body)
+        whole_body, body = body, without_masks(body)
         objects = body.count(b"{")
         if objects > MAX_TASKS:
             _check_number_of_tasks(body)
@@ -110,7 +109,10 @@ class PredictRequest:
             _check_density(body, objects)
         project = _project_id(request.project), _project_created_s(request.project)
         return cls(
-            tasks=tuple(_task(task, i, project, not is_click) for i, task in enumerate(request.tasks)),
+            tasks=tuple(
+                _task(task, i, project, TaskSource(whole_body, i) if is_click else None)
+                for i, task in enumerate(request.tasks)
+            ),
             labeling_config=text(request.label_config, "label_config", _CONFIG_BYTES),
             context=prompt_regions_from_context(context) if is_click else None,
             event=_event(context) if is_click else None,
@@ -288,14 +290,14 @@ def _project_created_s(project: Raw) -> int | None:
     return int(seconds) if seconds.isdecimal() and len(seconds) < 19 else None
 
 
-def _task(task: _TaskBody, position: int, project: tuple[int | None, int | None], with_versions: bool) -> Task:
+def _task(task: _TaskBody, position: int, project: tuple[int | None, int | None], source: TaskSource | None) -> Task:
+    """Return a task: with the source of its regions for a click, otherwise with the versions of its predictions."""
     where = f"tasks[{position}]"
     if bytes(memoryview(task.data)[:1]) != b"{":
         raise BadRequestError(f"{where}.data must be a JSON object, not {shown_json(task.data)}")
-    versions = _versions(task.predictions, f"{where}.predictions") if with_versions else frozenset[str]()
+    versions = _versions(task.predictions, f"{where}.predictions") if source is None else frozenset[str]()
     number, created_s = project
-    stored = () if with_versions else (task.drafts, task.annotations)
-    return Task(_task_id(task.id, f"{where}.id"), number, TaskData(bytes(task.data)), versions, created_s, stored)
+    return Task(_task_id(task.id, f"{where}.id"), number, TaskData(bytes(task.data)), versions, created_s, source)
 
 
 def _task_id(number: Raw, where: str) -> int | None:

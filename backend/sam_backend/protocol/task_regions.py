@@ -66,6 +66,32 @@ class _Stored(Struct, gc=False):
     was_cancelled: bool = False
 
 
+class _TaskBody(Struct, gc=False):
+    drafts: Raw = MISSING
+    annotations: Raw = MISSING
+
+
+class _Body(Struct):
+    tasks: list[_TaskBody]
+
+
+@dataclass(frozen=True)
+class TaskSource:
+    """A task in the body of a request, whose drafts and annotations are read only if they are needed."""
+
+    body: bytes | bytearray
+    position: int
+
+    def stored(self) -> tuple[Raw, ...]:
+        """Return the lists of the task's drafts and annotations, as JSON.
+
+        Raises:
+            BadRequestError: the body is malformed.
+        """
+        task = decoded(self.body, _Body).tasks[self.position]
+        return task.drafts, task.annotations
+
+
 @dataclass(frozen=True)
 class DrawnRegion:
     """A region of a task. `size` is (height, width) of its image; `value` is JSON, see `RegionValue`."""

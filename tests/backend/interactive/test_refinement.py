@@ -55,6 +55,15 @@ def test_a_point_inside_a_region_gets_its_mask_as_prompt_and_keeps_its_id(servic
     assert [point.is_positive for point in asked.points] == [False]
 
 
+def test_a_region_of_a_large_request_is_refined(service: SamService) -> None:
+    padding = brush(box(0, 0, 1, 1), "padding", "Dog")
+    padding["value"]["rle"] = [255] * 60_000
+
+    (region,) = service.predict(request([key_point(50, 50)], padding, brush(box(10, 5, 30, 15), "own")))["result"]
+
+    assert region["id"] == "own"
+
+
 def test_a_point_beside_or_of_another_label_and_a_rectangle_refine_nothing(service: SamService) -> None:
     cat, dog = brush(box(0, 0, 10, 20), "cat"), brush(box(10, 5, 30, 15), "dog", "Dog")
 
