@@ -26,7 +26,7 @@ from sam_model.weights.errors import BrokenWeightsError
 from sam_model.weights.loading import read_checkpoint
 from sam_model.yolo.checkpoint import load_yolo
 from sam_testing.label_studio import BRUSH_CONFIG, PAGES_CONFIG, PALETTE_CONFIG
-from sam_testing.yolo_files import TINY, write_yolo_file
+from sam_testing.yolo_files import write_yolo_file
 
 # files of a test's own folder are written anew by each example
 ANEW = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -189,7 +189,7 @@ def test_a_damaged_yolo_file_is_read_or_refused(is_legacy: bool, tmp_path: Path)
     def check(edits: Any) -> None:
         path.write_bytes(edited(data, edits))
         try:
-            load_yolo(path, [TINY])
+            load_yolo(path)
         except BrokenWeightsError:
             return
 

@@ -16,6 +16,7 @@ os.environ["YOLO_OFFLINE"] = "true"
 os.environ["YOLO_AUTOINSTALL"] = "false"
 os.environ["YOLO_VERBOSE"] = "false"
 
+BRANCHES = ("cv2", "cv3", "cv4", "one2one_cv2", "one2one_cv3", "one2one_cv4")
 CLASS_BIAS = -2.5  # of the class logits, whose deviation is 1
 
 
@@ -51,6 +52,10 @@ def calibrate(network: Any, side: int) -> None:
     """Calibrate the normalisation layers on two images, and scale the heads so that output varies by position."""
     images = [cv2.resize(ultralytics_image(name), (side, side)) for name in ("bus.jpg", "zidane.jpg")]
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
+    head = network.model[-1]
+    for name, weight in head.named_parameters():  # made as copies of the one-to-many branches
+        if name.startswith("one2one") and name.endswith("conv.weight"):
+            weight.copy_(weight[torch.randperm(len(weight))])
     norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0
@@ -59,8 +64,7 @@ def calibrate(network: Any, side: int) -> None:
     network.eval()
     for norm in norms:  # a channel that hardly differs here must not explode elsewhere
         norm.running_var.add_(0.1 * norm.running_var.mean())
-    head = network.model[-1]
-    last_layers = [layers[-1] for branch in ("cv2", "cv3", "cv4") for layers in getattr(head, branch, ())]
+    last_layers = [layers[-1] for branch in BRANCHES for layers in getattr(head, branch, ())]
     deviation: dict[Any, torch.Tensor] = {}
     hooks = [layer.register_forward_hook(lambda x, _, out: deviation.update({x: out.std()})) for layer in last_layers]
     network(pixels)
@@ -69,5 +73,6 @@ def calibrate(network: Any, side: int) -> None:
     for layer in last_layers:
         layer.weight.div_(deviation[layer])
         layer.bias.zero_()
-    for layers in head.cv3:
-        layers[-1].bias.fill_(CLASS_BIAS)
+    for branch in ("cv3", "one2one_cv3"):
+        for layers in getattr(head, branch, ()):
+            layers[-1].bias.fill_(CLASS_BIAS)

@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sam_model.yolo import blocks, heads
-from sam_model.yolo.network import YoloV8
+from sam_model.yolo import attention, blocks, heads
+from sam_model.yolo.network import Yolo
 from sam_model.yolo.sizes import SIZES, YoloSize
+from sam_model.yolo.yolo_v8 import yolo_v8
 from sam_testing.seeded_checkpoints import values_for
 
 CLASSES = ("person", "dog", "bicycle")
@@ -23,22 +24,30 @@ TINY = YoloSize("tiny", depth=1 / 3, width=0.125, max_channels=1024)
 SIZE_N = SIZES[0]
 FEW = 5.0  # standard deviations of the class logits between their mean and 0
 TASKS = "ultralytics.nn.tasks"
+BLOCK = "ultralytics.nn.modules.block"
 PLACES: dict[type[nn.Module], tuple[str, str]] = {
+    attention.Attention: (BLOCK, "Attention"),
+    attention.C2psa: (BLOCK, "C2PSA"),
+    attention.PsaBlock: (BLOCK, "PSABlock"),
+    blocks.Bottleneck: (BLOCK, "Bottleneck"),
+    blocks.C2f: (BLOCK, "C2f"),
+    blocks.C3: (BLOCK, "C3"),
+    blocks.Concat: ("ultralytics.nn.modules.conv", "Concat"),
     blocks.Conv: ("ultralytics.nn.modules.conv", "Conv"),
-    blocks.Bottleneck: ("ultralytics.nn.modules.block", "Bottleneck"),
-    blocks.C2f: ("ultralytics.nn.modules.block", "C2f"),
-    blocks.SPPF: ("ultralytics.nn.modules.block", "SPPF"),
-    heads.Dfl: ("ultralytics.nn.modules.block", "DFL"),
-    heads.Prototypes: ("ultralytics.nn.modules.block", "Proto"),
-    heads.Detect: ("ultralytics.nn.modules.head", "Detect"),
-    heads.Segment: ("ultralytics.nn.modules.head", "Segment"),
-    nn.ModuleDict: ("torch.nn.modules.container", "Sequential"),
+    blocks.SPPF: (BLOCK, "SPPF"),
+    heads.Dfl: (BLOCK, "DFL"),
+    heads.FusedPrototypes: (BLOCK, "Proto26"),
+    heads.Prototypes: (BLOCK, "Proto"),
 }
 
 
-def seeded_yolo(size: YoloSize = TINY, classes: int = len(CLASSES), has_masks: bool = False, seed: int = 0) -> YoloV8:
+def seeded_yolo(size: YoloSize = TINY, classes: int = len(CLASSES), has_masks: bool = False, seed: int = 0) -> Yolo:
     """Return a YOLOv8 with values drawn from `seed`, whose class scores are around 0.5."""
-    network = YoloV8(size, classes, has_masks)
+    return seeded(yolo_v8(size, classes, has_masks), seed)
+
+
+def seeded(network: Yolo, seed: int = 0) -> Yolo:
+    """Give a network values drawn from `seed`."""
     network.load_state_dict({name: _values(name, tensor, seed) for name, tensor in network.state_dict().items()})
     return network.eval()
 
@@ -49,31 +58,41 @@ def write_yolo_file(
     names: Any = CLASSES,
     has_masks: bool = False,
     *,
+    network: Yolo | None = None,
     task: str | None = None,
     is_legacy: bool = False,
     is_of_training: bool = False,
+    is_fused: bool = False,
     strides: tuple[float, ...] = (8.0, 16.0, 32.0),
     seed: int = 0,
     finds_few: bool = False,
 ) -> Path:
-    """Write a seeded YOLOv8 as Ultralytics does; `names` is written as the class names, whatever its type."""
+    """Write a network as Ultralytics does, a seeded YOLOv8 by default.
+
+    `names` is written as the class names, whatever its type.
+    """
     classes = len(names) if isinstance(names, tuple) else len(CLASSES)
-    network = seeded_yolo(size, classes, has_masks, seed)
+    network = network or seeded_yolo(size, classes, has_masks, seed)
     if finds_few:
         find_few(network)
     network = network.half()
+    has_masks = network.has_masks
+    description = f"yolov8{size.letter}-seg.yaml" if has_masks else f"yolov8{size.letter}.yaml"
+    if is_fused:
+        network.fuse()
     with pretended_classes() as pretended:
         model = pretended(TASKS, task or ("SegmentationModel" if has_masks else "DetectionModel"))
-        model.add_module("model", _disguised(network.model, pretended))
+        model.add_module("model", _disguised_layers(network, strides, pretended))
         model.names = dict(enumerate(names)) if isinstance(names, tuple) else names
         model.stride = torch.tensor(strides)
         model.task = "segment" if has_masks else "detect"
+        model.yaml = {"nc": classes, "yaml_file": description}
         content: dict[str, Any] = {
             "epoch": -1,
             "model": model,
             "ema": None,
             "date": "2026-01-01T00:00:00",
-            "version": "8.3.0",
+            "version": "8.4.0",
         }
         if is_of_training:  # as it stands beside a run: with the optimizer's numbers, metrics and arguments
             content |= {
@@ -91,7 +110,7 @@ def write_yolo_file(
 
 
 @torch.no_grad()
-def find_few(network: YoloV8) -> None:
+def find_few(network: Yolo) -> None:
     """Change the class scores so that few cells of an image are objects, as with a trained network."""
     layers = [network.get_submodule(f"model.22.cv3.{index}.2") for index in range(3)]
     outputs: list[Tensor] = []
@@ -128,12 +147,58 @@ def pretended_classes() -> Iterator[Any]:
             del sys.modules[name]
 
 
+def _disguised_layers(network: Yolo, strides: tuple[float, ...], pretended: Any) -> nn.Module:
+    layers = nn.Sequential()
+    for index, (layer, sources) in enumerate(zip(network.model, network.sources, strict=True)):
+        disguise = _disguised(layer, pretended)
+        reads = [-1 if source == index - 1 else source for source in sources]
+        disguise.i, disguise.f = index, reads[0] if len(reads) == 1 else reads  # type: ignore[assignment]
+        layers.add_module(str(index), disguise)
+    disguise.stride = torch.tensor(strides)
+    return layers
+
+
 def _disguised(module: nn.Module, pretended: Any) -> nn.Module:
-    disguise: nn.Module = pretended(*PLACES[type(module)]) if type(module) in PLACES else module
+    """Return a module that pickles as Ultralytics' own, with its attributes."""
+    if isinstance(module, heads.Head):
+        name = "Detect" if module.proto is None else "Segment"
+        name += "26" if isinstance(module.proto, heads.FusedPrototypes) else ""
+        disguise: nn.Module = pretended("ultralytics.nn.modules.head", name)
+    else:
+        disguise = pretended(*PLACES[type(module)]) if type(module) in PLACES else module
     disguise._parameters, disguise._buffers = module._parameters, module._buffers
+    for attribute, value in _attributes(module).items():
+        setattr(disguise, attribute, value)
+    is_fused = isinstance(module, blocks.Conv) and isinstance(module.bn, nn.Identity)
     for name, child in list(module.named_children()):
-        disguise.add_module(name, _disguised(child, pretended))
+        if not (is_fused and name == "bn"):
+            disguise.add_module(name, _disguised(child, pretended))
+    if is_fused:
+        kind = type(disguise)
+        kind.forward_fuse = _forward_fuse  # type: ignore[attr-defined]
+        disguise.forward = disguise.forward_fuse  # type: ignore[method-assign] # a bound method, as Ultralytics leaves it
     return disguise
+
+
+def _forward_fuse(self: nn.Module, x: Tensor) -> Tensor:
+    return x
+
+
+_forward_fuse.__name__ = "forward_fuse"  # the name that is pickled
+
+
+def _attributes(module: nn.Module) -> dict[str, Any]:
+    """Return the attributes that Ultralytics' module has and that its behaviour depends on."""
+    match module:
+        case blocks.Bottleneck() | attention.PsaBlock():
+            return {"add": module.has_shortcut}
+        case blocks.SPPF():
+            return {"n": module.repeats, "add": module.has_shortcut}
+        case blocks.Concat():
+            return {"d": 1}
+        case attention.Attention():
+            return {"num_heads": module.heads, "key_dim": module.key_channels}
+    return {}
 
 
 def _values(name: str, empty: Tensor, seed: int) -> Tensor:

@@ -22,9 +22,10 @@ from sam_model.weights.store import WeightStore
 from sam_model.yolo.checkpoint import YoloModel, load_yolo
 from sam_model.yolo.detector import YoloDetector
 from sam_model.yolo.fast_sam import FastSamSegmenter
-from sam_model.yolo.network import YoloV8
+from sam_model.yolo.network import Yolo
 from sam_model.yolo.sizes import SIZES as YOLO_SIZES
 from sam_model.yolo.sizes import YoloSize
+from sam_model.yolo.yolo_v8 import yolo_v8
 
 SEED = 0
 COCO_CLASSES = 80  # of the official YOLOv8
@@ -65,8 +66,8 @@ def compared_model(weights: WeightFile, store: WeightStore, device: str = "auto"
         is_fast_sam = yolo[1] == "fastsam_"
         classes, has_masks = 1 if is_fast_sam else COCO_CLASSES, is_fast_sam or yolo[3] is not None
         with torch.device("meta"):  # shapes without memory
-            parameters = parameter_count(YoloV8(size, classes, has_masks))
-        network = load_yolo(store.fetch(weights)) if has_file else _seeded_yolo(size, classes, has_masks)
+            parameters = parameter_count(yolo_v8(size, classes, has_masks))
+        network = load_yolo(store.fetch(weights)) if has_file else _seeded_yolo(weights.model, size, classes, has_masks)
         model = FastSamSegmenter(network, device) if is_fast_sam else YoloDetector(network, device)
     else:
         raise ValueError(f"model {weights.model!r} has an unknown architecture")
@@ -81,11 +82,11 @@ def _seeded_sam(size: AnySize) -> SamNetwork:
     return model
 
 
-def _seeded_yolo(size: YoloSize, classes: int, has_masks: bool) -> YoloModel:
-    network: YoloV8 = _seeded(lambda: YoloV8(size, classes, has_masks))
+def _seeded_yolo(name: str, size: YoloSize, classes: int, has_masks: bool) -> YoloModel:
+    network: Yolo = _seeded(lambda: yolo_v8(size, classes, has_masks))
     for branch in network.get_submodule("model.22.cv3").children():
         nn.init.constant_(branch.get_parameter("2.bias"), -20.0)  # all scores near 0
-    return YoloModel(network.requires_grad_(False), tuple(f"class {number}" for number in range(classes)))
+    return YoloModel(network.requires_grad_(False), tuple(f"class {number}" for number in range(classes)), name)
 
 
 def _seeded(make: Callable[[], nn.Module]) -> Any:

@@ -1,16 +1,19 @@
 """Decoding of the network's output: score threshold and non-maximum suppression."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sam_model.masks.boxes import Boxes, non_maximum_suppression
 from sam_model.yolo.heads import RawDetections
 from sam_model.yolo.letterbox import Letterbox
 
 MAX_CANDIDATES = 30_000  # for suppression; the highest-scoring ones
+MIN_ONE_TO_ONE = 300  # detections taken from a one-to-one head before the threshold, at least
 
 Floats = NDArray[np.float32]
 
@@ -35,8 +38,12 @@ def decode(
     max_detections: int,
     *,
     is_class_agnostic: bool = False,
+    wanted_ids: Collection[int] | None = None,
 ) -> Objects:
-    """Return the objects of the first image of `raw`, each cell with its highest-scoring class.
+    """Return the objects of the first image of `raw`, highest-scoring first.
+
+    Each cell has its highest-scoring class. Of a one-to-one head, a cell may have several classes, unless
+    `is_class_agnostic`, and nothing is suppressed.
 
     Args:
         raw: the network's output.
@@ -45,16 +52,24 @@ def decode(
         iou_threshold: 0..1; of two boxes with a larger IoU, the highest-scoring one is kept.
         max_detections: maximum number of objects.
         is_class_agnostic: apply `iou_threshold` also between boxes of different classes.
+        wanted_ids: the classes to look for; None for all. Others neither suppress nor count.
     """
-    scores, class_ids = raw.class_scores[0].max(dim=1)
-    cells = torch.nonzero(scores > score_threshold)[:, 0]
-    cells = cells[scores[cells].argsort(descending=True, stable=True)[:MAX_CANDIDATES]]
-    boxes = raw.boxes[0, cells].cpu().numpy()
-    found_scores, found_ids = scores[cells].cpu().numpy(), class_ids[cells].cpu().numpy()
-    kept = suppress(boxes, found_scores, None if is_class_agnostic else found_ids, iou_threshold)[:max_detections]
+    candidates = _one_to_one if raw.is_one_to_one else _one_to_many
+    scores, class_ids, cells = candidates(raw.class_scores[0], max_detections, is_class_agnostic)
+    is_wanted = scores > score_threshold
+    if wanted_ids is not None:
+        is_wanted &= torch.isin(class_ids, torch.tensor(list(wanted_ids), device=class_ids.device))
+    order = torch.nonzero(is_wanted)[:, 0]
+    order = order[scores[order].argsort(descending=True, stable=True)[:MAX_CANDIDATES]]
+    boxes = raw.boxes[0, cells[order]].cpu().numpy()
+    found_scores, found_ids = scores[order].cpu().numpy(), class_ids[order].cpu().numpy()
+    if raw.is_one_to_one:
+        kept = np.arange(len(order))[:max_detections]
+    else:
+        kept = suppress(boxes, found_scores, None if is_class_agnostic else found_ids, iou_threshold)[:max_detections]
     coefficients = None
     if raw.coefficients is not None:
-        coefficients = raw.coefficients[0, cells.cpu()[torch.from_numpy(kept)].to(cells.device)].cpu().numpy()
+        coefficients = raw.coefficients[0, cells[order[torch.from_numpy(kept).to(order.device)]]].cpu().numpy()
     return Objects(
         boxes=frame.boxes_in_image(boxes[kept]),
         scores=found_scores[kept],
@@ -63,6 +78,26 @@ def decode(
         prototypes=None if raw.prototypes is None else raw.prototypes[0].cpu().numpy(),
         input_boxes=boxes[kept],
     )
+
+
+def _one_to_many(class_scores: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor]:
+    """Return scores, class ids and cells of the candidates: of each cell, the highest-scoring class."""
+    scores, class_ids = class_scores.max(dim=1)
+    return scores, class_ids, torch.arange(len(scores), device=scores.device)
+
+
+def _one_to_one(class_scores: Tensor, max_detections: int, is_class_agnostic: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return scores, class ids and cells of the candidates, highest-scoring first.
+
+    As in Ultralytics 8.4, these are at most `max_detections` or 300 pairs of a cell and a class, of as many cells.
+    """
+    best, best_ids = class_scores.max(dim=1)
+    best, cells = best.topk(min(max(max_detections, MIN_ONE_TO_ONE), len(best)))
+    if is_class_agnostic:
+        return best, best_ids[cells], cells
+    classes = class_scores.shape[1]
+    scores, places = class_scores[cells].flatten().topk(len(cells))
+    return scores, places % classes, cells[places // classes]
 
 
 def suppress(

@@ -1,9 +1,9 @@
-"""YOLOv8 as a detector: objects with class names, and with masks if the network has them.
+"""YOLO networks as detectors: objects with class names, and with masks if the network has them.
 
 Detectors are stateless, so threads may share one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +30,7 @@ class FoundObjects:
 
 
 class YoloDetector:
-    """A YOLOv8 of any size as a `sam_model.interfaces.Detector`."""
+    """A YOLO network as a `sam_model.interfaces.Detector`."""
 
     def __init__(
         self,
@@ -83,6 +83,8 @@ class YoloDetector:
         max_detections: int = 300,
         is_class_agnostic: bool = False,
         image_size: int | None = None,
+        wanted_ids: Collection[int] | None = None,
+        one_to_one: bool = False,
     ) -> list[Detection]:
         """Detect objects in an RGB uint8 image (H, W, 3); return them highest-scoring first, with masks if there are
         any.
@@ -96,6 +98,9 @@ class YoloDetector:
             max_detections: maximum number of detections.
             is_class_agnostic: apply `iou_threshold` also between boxes of different classes.
             image_size: length of the longer side of the network's input in pixels; None for the detector's.
+            wanted_ids: the classes to look for; None for all.
+            one_to_one: use the head that finds each object once (YOLO26), so that `iou_threshold` has no effect. It is
+                always used if the file has no other, and never if the file does not have it.
 
         Raises:
             ValueError: `image` is not RGB uint8, a threshold is outside 0..1, or `image_size` is not a multiple of 32.
@@ -107,6 +112,8 @@ class YoloDetector:
             max_detections=max_detections,
             is_class_agnostic=is_class_agnostic,
             image_size=image_size,
+            wanted_ids=wanted_ids,
+            one_to_one=one_to_one,
         )
         masks = masks_of(found.objects, found.frame) if self.has_masks else None
         return detections_of(found.objects, self.class_names, masks)
@@ -120,21 +127,33 @@ class YoloDetector:
         max_detections: int = 300,
         is_class_agnostic: bool = False,
         image_size: int | None = None,
+        wanted_ids: Collection[int] | None = None,
+        one_to_one: bool = False,
     ) -> FoundObjects:
-        """Detect objects as `detect` does, without making the masks."""
+        """Detect objects as `detect` does, without making the masks.
+
+        `sam_model.yolo.masks` makes them: `masks_of` at the image's resolution, `masks_in_input` at that of the
+        network's input.
+        """
         check_arguments(image, score_threshold, iou_threshold, max_detections)
         frame = letterbox((image.shape[0], image.shape[1]), image_size or self.image_size)
-        raw = self.raw_detections(frame.apply(image))
-        return FoundObjects(
-            decode(raw, frame, score_threshold, iou_threshold, max_detections, is_class_agnostic=is_class_agnostic),
+        raw = self.raw_detections(frame.apply(image), one_to_one=one_to_one)
+        objects = decode(
+            raw,
             frame,
+            score_threshold,
+            iou_threshold,
+            max_detections,
+            is_class_agnostic=is_class_agnostic,
+            wanted_ids=wanted_ids,
         )
+        return FoundObjects(objects, frame)
 
     @torch.inference_mode()
-    def raw_detections(self, framed: Image) -> RawDetections:
+    def raw_detections(self, framed: Image, *, one_to_one: bool = False) -> RawDetections:
         """Run the network on an image (H, W, 3) whose sides are multiples of 32."""
         pixels = torch.from_numpy(framed).to(self.device).permute(2, 0, 1)[None]  # (1, 3, H, W), channels last
-        answer: RawDetections = self.network(pixels.to(self.dtype) / 255)
+        answer: RawDetections = self.network(pixels.to(self.dtype) / 255, one_to_one=one_to_one)
         return answer
 
 

@@ -88,8 +88,8 @@ class FastSamSegmenter:
                 32.
         """
         if not model.network.has_masks:
-            raise ValueError(f"{model.name} has no masks, so it is not a FastSAM; needed: a YOLOv8 segmentation model")
-        self.name = f"fastsam_{model.network.size.letter}"
+            raise ValueError(f"{model.name} has no masks, so it is not a FastSAM; needed: a YOLO segmentation model")
+        self.name = f"fastsam_{model.size_letter}" if model.size_letter else "fastsam"
         self.detector = YoloDetector(model, device, dtype, image_size, self.name)
         self.score_threshold, self.iou_threshold = score_threshold, iou_threshold
         self.cleaning = cleaning or MaskCleaning()
@@ -130,12 +130,13 @@ class FastSamSegmenter:
             iou_threshold=iou_threshold,
             max_detections=MAX_MASKS,
             image_size=image_size,
+            wanted_ids=class_ids,
         )
         masks = []
         for index, mask in enumerate(masks_of(found.objects, found.frame)):
             score, class_id = float(found.objects.scores[index]), int(found.objects.class_ids[index])
             box = box_from_mask(mask)
-            if box is not None and (class_ids is None or class_id in class_ids):
+            if box is not None:
                 masks.append(FoundMask(run_lengths_from_mask(mask), box, score, class_id))
         return FastSamEmbedding(tuple(masks), (image.shape[0], image.shape[1]), self.fingerprint)
 

@@ -1,61 +1,65 @@
-"""YOLOv8: backbone, neck and head.
+"""A YOLO network: layers that read earlier layers' maps, and a head."""
 
-`model.0` to `model.22` are the keys of the official checkpoints. 10, 11, 13, 14, 17 and 20 are missing, because these
-layers upsample or concatenate maps and have no weights.
+from collections.abc import Sequence
 
-Sources: feature pyramids, arXiv:1612.03144, and path aggregation, arXiv:1803.01534. The structure follows the published
-description of YOLOv8.
-"""
-
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sam_model.yolo.blocks import SPPF, C2f, Conv
-from sam_model.yolo.heads import Detect, RawDetections, Segment
-from sam_model.yolo.sizes import YoloSize
+from sam_model.yolo.blocks import Conv
+from sam_model.yolo.heads import Head, RawDetections
+
+IMAGE = -1  # as the source of a layer: the image itself
 
 
-class YoloV8(nn.Module):
-    """A YOLOv8 of any size; a segmentation model if `has_masks`."""
+class Yolo(nn.Module):
+    """A network of any of the YOLO families.
 
-    def __init__(self, size: YoloSize, classes: int, has_masks: bool) -> None:
+    The keys `model.0`, `model.1`, ... are those of the official checkpoints.
+    """
+
+    def __init__(self, layers: Sequence[nn.Module], sources: Sequence[tuple[int, ...]], head: Head) -> None:
+        """Take the layers.
+
+        Args:
+            layers: without the head.
+            sources: for each layer and the head, the indices of the layers whose maps it reads; `IMAGE` for the image.
+            head: the last layer.
+        """
         super().__init__()
-        self.size, self.classes, self.has_masks = size, classes, has_masks
-        c1, c2, c3, c4, c5 = (size.channels(count) for count in (64, 128, 256, 512, 1024))
-        few, many = size.blocks(3), size.blocks(6)
-        maps = (c3, c4, c5)
-        layers: dict[int, nn.Module] = {
-            0: Conv(3, c1, 3, 2),
-            1: Conv(c1, c2, 3, 2),
-            2: C2f(c2, c2, few, True),
-            3: Conv(c2, c3, 3, 2),
-            4: C2f(c3, c3, many, True),
-            5: Conv(c3, c4, 3, 2),
-            6: C2f(c4, c4, many, True),
-            7: Conv(c4, c5, 3, 2),
-            8: C2f(c5, c5, few, True),
-            9: SPPF(c5, c5),
-            12: C2f(c5 + c4, c4, few, False),
-            15: C2f(c4 + c3, c3, few, False),
-            16: Conv(c3, c3, 3, 2),
-            18: C2f(c3 + c4, c4, few, False),
-            19: Conv(c4, c4, 3, 2),
-            21: C2f(c4 + c5, c5, few, False),
-            22: Segment(maps, classes, size.channels(256)) if has_masks else Detect(maps, classes),
-        }
-        self.model = nn.ModuleDict({str(index): layer for index, layer in layers.items()})
+        self.model = nn.ModuleList([*layers, head])
+        self.sources = tuple(sources)
+        self._last_uses = {source: index for index, sources in enumerate(self.sources) for source in sources}
 
-    def forward(self, x: Tensor) -> RawDetections:
-        """Run the network on images (B, 3, H, W), RGB in 0..1, H and W multiples of 32."""
-        down8 = self._through(x, 0, 1, 2, 3, 4)
-        down16 = self._through(down8, 5, 6)
-        down32 = self._through(down16, 7, 8, 9)
-        middle = self._through(_concatenated(_upsampled(down32), down16), 12)
-        fine = self._through(_concatenated(_upsampled(middle), down8), 15)
-        middle = self._through(_concatenated(self._through(fine, 16), middle), 18)
-        coarse = self._through(_concatenated(self._through(middle, 19), down32), 21)
-        found: RawDetections = self.model["22"]((fine, middle, coarse))
+    @property
+    def head(self) -> Head:
+        """The last layer."""
+        head = self.model[-1]
+        assert isinstance(head, Head)
+        return head
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the network finds masks besides boxes."""
+        return self.head.proto is not None
+
+    @property
+    def first_channels(self) -> int:
+        """The number of channels of the first layer, which differs between most sizes of a family."""
+        first = next(module for module in self.model.modules() if isinstance(module, nn.Conv2d))
+        return first.out_channels
+
+    def forward(self, x: Tensor, *, one_to_one: bool = False) -> RawDetections:
+        """Run the network on images (B, 3, H, W), RGB in 0..1, H and W multiples of 32.
+
+        With `one_to_one`, the head's branches for one cell per object are used, if there are any.
+        """
+        maps = {IMAGE: x}
+        for index, (layer, sources) in enumerate(zip(self.model[:-1], self.sources[:-1], strict=True)):
+            inputs = [maps[source] for source in sources]
+            for source in set(sources):
+                if self._last_uses[source] == index:
+                    del maps[source]
+            maps[index] = layer(inputs[0] if len(inputs) == 1 else inputs)
+        found: RawDetections = self.head([maps[source] for source in self.sources[-1]], one_to_one=one_to_one)
         return found
 
     def fuse(self) -> None:
@@ -63,16 +67,3 @@ class YoloV8(nn.Module):
         for module in self.modules():
             if isinstance(module, Conv):
                 module.fuse()
-
-    def _through(self, x: Tensor, *layers: int) -> Tensor:
-        for layer in layers:
-            x = self.model[str(layer)](x)
-        return x
-
-
-def _upsampled(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2.0, mode="nearest")
-
-
-def _concatenated(*maps: Tensor) -> Tensor:
-    return torch.cat(maps, dim=1)

@@ -8,7 +8,7 @@ Source: the opcodes as described by `pickletools` of Python's standard library, 
 """
 
 import pickletools
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -52,16 +52,16 @@ class PickleReader:
     """Reads one pickle after the other from a file."""
 
     def __init__(
-        self, names: Collection[str], constructors: dict[str, Constructor], from_outside: Callable[[Any], Any]
+        self, is_known: Callable[[str], bool], constructors: dict[str, Constructor], from_outside: Callable[[Any], Any]
     ) -> None:
         """Set what pickles may contain.
 
         Args:
-            names: classes and functions that become `Known`, with their modules, such as `torch.Size`.
+            is_known: whether a class or function becomes `Known`, given with its module, such as `torch.Size`.
             constructors: for some of these, the function whose result replaces `Inert`; must accept any arguments.
             from_outside: returns the object of a persistent id.
         """
-        self.names, self.constructors, self.from_outside = names, constructors, from_outside
+        self.is_known, self.constructors, self.from_outside = is_known, constructors, from_outside
 
     def read(self, file: BinaryIO) -> Any:
         """Return the content of the next pickle in `file`, and leave the file positioned after it.
@@ -123,7 +123,7 @@ class _Run:
     def global_(self, module: Any, name: Any) -> Known:
         full = f"{module}.{name}"
         # two ways to split "a.b.c" name two things: only a name without dots is looked up
-        if not (isinstance(module, str) and isinstance(name, str)) or "." in name or full not in self.reader.names:
+        if not (isinstance(module, str) and isinstance(name, str)) or "." in name or not self.reader.is_known(full):
             raise RefusedPickleError(f"it asks for {full}")
         return Known(full)
 

@@ -1,7 +1,10 @@
 """Names that checkpoints of YOLO models may mention. The reader creates inert stand-ins for them.
 
-Collected from the pickles of such files, written by Ultralytics 8.0 to 8.3, and from its documentation.
+Collected from the pickles of such files, written by Ultralytics 8.0 to 8.4, and from its documentation. Of Ultralytics
+itself any name may occur, so that an unknown layer or task can be named in a message.
 """
+
+import re
 
 STORAGES = {
     "torch.FloatStorage": "float32",
@@ -23,15 +26,12 @@ TASKS = {
     "ultralytics.nn.tasks.ClassificationModel": "classify",
     "ultralytics.nn.tasks.RTDETRDetectionModel": "detect with RT-DETR",
     "ultralytics.nn.tasks.WorldModel": "detect with YOLO-World",
+    "ultralytics.nn.tasks.YOLOEModel": "detect with YOLOE",
+    "ultralytics.nn.tasks.YOLOESegModel": "segment with YOLOE",
+    "ultralytics.nn.tasks.SemanticSegmentationModel": "semantic segmentation",
+    "ultralytics.nn.tasks.DepthModel": "depth",
 }
 
-_LAYERS = """
-    Attention Bottleneck BottleneckCSP C1 C2 C2f C2fAttn C2fCIB C2fPSA C2PSA C3 C3Ghost C3TR C3k C3k2 C3x CBAM CIB
-    ChannelAttention Classify Concat Conv Conv2 ConvTranspose DFL DWConv DWConvTranspose2d Detect Focus
-    GhostBottleneck GhostConv HGBlock HGStem Index LightConv OBB PSA PSABlock Pose Proto RTDETRDecoder RepC3 RepConv
-    RepVGGDW SCDown SPP SPPELAN SPPF Segment SpatialAttention TorchVision WorldDetect YOLOEDetect YOLOESegment
-    v10Detect
-"""
 _TORCH = {
     "activation": "ELU GELU Hardswish Hardtanh LeakyReLU Mish MultiheadAttention ReLU ReLU6 SiLU Sigmoid Softmax",
     "batchnorm": "BatchNorm1d BatchNorm2d SyncBatchNorm",
@@ -46,21 +46,13 @@ _TORCH = {
     "pooling": "AdaptiveAvgPool2d AvgPool2d MaxPool2d",
     "upsampling": "Upsample UpsamplingNearest2d",
 }
-_LOSSES = "BboxLoss DFLoss v8DetectionLoss v8OBBLoss v8PoseLoss v8SegmentationLoss"
+ULTRALYTICS = re.compile(r"ultralytics(\.[A-Za-z_]\w*){2,}")  # of which models, losses and settings are
 
-STAND_INS = frozenset(
+_NAMES = frozenset(
     [
         *STORAGES,
-        *TASKS,
-        *(f"ultralytics.nn.modules.{layer}" for layer in _LAYERS.split()),  # 8.0, where it was one file
-        *(f"ultralytics.nn.modules.{file}.{layer}" for file in ("block", "conv", "head") for layer in _LAYERS.split()),
         *(f"torch.nn.modules.{file}.{layer}" for file, layers in _TORCH.items() for layer in layers.split()),
-        *(f"ultralytics.utils.loss.{loss}" for loss in _LOSSES.split()),
         *(f"torch.{kind}" for kind in ("float32", "float16", "bfloat16", "float64", "int64", "int32", "uint8", "bool")),
-        "ultralytics.nn.modules.transformer.TransformerBlock",
-        "ultralytics.utils.tal.TaskAlignedAssigner",
-        "ultralytics.utils.IterableSimpleNamespace",
-        "ultralytics.yolo.utils.IterableSimpleNamespace",
         "torch.Size",
         "torch.device",
         "torch._utils._rebuild_tensor_v2",
@@ -69,6 +61,8 @@ STAND_INS = frozenset(
         "collections.OrderedDict",
         "builtins.set",
         "__builtin__.set",
+        "builtins.getattr",  # the method that a fused module runs
+        "__builtin__.getattr",
         "pathlib.PosixPath",
         "pathlib.WindowsPath",
         "pathlib.PurePosixPath",
@@ -80,3 +74,8 @@ STAND_INS = frozenset(
         "_codecs.encode",
     ]
 )
+
+
+def is_stand_in(name: str) -> bool:
+    """Return whether a checkpoint may mention a class or function, given with its module."""
+    return name in _NAMES or ULTRALYTICS.fullmatch(name) is not None

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from sam_model.weights.errors import BrokenWeightsError
-from sam_model.yolo.pickle_reader import Known, PickleReader, RefusedPickleError
-from sam_model.yolo.stand_ins import STAND_INS, STORAGES
+from sam_model.yolo.pickle_reader import Inert, Known, PickleReader, RefusedPickleError
+from sam_model.yolo.stand_ins import STORAGES, is_stand_in
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 LEGACY_VERSION = 1001
@@ -151,7 +151,7 @@ def _reader(seen: dict[str, Storage] | None = None) -> PickleReader:
             seen[storage.key] = storage
         return storage
 
-    return PickleReader(STAND_INS, CONSTRUCTORS, from_outside)
+    return PickleReader(is_stand_in, CONSTRUCTORS, from_outside)
 
 
 def _shown(identity: Any) -> str:
@@ -196,6 +196,14 @@ def _set(items: Any = (), *_: Any) -> Any:
     return set(items)
 
 
+def _method(owner: Any = None, name: Any = None, *_: Any) -> Any:
+    """Return a placeholder of the method that a fused module runs; it is not looked up."""
+    if not isinstance(owner, Inert) or type(name) is not str or not name.startswith("forward"):
+        shown = name[:80] if type(name) is str else type(name).__name__
+        raise RefusedPickleError(f"it asks for builtins.getattr with {shown}, which is not a module's forward method")
+    return Inert("builtins.getattr", (name,))
+
+
 CONSTRUCTORS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
     "torch._utils._rebuild_parameter": _rebuild_parameter,
@@ -204,4 +212,6 @@ CONSTRUCTORS: dict[str, Callable[..., Any]] = {
     "torch.Size": _size,
     "builtins.set": _set,
     "__builtin__.set": _set,
+    "builtins.getattr": _method,
+    "__builtin__.getattr": _method,
 }

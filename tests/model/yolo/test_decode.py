@@ -1,11 +1,15 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 
 from sam_model.yolo.decode import decode, suppress
-from sam_model.yolo.heads import Detect, RawDetections, cell_centres
+from sam_model.yolo.heads import RawDetections, cell_centres
 from sam_model.yolo.letterbox import letterbox
 from sam_model.yolo.masks import masks_of
+from sam_model.yolo.sizes import YoloSize
+from sam_model.yolo.yolo_v8 import yolo_v8
 
 FRAME = letterbox((64, 64), 64)
 LEFT, SHIFTED, RIGHT = [0.0, 0, 20, 20], [2.0, 0, 22, 20], [40.0, 0, 60, 20]  # the first two overlap by 0.82
@@ -28,10 +32,10 @@ def test_cells_have_their_centres_in_the_middle_and_x_before_y() -> None:
 
 
 def test_an_edge_lies_at_the_mean_of_its_distances() -> None:
-    head = Detect((8, 8, 8), classes=2).eval()
+    head = yolo_v8(YoloSize("small", 0.1, 1 / 32, 256), classes=2, has_masks=False).eval().head
     with torch.no_grad():
         head.dfl.conv.weight.copy_(torch.arange(16.0).reshape(1, 16, 1, 1))
-        for branch in head.cv2:
+        for branch in head.branches(one_to_one=False).boxes:
             branch[-1].weight.zero_()
             bias = torch.full((4, 16), -50.0)
             bias[0, 1] = bias[1, 2] = bias[2, 3] = bias[3, 4] = 50.0  # left, top, right, bottom
@@ -83,3 +87,32 @@ def test_boxes_left_of_the_image_are_kept_apart_by_class_as_well() -> None:
     kept = suppress(boxes, np.array([0.9, 0.8, 0.7], np.float32), np.array([0, 1, 0]), 0.7)
 
     assert kept.tolist() == [0, 1]
+
+
+def one_to_one(boxes: list[list[float]], scores: list[list[float]]) -> RawDetections:
+    return RawDetections(torch.tensor([boxes]), torch.tensor([scores]), is_one_to_one=True)
+
+
+def test_of_a_one_to_one_head_nothing_is_suppressed_and_a_cell_may_have_two_classes() -> None:
+    found = decode(one_to_one([LEFT, SHIFTED], [[0.6, 0.5], [0.9, 0.1]]), FRAME, 0.3, 0.7, 10)
+
+    assert found.scores.tolist() == pytest.approx([0.9, 0.6])  # as many pairs as there are cells
+    assert found.boxes.tolist() == [SHIFTED, LEFT]
+
+
+def test_of_a_one_to_one_head_a_cell_has_one_class_where_classes_do_not_matter() -> None:
+    raw = one_to_one([LEFT, SHIFTED], [[0.6, 0.5], [0.2, 0.4]])
+
+    assert decode(raw, FRAME, 0.3, 0.7, 10).class_ids.tolist() == [0, 1]
+    assert decode(raw, FRAME, 0.3, 0.7, 10, is_class_agnostic=True).scores.tolist() == pytest.approx([0.6, 0.4])
+    assert decode(raw, FRAME, 0.3, 0.7, 1).scores.tolist() == pytest.approx([0.6])
+
+
+@pytest.mark.parametrize("head", [raw, one_to_one])
+def test_classes_that_are_not_wanted_neither_suppress_nor_count(head: Callable[..., RawDetections]) -> None:
+    answer = head([LEFT, SHIFTED, RIGHT], [[0.9, 0], [0, 0.6], [0, 0.5]])
+
+    found = decode(answer, FRAME, 0.1, 0.7, 2, is_class_agnostic=True, wanted_ids={1})
+
+    assert found.scores.tolist() == pytest.approx([0.6, 0.5])
+    assert len(decode(answer, FRAME, 0.1, 0.7, 2, wanted_ids=set()).scores) == 0

@@ -191,4 +191,4 @@ def test_the_fingerprint_names_settings(segmenter: FastSamSegmenter, tmp_path: P
     model = YoloModel(seeded_yolo(classes=1, has_masks=True), ("object",))
 
     assert FastSamSegmenter(model, image_size=64, score_threshold=0.4).fingerprint != segmenter.fingerprint
-    assert segmenter.fingerprint.startswith("fastsam_tiny-")
+    assert segmenter.fingerprint.startswith("fastsam-")

@@ -53,7 +53,18 @@ ATTACKS: dict[str, tuple[Callable[[Path], bytes], str]] = {
         lambda marker: b"c__builtin__\nexec\n(" + text(f"open({str(marker)!r}, 'w')") + b"tR.",
         "__builtin__.exec",
     ),
-    "getattr": (lambda marker: b"cbuiltins\ngetattr\n(cos\nsystem\n" + text("x") + b"tR.", "builtins.getattr"),
+    "getattr": (lambda marker: b"cbuiltins\ngetattr\n(cos\nsystem\n" + text("x") + b"tR.", "os.system"),
+    "getattr of a known class": (
+        lambda marker: b"cbuiltins\ngetattr\n(cultralytics.nn.modules.conv\nConv\n" + text("__init__") + b"tR.",
+        "builtins.getattr with __init__",
+    ),
+    "a method of a module, called": (
+        lambda marker: (
+            b"cbuiltins\ngetattr\n(cultralytics.nn.modules.conv\nConv\n)R" + text("forward_fuse") + b"tR"
+            + shell(marker) + b"R."
+        ),
+        "to call builtins.getattr",
+    ),
     "the importer": (call(b"cimportlib\nimport_module\n"), "importlib.import_module"),
     "a partial function": (call(b"cfunctools\npartial\n"), "functools.partial"),
     "a call remembered in the memo": (
