@@ -275,7 +275,7 @@ def _configuration(args: argparse.Namespace) -> "RunConfiguration":
     }
     given = {
         "project": args.project,
-        "detector": args.detector,
+        "detector": _absolute(args.detector),
         "model": args.model,
         "score_threshold": args.conf,
         "label_thresholds": {label: _threshold(label, value) for label, value in _pairs(args.label_threshold)} or None,
@@ -291,6 +291,12 @@ def _configuration(args: argparse.Namespace) -> "RunConfiguration":
         "show": args.show,
     }
     return RunConfiguration.from_json({name: value for name, value in given.items() if value is not None})
+
+
+def _absolute(name_or_path: str) -> str:
+    """Return the full path of a file in the working directory, which takes precedence over one in SAM_WEIGHTS_DIR."""
+    path = Path(name_or_path)
+    return str(path.resolve()) if path.suffix and path.is_file() else name_or_path
 
 
 def _ids(text: str) -> list[int]:

@@ -13,6 +13,7 @@ from sam_backend.images.fetch import Fetcher, ImageCredentials
 from sam_backend.preannotation.configuration import WITHOUT_DETECTOR, RunConfiguration
 from sam_backend.preannotation.label_mapping import ANY_OBJECT, LabelMapping
 from sam_backend.preannotation.object_sources import DetectorObjects, EverythingObjects, ObjectSource, TaskBoxObjects
+from sam_backend.preannotation.own_detectors import detector_choices, detector_path
 from sam_backend.preannotation.preannotator import Preannotator
 from sam_backend.preannotation.provenance import model_version
 from sam_backend.protocol.labeling_config import LabelingConfig
@@ -50,16 +51,18 @@ def preannotation_version(configuration: RunConfiguration, settings: Settings, s
         BadRequestError: the model or the detector is neither a name nor a file.
     """
     choice = segmenter_choice(configuration, settings, store)
-    return version_with(configuration, choice.name, choice.version, store)
+    return version_with(configuration, choice.name, choice.version, settings, store)
 
 
-def version_with(configuration: RunConfiguration, model: str, model_fingerprint: str, store: WeightStore) -> str:
+def version_with(
+    configuration: RunConfiguration, model: str, model_fingerprint: str, settings: Settings, store: WeightStore
+) -> str:
     """Return what `preannotation_version` returns, for a segmenter that is chosen already.
 
     Raises:
         BadRequestError: the detector is neither a name nor a file.
     """
-    detector, fingerprint = detector_identity(configuration.detector, store)
+    detector, fingerprint = detector_identity(configuration.detector, settings, store)
     options = configuration.to_json()
     identity = {
         name: options[name] for name in ("score_threshold", "label_thresholds", "label_map", "iou_threshold", "shape")
@@ -69,7 +72,7 @@ def version_with(configuration: RunConfiguration, model: str, model_fingerprint:
     return model_version(detector, model, hashlib.sha256(text.encode()).hexdigest())
 
 
-def detector_identity(name_or_path: str, store: WeightStore) -> tuple[str, str]:
+def detector_identity(name_or_path: str, settings: Settings, store: WeightStore) -> tuple[str, str]:
     """Return a detector's name, and a text that identifies its weights.
 
     Raises:
@@ -77,7 +80,7 @@ def detector_identity(name_or_path: str, store: WeightStore) -> tuple[str, str]:
     """
     if name_or_path in (*WITHOUT_DETECTOR, "classical"):
         return name_or_path, name_or_path
-    path = Path(name_or_path).expanduser()
+    path = Path(detector_path(name_or_path, settings, store)).expanduser()
     if (path.suffix or path.name != name_or_path) and path.is_file():
         return path.stem, sha256_of(path)
     try:
@@ -85,7 +88,7 @@ def detector_identity(name_or_path: str, store: WeightStore) -> tuple[str, str]:
     except ValueError:
         weights = None
     if weights is None or weights.model not in DETECTOR_NAMES:
-        known = ", ".join((*WITHOUT_DETECTOR, *DETECTOR_NAMES))
+        known = ", ".join(detector_choices(settings, store))
         raise BadRequestError(f"detector={name_or_path!r} is neither a detector nor a file; known: {known}")
     return weights.model, weights.sha256 or store.pinned_sha256(weights) or "unpinned"
 
@@ -132,7 +135,7 @@ def load_preannotator(
         _object_source(detector, loaded, mapping),
         embeddings or ImageEmbeddings(lambda: loaded, folder=embedding_folder(settings)),
         mapping,
-        version_with(configuration, choice.name, choice.version, store),
+        version_with(configuration, choice.name, choice.version, settings, store),
         run_id,
         settings.max_image_megapixels * 1_000_000,
         credentials,
@@ -160,8 +163,8 @@ def load_detector_of(configuration: RunConfiguration, settings: Settings, store:
     """
     if configuration.detector in WITHOUT_DETECTOR:
         return None
-    detector_identity(configuration.detector, store)  # its error lists the known detectors
-    return load_detector(configuration.detector, settings.device, store=store)
+    detector_identity(configuration.detector, settings, store)  # its error lists the known detectors
+    return load_detector(detector_path(configuration.detector, settings, store), settings.device, store=store)
 
 
 def _object_source(detector: Detector | None, segmenter: Segmenter[Any], mapping: LabelMapping) -> ObjectSource:

@@ -22,13 +22,14 @@ from typing import Any
 from sam_backend.bounded_cache import BoundedCache
 from sam_backend.errors import BackendError, BadRequestError
 from sam_backend.interactive.extra_params import ClickOptions, ExtraParams
-from sam_backend.preannotation.configuration import WITHOUT_DETECTOR, RunConfiguration
+from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.preannotation.loading import preannotation_version, version_with
+from sam_backend.preannotation.own_detectors import detector_choices, own_detectors
 from sam_backend.protocol.fields import shown
 from sam_backend.segmenter.loading import ModelLoading
 from sam_backend.settings import Settings
 from sam_model.interfaces import Segmenter
-from sam_model.registry import DETECTOR_NAMES, MODEL_NAMES
+from sam_model.registry import MODEL_NAMES
 from sam_model.weights.store import WeightStore
 
 logger = logging.getLogger(__name__)
@@ -136,12 +137,31 @@ class ProjectRegistry:
         try:
             shape = given.clicks.sam_output or "auto"
             configuration = RunConfiguration.from_json({"shape": shape, **given.run, "project": project})
-            check_names(configuration)
+            self.check_names(configuration)
         except BackendError as error:
             raise BadRequestError(f"could not use the model's extra parameters: {error}") from None
         if "detector" not in given.run and detector is not None:
             configuration = replace(configuration, detector=detector)
         return self.resolved(configuration)
+
+    def detector_names(self) -> tuple[str, ...]:
+        """Return the names that a request may use for its detector."""
+        return detector_choices(self._settings, self._store)
+
+    def check_names(self, configuration: RunConfiguration) -> None:
+        """Refuse what a request may not choose: paths of files, and the address of a Ray cluster.
+
+        Raises:
+            BadRequestError: names the field and the known values.
+        """
+        for field, value, known in (
+            ("detector", configuration.detector, self.detector_names()),
+            ("model", configuration.model, ("auto", *MODEL_NAMES)),
+        ):
+            if value not in known:
+                raise BadRequestError(f"{field}={shown(value)} is not one of {', '.join(known)}")
+        if configuration.ray_address is not None:
+            raise BadRequestError("ray_address is for the command line only")
 
     def click_options(self, project: int | None, created_s: int | None = None) -> ClickOptions:
         """Return how a project's clicks are answered: by its extra parameters, otherwise by the settings.
@@ -186,12 +206,16 @@ class ProjectRegistry:
         Raises:
             BadRequestError: no such model, detector or file.
         """
-        fields = json.dumps([configuration.to_json() | {"project": 0, "filter": None}, self._model.version])
+        own = own_detectors(self._settings, self._store).get(configuration.detector)
+        modified_ns = own.stat().st_mtime_ns if own is not None else 0  # a file may be replaced
+        fields = json.dumps(
+            [configuration.to_json() | {"project": 0, "filter": None}, self._model.version, modified_ns]
+        )
         key = hashlib.sha256(fields.encode()).digest()
         known = self._versions.get(key)
         if known is None:
             if self._is_shared(configuration):
-                known = version_with(configuration, self._model.name, self._model.version, self._store)
+                known = version_with(configuration, self._model.name, self._model.version, self._settings, self._store)
             else:
                 known = preannotation_version(configuration, self._settings, self._store)
             self._versions.put(key, known, len(known) + _ENTRY_BYTES)
@@ -223,23 +247,6 @@ def created_seconds(created_at: object) -> int | None:
         return int(datetime.fromisoformat(str(created_at)).timestamp())
     except (ValueError, OverflowError):
         return None
-
-
-def check_names(configuration: RunConfiguration) -> None:
-    """Refuse what a request may not choose: paths of files, and the address of a Ray cluster.
-
-    Raises:
-        BadRequestError: names the field and the known values.
-    """
-    detectors, models = (*WITHOUT_DETECTOR, *DETECTOR_NAMES), ("auto", *MODEL_NAMES)
-    for field, value, known in (
-        ("detector", configuration.detector, detectors),
-        ("model", configuration.model, models),
-    ):
-        if value not in known:
-            raise BadRequestError(f"{field}={shown(value)} is not one of {', '.join(known)}")
-    if configuration.ray_address is not None:
-        raise BadRequestError("ray_address is for the command line only")
 
 
 def _within(timeout_s: float, compute: Callable[[], str]) -> str | None:

@@ -6,12 +6,11 @@ from flask import Blueprint, Response, request
 
 from sam_backend import metrics
 from sam_backend.embeddings.disk import embedding_folder
-from sam_backend.preannotation.configuration import LARGEST_ID, WITHOUT_DETECTOR, RunConfiguration
+from sam_backend.preannotation.configuration import LARGEST_ID, RunConfiguration
 from sam_backend.protocol.fields import mapping, whole_number
 from sam_backend.runs.run_store import Run
-from sam_backend.service.project_registry import check_names
 from sam_backend.web.responses import json_body, json_response, service
-from sam_model.registry import DETECTOR_NAMES, MODEL_NAMES
+from sam_model.registry import MODEL_NAMES
 
 run_routes = Blueprint("runs", __name__, url_prefix="/api")
 
@@ -134,7 +133,7 @@ def status() -> Response:
             "cache": asdict(parts.cache.statistics()),
             "stored_embeddings": _stored_embeddings(),
             "label_studio": {"url": parts.credentials.url},
-            "detectors": [*WITHOUT_DETECTOR, *DETECTOR_NAMES],
+            "detectors": parts.projects.detector_names(),
             "models": ["auto", *MODEL_NAMES],
             "weights": weights,
             "checks": [asdict(check) for check in parts.health_monitor.checks()],
@@ -152,7 +151,7 @@ def _stored_embeddings() -> dict[str, int] | None:
 
 def _configuration(body: object) -> RunConfiguration:
     configuration = RunConfiguration.from_json(body)
-    check_names(configuration)
+    service().projects.check_names(configuration)
     return configuration
 
 

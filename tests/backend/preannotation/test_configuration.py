@@ -12,6 +12,7 @@ from sam_backend.preannotation.provenance import (
     score_without_regions,
 )
 from sam_backend.runs.task_source import sampled_in
+from sam_backend.settings import Settings
 from sam_model.weights.store import store_from_env
 
 
@@ -60,7 +61,7 @@ def test_a_renamed_field_leaves_the_model_version_as_it_was() -> None:
     store = store_from_env({"SAM_OFFLINE": "1"})
 
     # computed before `at_most` became `max_detections`: the policy `skip` still recognises those predictions
-    assert version_with(RunConfiguration(1), "m", "f", store) == "label-studio-sam classical+m b01bb465"
+    assert version_with(RunConfiguration(1), "m", "f", Settings(), store) == "label-studio-sam classical+m b01bb465"
 
 
 def test_a_prediction_is_recognised_as_its_runs_and_no_others() -> None:

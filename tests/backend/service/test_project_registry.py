@@ -2,6 +2,7 @@
 
 import json
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +15,12 @@ from sam_backend.service import project_registry
 from sam_backend.service.project_registry import (
     MAX_EXTRA_PARAMS_BYTES,
     ProjectRegistry,
-    check_names,
     created_seconds,
 )
 from sam_backend.settings import Settings
-from sam_model.weights.store import store_from_env
+from sam_model.weights.store import WeightStore, store_from_env
 from sam_testing.disc_segmenter import DiscSegmenter
+from sam_testing.yolo_files import write_yolo_file
 
 CREATED_S = 1_700_000_000
 
@@ -174,9 +175,42 @@ def test_the_segmenter_of_clicks_is_shared_if_the_configuration_names_it() -> No
 
 
 def test_names_are_checked_against_the_known_ones() -> None:
-    check_names(RunConfiguration(1))
+    projects = registry()
+
+    projects.check_names(RunConfiguration(1))
     with pytest.raises(BadRequestError, match=r"model='best\.pt' is not one of auto"):
-        check_names(RunConfiguration(1, model="best.pt"))
+        projects.check_names(RunConfiguration(1, model="best.pt"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../best.pt", "./best.pt", "folder/best.pt", "{folder}/best.pt", "link.pt", "none.pt", "BEST.PT", "best.pt/", ""],
+)
+def test_of_the_files_in_the_folder_only_the_bare_name_is_a_detector(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "weights"
+    (folder / "folder").mkdir(parents=True)
+    for path in (tmp_path / "best.pt", tmp_path / "other.pt", folder / "folder" / "best.pt", folder / "best.pt"):
+        write_yolo_file(path)
+    (folder / "link.pt").symlink_to(tmp_path / "other.pt")
+    model = ModelLoading(ModelChoice("disc", "disc-1", lambda _: DiscSegmenter()))
+    projects = ProjectRegistry(Settings(), model, WeightStore(folder, is_offline=True))
+
+    projects.check_names(RunConfiguration(1, detector="best.pt"))
+    with pytest.raises(BadRequestError, match=r"detector=.* is not one of everything, .*, best\.pt$"):
+        projects.check_names(RunConfiguration(1, detector=name.format(folder=folder)))
+
+
+def test_the_version_of_an_own_detector_follows_its_file(tmp_path: Path) -> None:
+    write_yolo_file(tmp_path / "best.pt")
+    model = ModelLoading(ModelChoice("disc", "disc-1", lambda _: DiscSegmenter()))
+    projects = ProjectRegistry(Settings(), model, WeightStore(tmp_path, is_offline=True))
+    projects.learn(1, b'{"detector": "best.pt"}')
+
+    first = projects.version_for_setup(1)
+    write_yolo_file(tmp_path / "best.pt", seed=1)
+
+    assert first.startswith("label-studio-sam best+disc ")
+    assert projects.version_for_setup(1) not in (first, "disc-1")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from sam_testing.fake_label_studio import CONFIG, TOKEN, Store, disc_image, fake
 from sam_testing.label_studio import predict_request
 from sam_testing.service import SamService
 from sam_testing.web_server import Answer, Asked, serving
+from sam_testing.yolo_files import write_yolo_file
 
 EVERYTHING = {"project": 1, "detector": "everything", "label_map": {"object": "face"}}
 QUICK = {"detector": "boxes", "label_map": {}}  # tasks without boxes: an empty prediction each, at no cost
@@ -68,12 +69,25 @@ def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ins
     store = Store()
     settings = getattr(request, "param", {})
     with fake_label_studio(store) as url:
-        known = {"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": TOKEN, "SAM_RUNS_DIR": str(tmp_path / "runs")}
+        known = {
+            "LABEL_STUDIO_URL": url,
+            "LABEL_STUDIO_API_KEY": TOKEN,
+            "SAM_RUNS_DIR": str(tmp_path / "runs"),
+            "SAM_WEIGHTS_DIR": str(tmp_path / "weights"),
+        }
         backend = BackendProgram(tmp_path / "backend.log", **{**known, **settings})
         try:
             yield Installation(store, backend)
         finally:
             backend.stop()
+
+
+@pytest.fixture
+def own_detector(tmp_path: Path) -> str:
+    """The name of a detector's file in the folder of weights."""
+    folder = tmp_path / "weights"
+    folder.mkdir(exist_ok=True)
+    return write_yolo_file(folder / "best.pt").name
 
 
 def test_a_run_writes_a_prediction_for_every_task_and_undo_removes_them(installation: Installation) -> None:
@@ -258,6 +272,22 @@ def test_start_training_runs_what_the_models_extra_parameters_describe(installat
     assert took_s < 1
     assert installation.predictions() == {1: 1, 2: 1, 3: 1}
     assert installation.runs()[0]["configuration"]["detector"] == "everything"
+
+
+def test_an_own_detector_is_chosen_by_its_file_name(installation: Installation, own_detector: str) -> None:
+    installation.store.add_tasks(2)
+    plan = {"detector": own_detector, "label_map": {"person": "face"}, "score_threshold": 1.0}
+
+    assert own_detector in installation.backend.ask("/api/status")[1]["detectors"]
+    assert installation.setup(plan).startswith("label-studio-sam best+classical ")
+    installation.store.extra_params = plan
+    assert installation.backend.ask("/webhook", {"action": "START_TRAINING", "project": {"id": 1}})[0] == 201
+    installation.backend.wait_until(lambda: bool(installation.runs()) and installation.runs()[0]["state"] == "finished")
+    assert installation.predictions() == {1: 1, 2: 1}
+    assert installation.start(**plan, policy="add")
+    status, answer = installation.backend.ask("/api/runs", {"project": 1, **plan, "detector": f"./{own_detector}"})
+    assert status == 400
+    assert "is not one of everything" in answer["error"]
 
 
 def test_bad_extra_parameters_become_a_failed_run_in_the_list(installation: Installation) -> None:

@@ -1,0 +1,55 @@
+"""Detectors in files of the service's own, which may be chosen by the file's name.
+
+These are the file that `SAM_DETECTOR` names, and the Ultralytics and ONNX files that lie in `SAM_WEIGHTS_DIR`. A
+request chooses one of these names; it cannot name a path.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+from sam_backend.preannotation.configuration import WITHOUT_DETECTOR
+from sam_backend.settings import Settings
+from sam_model.registry import DETECTOR_NAMES, is_ultralytics_file
+from sam_model.weights.catalog import CATALOG
+from sam_model.weights.store import WeightStore
+
+
+def detector_choices(settings: Settings, store: WeightStore) -> tuple[str, ...]:
+    """Return the names that a request may use for its detector."""
+    own = own_detectors(settings, store)
+    return (*WITHOUT_DETECTOR, *DETECTOR_NAMES, *(name for name in own if name not in DETECTOR_NAMES))
+
+
+def own_detectors(settings: Settings, store: WeightStore) -> dict[str, Path]:
+    """Return the service's own detectors: file name to path, sorted by name.
+
+    A link in the folder that leads out of it is left out, and so are the files that the catalogue lists.
+    """
+    folder = store.directory.expanduser().resolve()
+    in_catalog = {weights.file for weights in CATALOG}
+    found = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name not in in_catalog and path.resolve().parent == folder and _is_detector(path):
+            found[path.name] = path
+    named = Path(settings.detector).expanduser() if settings.detector else None
+    if named is not None and (named.suffix or named.name != settings.detector) and named.is_file():
+        found[named.name] = named.resolve()
+    return found
+
+
+def detector_path(name_or_path: str, settings: Settings, store: WeightStore) -> str:
+    """Return the path of one of the service's own detectors; anything else as it is."""
+    return str(own_detectors(settings, store).get(name_or_path, name_or_path))
+
+
+def _is_detector(path: Path) -> bool:
+    """Return whether a file is an Ultralytics or ONNX file, and not the weights of a segmenter."""
+    if path.suffix not in (".pt", ".onnx") or not path.is_file():
+        return False
+    state = path.stat()
+    return path.suffix == ".onnx" or _is_ultralytics(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=1000)
+def _is_ultralytics(path: Path, modified_ns: int, size: int) -> bool:  # a replaced file is read again
+    return is_ultralytics_file(path)
