@@ -8,18 +8,19 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from sam_model.sam.hq_sam import HqSam
 from sam_model.sam.network import SamNetwork
 from sam_model.sam.sam import Sam
+from sam_model.sam.sizes import HQ_SIZES, HqSamSize, SamSize
 from sam_model.sam.sizes import SIZES as SAM_1_SIZES
-from sam_model.sam.sizes import SamSize
 from sam_model.sam2.sam2 import Sam2
 from sam_model.sam2.sizes import MEMORY_KEYS, Sam2Size, name_by_memory
 from sam_model.sam2.sizes import SIZES as SAM_2_SIZES
 from sam_model.weights.errors import BrokenWeightsError
-from sam_model.weights.loading import differences, read_checkpoint
+from sam_model.weights.loading import Differences, differences, read_checkpoint
 
 AnySize = SamSize | Sam2Size
-SIZES: dict[str, AnySize] = {**SAM_1_SIZES, **SAM_2_SIZES}
+SIZES: dict[str, AnySize] = {**SAM_1_SIZES, **SAM_2_SIZES, **HQ_SIZES}
 
 
 def load_sam(path: Path, sizes: Iterable[AnySize] = SIZES.values()) -> SamNetwork:
@@ -47,18 +48,21 @@ def sam_from_state(state: dict[str, Tensor], file: str, sizes: Iterable[AnySize]
         raise BrokenWeightsError(
             f"{file} has SAM 2's tensors for videos only; needed: the image encoder and the decoder"
         )
-    models = [empty_sam(size) for size in sizes]
-    found = [differences(state, model.state_dict()) for model in models]
-    best = min(range(len(models)), key=lambda i: found[i].count)
-    model, difference = models[best], found[best]
+    compared: list[tuple[SamNetwork, Differences]] = []
+    for size in sizes:
+        empty = empty_sam(size)
+        compared.append((empty, differences(state, empty.state_dict())))
+        if not compared[-1][1].count:
+            break
+    model, difference = min(compared, key=lambda one: one[1].count)
     if difference.count:
         known = len(model.state_dict()) - len(difference.missing)
-        raise BrokenWeightsError(
-            f"{file} is not a checkpoint of {model.name}, the most similar model: {difference}"
-            if known > len(model.state_dict()) // 2
-            else f"{file} is not a checkpoint of {', '.join(m.name for m in models)}; its first tensors are "
-            + ", ".join(list(state)[:3])
-        )
+        if known > len(model.state_dict()) // 2:
+            raise BrokenWeightsError(
+                f"{file} is not a checkpoint of {model.name}, the most similar model: {difference}"
+            )
+        names, first = ", ".join(other.name for other, _ in compared), ", ".join(list(state)[:3])
+        raise BrokenWeightsError(f"{file} is not a checkpoint of {names}; its first tensors are {first}")
     weights = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     model.load_state_dict(weights, assign=True)
     if isinstance(model, Sam2):
@@ -74,7 +78,9 @@ def empty_sam(size: AnySize) -> SamNetwork:
 
 def sam_of_size(size: AnySize) -> SamNetwork:
     """Return a model with PyTorch's random values."""
-    return Sam2(size) if isinstance(size, Sam2Size) else Sam(size)
+    if isinstance(size, Sam2Size):
+        return Sam2(size)
+    return HqSam(size) if isinstance(size, HqSamSize) else Sam(size)
 
 
 class _NoInitialisation(TorchFunctionMode):

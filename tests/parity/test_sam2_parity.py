@@ -40,7 +40,7 @@ CONFIGURATIONS = {
     "sam2.1_hiera_large": "sam2.1_hiera_l",
 }
 IMAGES = ("landscape", "portrait", "square", "tiny", "panorama", "tower", "input size", "wide")  # of 8 aspect ratios
-IMAGE_SIZES.update({"panorama": (150, 900), "tower": (800, 200), "input size": (1024, 1024), "wide": (432, 768)})
+IMAGE_SIZES.update({"panorama": (300, 1800), "tower": (800, 200), "input size": (1024, 1024), "wide": (432, 768)})
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def authors_model(name: str, device: str = "cpu") -> Any:
 @cache
 def pair_called(name: str) -> Pair:
     """Return the pair of a model."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(2)
     reference = authors_model(name)
     unused = reference.load_state_dict(seeded_state(SIZES[name]), strict=False)
     assert not unused.unexpected_keys
@@ -155,19 +155,17 @@ def test_the_best_of_three_masks_and_its_logits_are_the_reference_s(pair: Pair) 
     assert (answer.mask != masks[best]).mean() <= WRONG_PIXELS
 
 
-def test_both_branches_of_the_dynamic_choice_occur(pair: Pair) -> None:
-    """Otherwise the comparisons of single masks would prove only one of them."""
-    replaced = []
-    for image_name in IMAGES:
-        _, embedding = pair.embed(image_name)
-        for question in QUESTIONS.values():
-            one = our_answer(pair.segmenter, embedding, question, multimask=False)
-            three = our_answer(pair.segmenter, embedding, question, multimask=True)
-            replaced += [
-                bool((mask == others).all((1, 2)).any()) for mask, others in zip(one.low, three.low, strict=True)
-            ]
+def test_a_single_mask_that_is_not_stable_is_replaced_as_by_the_reference(pair: Pair) -> None:
+    predictor, embedding = pair.embed("portrait")
 
-    assert 0.1 < np.mean(replaced) < 0.9
+    with weak_single_mask(pair):
+        for question in QUESTIONS.values():
+            theirs = reference_answer(predictor, question, multimask=False)
+            ours = our_answer(pair.segmenter, embedding, question, multimask=False)
+            three = our_answer(pair.segmenter, embedding, question, multimask=True)
+
+            assert answers_differ(ours, theirs) <= TOLERANCE
+            assert all((one == others).all((1, 2)).any() for one, others in zip(ours.low, three.low, strict=True))
 
 
 def test_stable_masks_are_chosen_as_by_the_reference(pair: Pair) -> None:
@@ -181,16 +179,14 @@ def test_stable_masks_are_chosen_as_by_the_reference(pair: Pair) -> None:
     assert all(torch.equal(ours, other) for ours, other in zip(stable_mask(logits, iou), theirs, strict=True))
 
 
-@pytest.mark.parametrize("points_per_side", [5])
-def test_everything_is_the_reference_s(pair: Pair, points_per_side: int) -> None:
+def test_everything_is_the_reference_s(pair: Pair) -> None:
     from sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
 
     settings = {
-        "points_per_side": points_per_side,
-        "pred_iou_thresh": 0.5,
-        "stability_score_thresh": 0.8,
-        "crop_n_layers": 1,
-        "crop_n_points_downscale_factor": 2,
+        "points_per_side": 5,
+        "pred_iou_thresh": 0.3,
+        "stability_score_thresh": 0.5,
+        "box_nms_thresh": 1.0,  # random masks have similar boxes
     }
     image = image_named("landscape")[:240, :320]
     with warnings.catch_warnings():
@@ -203,6 +199,22 @@ def test_everything_is_the_reference_s(pair: Pair, points_per_side: int) -> None
         assert one.predicted_iou == pytest.approx(other["predicted_iou"], abs=TOLERANCE)
         assert one.point == pytest.approx(tuple(other["point_coords"][0]), abs=1e-3)
         assert (one.mask != other["segmentation"]).mean() <= WRONG_PIXELS
+
+
+@contextmanager
+def weak_single_mask(pair: Pair) -> Iterator[None]:
+    """In both models the logits of mask 0 are small, so that it is not stable."""
+    layer = "output_hypernetworks_mlps.0.layers.2"
+    layers = [model.sam_mask_decoder.get_submodule(layer) for model in (pair.reference, pair.segmenter.model)]
+    before = [(one.weight.clone(), one.bias.clone()) for one in layers]
+    with torch.no_grad():
+        for one in layers:
+            one.weight *= 0.01
+            one.bias *= 0.01
+        yield
+        for one, (weight, bias) in zip(layers, before, strict=True):
+            one.weight.copy_(weight)
+            one.bias.copy_(bias)
 
 
 @contextmanager
@@ -307,10 +319,10 @@ MUTANTS: dict[str, Callable[[SamSegmenter], Any]] = {
 @pytest.mark.parametrize("mutant", MUTANTS.values(), ids=MUTANTS)
 def test_a_mutant_shows(pair: Pair, mutant: Callable[[SamSegmenter], Any]) -> None:
     """The comparisons above fail by ten times their tolerance, at least."""
-    image_name = "wide"
+    image_name = "panorama"  # larger than the encoder's input
     predictor, _ = pair.embed(image_name)
 
-    with torch.inference_mode(), mutant(pair.segmenter):
+    with torch.no_grad(), weak_single_mask(pair), mutant(pair.segmenter):
         embedding = pair.segmenter.embed(image_named(image_name))
         found = [largest_difference(tensors_of(embedding), features_of(predictor))]
         for question in QUESTIONS.values():

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sam_model.sam.network import SamNetwork
-from sam_model.sam.sizes import MOBILE_SAM, SamSize, TinyVitSize, VitSize
+from sam_model.sam.sizes import MOBILE_SAM, HqSamSize, SamSize, TinyVitSize, VitSize
 from sam_model.sam2.sizes import HieraSize, Sam2Size
 from sam_model.sam_checkpoints import AnySize, empty_sam
 
@@ -33,6 +33,7 @@ TINY_MOBILE_SAM = SamSize(
     decoder_heads=4,
     decoder_mlp=64,
 )
+TINY_HQ_SAM = HqSamSize("tiny_hq_sam", TINY_VIT_SAM.encoder, image_size=128, width=32, decoder_heads=4, decoder_mlp=64)
 TINY_SAM2 = Sam2Size(
     "tiny_sam2",
     HieraSize(width=16, heads=1, depths=(1, 2, 3, 1), global_blocks=(4,), windows=(4, 2, 6, 4), position_grid=3),
@@ -56,7 +57,9 @@ EMBEDDINGS = {
     "no_mask_embed",
     "no_mem_embed",
     "obj_score_token",
+    "hf_token",
 }
+TRANSPOSED = {"output_upscaling", "compress_vit_feat", "embedding_encoder"}  # their weights have the inputs first
 
 
 def seeded_state(size: AnySize, seed: int = 0) -> dict[str, Tensor]:
@@ -109,6 +112,6 @@ def values_for(name: str, empty: Tensor, seed: int) -> Tensor:
         return normal / math.sqrt(shape[1])
     if normal.ndim == 1:  # the weight of a norm
         return 1 + 0.1 * normal
-    fan_in = shape[0] if "output_upscaling" in name else math.prod(shape[1:])  # transposed convolutions: inputs first
+    fan_in = shape[0] if TRANSPOSED & set(name.split(".")) else math.prod(shape[1:])
     gain = 2 if kind == "weight" and name.split(".")[-2] in ("q_proj", "k_proj") else 1.5
     return normal * math.sqrt(gain / fan_in)

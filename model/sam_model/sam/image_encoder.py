@@ -27,14 +27,21 @@ class ImageEncoderViT(nn.Module):
             for i in range(size.depth)
         )
         self.neck = neck(size.width, outputs)
+        self.early_block = min(size.global_blocks)
 
     def forward(self, x: Tensor) -> Tensor:
         """Embed images (B, 3, image_size, image_size)."""
+        return self.with_early_map(x)[0]
+
+    def with_early_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the embedding of images, and the map (B, grid, grid, C) after the first global attention."""
         x = self.patch_embed(x) + self.pos_embed  # (B, grid, grid, C)
-        for block in self.blocks:
+        early = x
+        for i, block in enumerate(self.blocks):
             x = block(x)
-        y: Tensor = self.neck(x.permute(0, 3, 1, 2))  # (B, grid, grid, C) -> (B, outputs, grid, grid)
-        return y
+            if i == self.early_block:
+                early = x
+        return self.neck(x.permute(0, 3, 1, 2)), early  # (B, grid, grid, C) -> (B, outputs, grid, grid)
 
 
 class Block(nn.Module):

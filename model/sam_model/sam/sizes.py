@@ -1,7 +1,7 @@
 """Sizes of the published SAM models.
 
 Sources: SAM, arXiv:2304.02643 (image encoders ViT-B, L, H as in ViTDet, arXiv:2203.16527; prompt encoder and mask
-decoder in appendix A); TinyViT, arXiv:2207.10666, as used by MobileSAM, arXiv:2306.14289.
+decoder in appendix A); HQ-SAM, arXiv:2306.01567; TinyViT, arXiv:2207.10666, as used by MobileSAM, arXiv:2306.14289.
 """
 
 from dataclasses import dataclass
@@ -18,6 +18,11 @@ class VitSize:
     window: int = 14  # side of an attention window, in tokens
     patch: int = 16  # side of a patch, in pixels
 
+    @property
+    def early_width(self) -> int:
+        """Channels of the map that HQ-SAM reads: the output of the first block with global attention."""
+        return self.width
+
 
 @dataclass(frozen=True)
 class TinyVitSize:
@@ -29,6 +34,11 @@ class TinyVitSize:
     windows: tuple[int, ...] = (7, 7, 14, 7)  # side of an attention window, in tokens; the first is unused
     strides: tuple[int, ...] = (2, 2, 1)  # between the stages; MobileSAM keeps 64 x 64 tokens in the last one
     classes: int = 1000  # of the classifier, which is part of the checkpoint but never called
+
+    @property
+    def early_width(self) -> int:
+        """Channels of the map that HQ-SAM reads: the output of the second stage."""
+        return self.widths[2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +70,19 @@ class SamSize(DecoderSize):
     encoder: VitSize | TinyVitSize
 
 
+@dataclass(frozen=True)
+class HqSamSize(SamSize):
+    """One HQ-SAM: SAM's encoder, and a mask decoder that also reads an early layer of it."""
+
+
 SAM_B = SamSize("sam_b", VitSize(width=768, depth=12, heads=12, global_blocks=(2, 5, 8, 11)))
 SAM_L = SamSize("sam_l", VitSize(width=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23)))
 SAM_H = SamSize("sam_h", VitSize(width=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31)))
 MOBILE_SAM = SamSize("mobile_sam", TinyVitSize())
 
 SIZES = {size.name: size for size in (MOBILE_SAM, SAM_B, SAM_L, SAM_H)}
+
+HQ_SIZES = {
+    name: HqSamSize(name, size.encoder)
+    for name, size in (("sam_hq_tiny", MOBILE_SAM), ("sam_hq_b", SAM_B), ("sam_hq_l", SAM_L), ("sam_hq_h", SAM_H))
+}

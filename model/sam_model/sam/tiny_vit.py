@@ -40,12 +40,18 @@ class TinyViT(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Embed images (B, 3, image_size, image_size)."""
+        return self.with_early_map(x)[0]
+
+    def with_early_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the embedding of images, and the map (B, grid, grid, C) after the second stage."""
         x = x.contiguous(memory_format=torch.channels_last)  # then (B, H, W, C) is a view, and attention copies less
         x = self.patch_embed(x)  # (B, C, H / 4, W / 4)
-        for layer in self.layers:
+        early = x
+        for i, layer in enumerate(self.layers):
             x = layer(x)
-        y: Tensor = self.neck(x)
-        return y
+            if i == 1:
+                early = x
+        return self.neck(x), early.permute(0, 2, 3, 1)
 
 
 class ConvBN(nn.Module):

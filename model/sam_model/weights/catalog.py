@@ -10,6 +10,7 @@ from typing import Literal
 META_FILES = "https://dl.fbaipublicfiles.com/segment_anything"
 SAM_2_FILES = "https://dl.fbaipublicfiles.com/segment_anything_2/072824"
 SAM_2_1_FILES = "https://dl.fbaipublicfiles.com/segment_anything_2/092824"
+HQ_SAM_FILES = "https://huggingface.co/lkeab/hq-sam/resolve/main"
 MOBILE_SAM_FILES = (
     "https://raw.githubusercontent.com/ChaoningZhang/MobileSAM/f706ad9c4eb7f219c00d9050e46328518ffb65d2/weights"
 )
@@ -46,6 +47,11 @@ def _sam_2_file(model: str, alias: str, sha256: str = "", size: int = 0) -> Weig
     """Return an entry for weights of SAM 2 or SAM 2.1; `alias` is Ultralytics' name for them."""
     folder = SAM_2_1_FILES if model.startswith("sam2.1") else SAM_2_FILES
     return WeightFile(model, f"{model}.pt", f"{folder}/{model}.pt", sha256, size, "Apache-2.0", aliases=(alias,))
+
+
+def _hq_sam_file(model: str, file: str, sha256: str, size: int = 0) -> WeightFile:
+    """Return an entry for weights of HQ-SAM."""
+    return WeightFile(model, file, f"{HQ_SAM_FILES}/{file}", sha256, size, "Apache-2.0")
 
 
 CATALOG = (
@@ -113,6 +119,19 @@ CATALOG = (
     _sam_2_file("sam2_hiera_small", "sam2_s.pt"),
     _sam_2_file("sam2_hiera_base_plus", "sam2_b.pt"),
     _sam_2_file("sam2_hiera_large", "sam2_l.pt"),
+    _hq_sam_file(
+        "sam_hq_tiny", "sam_hq_vit_tiny.pth", "0f32c075ccdd870ae54db2f7630e7a0878ede5a2b06d05d6fe02c65a82fb7196"
+    ),
+    _hq_sam_file(
+        "sam_hq_b", "sam_hq_vit_b.pth", "14a9d662cd6f5a9c2dba6d40ab0058d88d287e4a18fd6fdc6ad5fb1a3fdeaa57", 379_335_069
+    ),
+    _hq_sam_file("sam_hq_l", "sam_hq_vit_l.pth", "e1a6c385d62bf005ded91a54d5ec55c985cfc4103ef89c08d90f39f04934c343"),
+    _hq_sam_file(
+        "sam_hq_h",
+        "sam_hq_vit_h.pth",
+        "a7ac14a085326d9fa6199c8c698c4f0e7280afdbb974d2c4660ec60877b45e35",
+        2_570_940_653,
+    ),
     _ultralytics_file("fastsam_s", "FastSAM-s.pt", role="segmenter"),
     _ultralytics_file("fastsam_x", "FastSAM-x.pt", role="segmenter"),
     _ultralytics_file("yolov8n", "yolov8n.pt", "f59b3d833e2ff32e194b5bb8e08d211dc7c5bdf144b90d2c8412c47ccfc83b36"),
