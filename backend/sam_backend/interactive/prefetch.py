@@ -60,7 +60,9 @@ class Prefetcher:
     def _work(self) -> None:
         if self._niceness:
             with suppress(OSError, AttributeError):  # Linux: of this thread, and of the OpenMP threads that it starts
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
+                thread_id = threading.get_native_id()
+                niceness = os.getpriority(os.PRIO_PROCESS, thread_id) + self._niceness
+                os.setpriority(os.PRIO_PROCESS, thread_id, min(niceness, 19))
         while True:
             with self._changed:
                 self._idle += 1

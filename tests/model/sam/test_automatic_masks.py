@@ -137,12 +137,11 @@ def test_small_parts_and_holes_are_removed_and_the_box_follows() -> None:
 
 
 def test_names_of_the_documentation_are_aliases() -> None:
-    settings = automatic_mask_settings(points_stride=64, points_batch_size=8, conf=0.5, crop_downscale_factor=2)
+    settings = automatic_mask_settings(points_stride=64, points_batch_size=8, conf_thres=0.5, crop_downscale_factor=2)
 
     assert settings == AutomaticMaskSettings(
         points_per_side=64, points_per_batch=8, pred_iou_thresh=0.5, crop_n_points_downscale_factor=2
     )
-    assert automatic_mask_settings(conf_thres=0.25).pred_iou_thresh == 0.25
 
 
 @pytest.mark.parametrize(
