@@ -21,7 +21,7 @@ from sam_backend.settings import Settings
 from sam_model.weights.errors import WeightsUnavailableError
 from sam_testing.backend_program import BackendProgram, environment
 from sam_testing.fake_label_studio import TOKEN, Store, fake_label_studio
-from sam_testing.label_studio import setup_request
+from sam_testing.label_studio import BRUSH_CONFIG, setup_request
 from sam_testing.service import SamService
 
 VERSION = "disc-1"
@@ -144,8 +144,27 @@ def test_a_project_that_is_not_connected_not_reached_or_connected() -> None:
     assert "label-studio-sam connect --project" in unconnected.next_step
     assert unreached.problem == "Label Studio does not reach the model of project 1 at http://localhost:9090"
     assert "the container's name" in unreached.next_step
-    assert connected.found == "connected: project 1 at http://localhost:9090"
+    without_prompts = "(clicks get: no smart point and no smart rectangle)"
+    assert connected.found == f"connected: project 1 at http://localhost:9090 {without_prompts}"
     assert registered.ok
+
+
+def test_the_connected_project_is_named_with_the_regions_that_its_clicks_get() -> None:
+    entry = {"id": 3, "url": "http://localhost:9090", "state": "CO", "model_version": VERSION}
+    polygons = BRUSH_CONFIG.replace("BrushLabels", "PolygonLabels")
+    store = Store(config=polygons)
+    found = []
+    with fake_label_studio(store) as url:
+        for extra_params in ({}, '{"candidates": 3}', {"sam_output": "ellipse"}):
+            store.models = [{**entry, "extra_params": extra_params}]
+            found.append(checked(url, TOKEN)[-1].found)
+
+    where = "connected: project 1 at http://localhost:9090"
+    assert found[0] == f"{where} (clicks get: polygon)"
+    assert found[1] == f"{where} (clicks get: polygon, 3 candidates)"
+    assert found[2].startswith(
+        f"{where} (clicks get nothing: sam_output='ellipse': the labeling config has no <Ellipse"
+    )
 
 
 def test_the_status_names_a_model_without_weights_and_no_folder() -> None:
