@@ -3,6 +3,8 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from sam_backend.logs import LogFormatter
 from sam_backend.request_ids import current_request_id
 from sam_backend.settings import Settings
 from sam_backend.shapes.brush_rle import decode_mask
+from sam_model.types import Prompt, ScoredMask
 from sam_model.weights.errors import WeightsUnavailableError
 from sam_testing.disc_segmenter import RADIUS, DiscSegmenter
 from sam_testing.label_studio import (
@@ -100,6 +103,28 @@ def test_a_click_is_answered_in_the_shape_of_the_config(service: SamService, tag
     kind = f"{tag}Labels".lower()
     assert (region["type"], region["from_name"]) == (kind, "out")
     assert region["value"][kind] == ["Cat"]
+
+
+class BarSegmenter(DiscSegmenter):
+    """Answers each prompt with a bar from the upper left to the lower right."""
+
+    def segment(self, embedding: Any, prompts: Sequence[Prompt]) -> list[ScoredMask]:
+        y, x = np.mgrid[0 : embedding.image_size[0], 0 : embedding.image_size[1]]
+        return [ScoredMask(np.abs(x - 10 - y) < 4, 0.9) for _ in prompts]
+
+
+def test_a_rotated_rectangle_is_answered_with_a_rotated_one_where_rectangles_are_labels() -> None:
+    service = SamService(segmenter=BarSegmenter())
+    labels = '<Label value="Cat"/>'
+    rectangles = f'<RectangleLabels name="out" toName="image" smart="false">{labels}</RectangleLabels></View>'
+    config = BRUSH_CONFIG.replace("BrushLabels", "TextArea").replace("</View>", rectangles)
+
+    (upright,) = service.predict(predict_request([rectangle(30, 0, 40, 90)], config))["result"]
+    (rotated,) = service.predict(predict_request([rectangle(30, 0, 40, 90, rotation=30)], config))["result"]
+
+    assert upright["value"]["rotation"] == 0
+    assert rotated["value"]["rotation"] == pytest.approx(45, abs=1)
+    assert (upright["from_name"], rotated["from_name"]) == ("out", "out")
 
 
 def test_extra_parameters_select_the_shape_and_the_candidates_of_clicks(service: SamService) -> None:
