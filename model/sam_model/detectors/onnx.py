@@ -2,8 +2,11 @@
 
 The file's inputs and outputs show which kind of detector it is:
 
-- YOLOv8, YOLO11: (1, 4 + classes, A), the centre and sides in input pixels and the class scores; with masks also 32
-  coefficients, and the prototypes (1, 32, h, w)
+- YOLOv5u, YOLOv8, YOLO11, YOLO26: (1, 4 + classes, A), the centre and sides in input pixels and the class scores; with
+  masks also 32 coefficients, and the prototypes (1, 32, h, w); with poses also key points, which are not used; with
+  rotated boxes also the angle, and then an object's box is the smallest upright one around it
+- the same, exported without or with suppression in the file: (1, D, 6), the corners, score and class; with masks also
+  the coefficients
 - YOLOX: (1, A, 5 + classes), the centre and sides in cells or in pixels, the objectness and the class scores
 - RT-DETR of Ultralytics: (1, Q, 4 + classes), the centre and sides as shares of the image, which is stretched
 - RT-DETR of its authors: labels (1, Q), boxes (1, Q, 4) as corners in pixels, scores (1, Q); the image's size is an
@@ -32,7 +35,7 @@ from sam_model.weights.store import sha256_of
 from sam_model.yolo.decode import Objects, decode
 from sam_model.yolo.detector import IMAGE_SIZE, check_arguments, detections_of
 from sam_model.yolo.heads import RawDetections, cell_centres
-from sam_model.yolo.letterbox import letterbox_of_size
+from sam_model.yolo.letterbox import Letterbox, letterbox_of_size
 from sam_model.yolo.masks import masks_of
 from sam_model.yolo.sizes import PROTOTYPES, STRIDES
 
@@ -43,6 +46,7 @@ Floats = NDArray[np.float32]
 MAX_OFFSET = 64  # cells; if a YOLOX centre is larger, it is in pixels: the file was exported with decoding
 COCO_CLASSES = 80  # the default, since most such files are trained on COCO
 CUDA = "CUDAExecutionProvider"
+TASKS = ("detect", "segment", "pose", "obb")  # of Ultralytics' exports; all of them find boxes
 DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
@@ -71,9 +75,10 @@ class OnnxDetector:
         self._names = tuple(one.name for one in inputs)
         self._size = _input_size(inputs[0].shape, metadata)
         outputs = self._run(np.zeros((*self._size, 3), dtype=np.uint8), (1, 1), 1.0)
-        self.kind, classes = _kind(outputs, len(inputs), self._size, path.name)
-        self.class_names = _class_names(metadata.get("names"), classes, path.name)
-        self.has_masks = self.kind == "yolo" and len(outputs) == 2
+        names = _names_in(metadata.get("names"))
+        self.kind, classes = _kind(outputs, len(inputs), self._size, metadata, names, path.name)
+        self.class_names = _class_names(names, classes, path.name)
+        self.has_masks = self.kind in ("yolo", "yolo-rows") and len(outputs) == 2
         self.name = path.stem
         self.fingerprint = f"{self.name}-{sha256_of(path)[:12]}-{self._size[0]}x{self._size[1]}"
 
@@ -82,7 +87,8 @@ class OnnxDetector:
     ) -> list[Detection]:
         """Detect objects in an RGB uint8 image (H, W, 3); return them highest-scoring first.
 
-        RT-DETR returns no duplicates, so `iou_threshold` has no effect on it.
+        RT-DETR returns no duplicates, nor does a file that suppresses them itself, so `iou_threshold` has no effect on
+        them.
 
         Raises:
             ValueError: `image` is not RGB uint8, or a threshold is outside 0..1.
@@ -95,12 +101,16 @@ class OnnxDetector:
             read = _objects_of_queries if self.kind == "rtdetr" else _objects_of_labels
             objects = read(outputs, image_size, score_threshold, max_detections)
             return detections_of(objects, self.class_names)
-        frame = letterbox_of_size(image_size, self._size, is_centred=self.kind == "yolo")
+        frame = letterbox_of_size(image_size, self._size, is_centred=self.kind != "yolox")
         framed = frame.apply(image)
-        if self.kind == "yolo":
-            raw = _raw_of_yolo(self._run(framed, image_size, 1 / 255), len(self.class_names))
-        else:  # trained on BGR in 0..255, as OpenCV reads images
+        if self.kind == "yolo-rows":
+            objects = _objects_of_rows(self._run(framed, image_size, 1 / 255), frame, score_threshold, max_detections)
+            return detections_of(objects, self.class_names, masks_of(objects, frame) if self.has_masks else None)
+        if self.kind == "yolox":  # trained on BGR in 0..255, as OpenCV reads images
             raw = _raw_of_yolox(self._run(framed[..., ::-1], image_size, 1.0)[0], self._size)
+        else:
+            outputs = self._run(framed, image_size, 1 / 255)
+            raw = _raw_of_yolo(outputs, len(self.class_names), is_rotated=self.kind == "yolo-obb")
         objects = decode(raw, frame, score_threshold, iou_threshold, max_detections)
         return detections_of(objects, self.class_names, masks_of(objects, frame) if self.has_masks else None)
 
@@ -152,34 +162,67 @@ def _input_size(shape: list[Any], metadata: dict[str, str]) -> tuple[int, int]:
     return IMAGE_SIZE, IMAGE_SIZE
 
 
-def _kind(outputs: list[Any], inputs: int, size: tuple[int, int], file: str) -> tuple[str, int]:
+def _kind(
+    outputs: list[Any],
+    inputs: int,
+    size: tuple[int, int],
+    metadata: dict[str, str],
+    names: tuple[str, ...],
+    file: str,
+) -> tuple[str, int]:
     """Return the kind of a detector with these outputs, and its number of classes; 0 if the outputs do not tell it."""
     shapes = [np.shape(output) for output in outputs]
     cells = sum((size[0] // stride) * (size[1] // stride) for stride in STRIDES)
+    task = metadata.get("task", "detect")
+    if task not in TASKS:
+        raise BrokenWeightsError(
+            f"{file} is a model of the task {task}, which finds no boxes; needed: one of {', '.join(TASKS)}"
+        )
+    has_rows = _has_rows(metadata) or len(names) not in (0, 2)  # or an RT-DETR with two classes
     match shapes:
+        case [(1, rows, columns)] if columns == cells and rows > 4 + len(names) and task in ("pose", "obb") and names:
+            return "yolo-obb" if task == "obb" else "yolo", len(names)
         case [(1, rows, columns)] if columns == cells and rows > 4:
             return "yolo", rows - 4
         case [(1, rows, columns), (1, count, _, _)] if columns == cells and count == PROTOTYPES < rows - 4:
             return "yolo", rows - 4 - PROTOTYPES
         case [(1, rows, columns)] if rows == cells and columns > 5:
             return "yolox", columns - 5
-        case [(1, _, columns)] if columns > 4:
+        case [(1, _, columns), (1, count, _, _)] if columns == 6 + count and count == PROTOTYPES:
+            return "yolo-rows", 0
+        case [(1, _, columns)] if (columns == 6 or task == "pose") and task != "obb" and has_rows:
+            return "yolo-rows", 0
+        case [(1, _, columns)] if columns > 4 and task == "detect":
             return "rtdetr", columns - 4
         case [(1, labels), (1, boxes, 4), (1, scores)] if inputs == 2 and labels == boxes == scores:
             return "rtdetr-labels", 0
-    raise BrokenWeightsError(f"{file} has outputs of shapes {shapes}; known: those of YOLOv8, YOLO11, YOLOX, RT-DETR")
+    raise BrokenWeightsError(
+        f"{file} has outputs of shapes {shapes}; known: those of YOLOv5u, YOLOv8, YOLO11, YOLO26, YOLOX, RT-DETR"
+    )
 
 
-def _class_names(text: str | None, classes: int, file: str) -> tuple[str, ...]:
-    """Return the names in the metadata, which holds a dict or list as text; numbered names if there are none."""
+def _has_rows(metadata: dict[str, str]) -> bool:
+    """Return whether Ultralytics exported a detector whose output holds one row per object, duplicates removed."""
+    options = _literal(metadata.get("args"))
+    return metadata.get("end2end") == "True" or (isinstance(options, dict) and options.get("nms") is True)
+
+
+def _names_in(text: str | None) -> tuple[str, ...]:
+    """Return the class names in the metadata, which holds a dict or list as text; nothing if there are none."""
     names = _literal(text)
     if isinstance(names, dict) and sorted(names, key=str) == sorted(range(len(names)), key=str):
         names = [names[index] for index in range(len(names))]
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    is_valid = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return tuple(names) if is_valid else ()
+
+
+def _class_names(names: tuple[str, ...], classes: int, file: str) -> tuple[str, ...]:
+    """Return the names by class id; numbered names if there are none."""
+    if not names:
         return tuple(f"class {index}" for index in range(classes or COCO_CLASSES))
     if classes and len(names) != classes:
         raise BrokenWeightsError(f"{file} has {classes} classes and {len(names)} class names; needed: the same number")
-    return tuple(names)
+    return names
 
 
 def _literal(text: str | None) -> Any:
@@ -190,13 +233,32 @@ def _literal(text: str | None) -> Any:
         return None
 
 
-def _raw_of_yolo(outputs: list[Any], classes: int) -> RawDetections:
+def _raw_of_yolo(outputs: list[Any], classes: int, *, is_rotated: bool = False) -> RawDetections:
     answer = torch.from_numpy(np.asarray(outputs[0], np.float32)).transpose(1, 2)  # (1, A, 4 + classes (+ 32))
-    boxes, scores = _corners(answer[..., :4]), answer[..., 4 : 4 + classes]
+    centres, sides, scores = answer[..., :2], answer[..., 2:4], answer[..., 4 : 4 + classes]
+    if is_rotated:  # the sides of the upright box around it
+        cos, sin = answer[..., -1:].cos().abs(), answer[..., -1:].sin().abs()
+        sides = sides * cos + sides.flip(-1) * sin
+    boxes = _corners(torch.cat([centres, sides], dim=-1))
     if len(outputs) == 1:
         return RawDetections(boxes, scores)
     return RawDetections(
         boxes, scores, answer[..., 4 + classes :], torch.from_numpy(np.asarray(outputs[1], np.float32))
+    )
+
+
+def _objects_of_rows(outputs: list[Any], frame: Letterbox, score_threshold: float, max_detections: int) -> Objects:
+    rows = np.asarray(outputs[0][0], np.float32)  # (D, 6 (+ 32)): corners, score, class (, coefficients)
+    order = np.argsort(-rows[:, 4], kind="stable")
+    rows = rows[order[rows[order, 4] > score_threshold][:max_detections]]
+    has_masks = len(outputs) == 2
+    return Objects(
+        boxes=frame.boxes_in_image(rows[:, :4]),
+        scores=rows[:, 4],
+        class_ids=rows[:, 5].astype(np.intp),
+        coefficients=rows[:, 6:] if has_masks else None,
+        prototypes=np.asarray(outputs[1][0], np.float32) if has_masks else None,
+        input_boxes=rows[:, :4],
     )
 
 

@@ -14,7 +14,7 @@ from sam_model.yolo.module_tree import KNOWN_FAMILIES, build_network
 from sam_model.yolo.network import Yolo
 from sam_model.yolo.pickle_reader import Inert
 from sam_model.yolo.sizes import SIZES, STRIDES
-from sam_model.yolo.stand_ins import TASKS
+from sam_model.yolo.stand_ins import TASKS, WITHOUT_BOXES
 from sam_model.yolo.torch_files import TorchFile, read_torch_file
 
 TRIAL_SIDE = 2 * STRIDES[-1]  # pixels of the input with which a network's shapes are checked
@@ -48,6 +48,8 @@ def load_yolo(path: Path) -> YoloModel:
     file = read_torch_file(path)
     model = _model_in(file)
     task = TASKS.get(model.name, model.name.rpartition(".")[2])
+    if task in WITHOUT_BOXES:
+        raise BrokenWeightsError(f"{file.name} is a model of the task {task}, which finds no boxes")
     if task not in ("detect", "segment"):
         raise BrokenWeightsError(
             f"{file.name} is a model of the task {task}; needed: detect or segment, of {KNOWN_FAMILIES}. "

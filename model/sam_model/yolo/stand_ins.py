@@ -46,6 +46,7 @@ _TORCH = {
     "pooling": "AdaptiveAvgPool2d AvgPool2d MaxPool2d",
     "upsampling": "Upsample UpsamplingNearest2d",
 }
+WITHOUT_BOXES = ("classify", "semantic segmentation", "depth")  # of these tasks
 ULTRALYTICS = re.compile(r"ultralytics(\.[A-Za-z_]\w*){2,}")  # of which models, losses and settings are
 
 _NAMES = frozenset(

@@ -9,13 +9,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
+from sam_backend.settings import Settings
 from sam_model.registry import DETECTOR_NAMES
 from sam_testing.service import SamService
+from sam_testing.yolo_files import write_yolo_file
 
 
 class ValidationError(Exception):
@@ -169,12 +172,13 @@ def test_a_backend_that_cannot_be_asked_is_named(action: ModuleType) -> None:
                 action.preannotate_with_sam(connected, Tasks([1]), request=SimpleNamespace(data={}))
 
 
-def test_the_dialog_offers_the_detectors_of_the_backend(action: ModuleType) -> None:
-    status = SamService().client.get("/api/status").get_json()
+def test_the_dialog_offers_the_detectors_of_the_backend(action: ModuleType, tmp_path: Path) -> None:
+    own = write_yolo_file(tmp_path / "best.pt")
+    status = SamService(Settings(detector=str(own))).client.get("/api/status").get_json()
     with backend({**HEALTHY, "/api/status": (200, status)}) as (ours, _):
         offered = action.form(None, project(ours))[0]["fields"][0]["options"]
         without = action.form(None, project("http://127.0.0.1:1"))[0]["fields"][0]["options"]
 
-    assert set(offered) == {"boxes", "everything", *DETECTOR_NAMES}
+    assert set(offered) == {"boxes", "everything", "best.pt", *DETECTOR_NAMES}
     assert without == offered[:4]
     assert without[0] == "classical", "the one that is chosen when the dialog opens"

@@ -95,8 +95,63 @@ def test_yolo_with_masks_makes_them(tmp_path: Path, image: Image) -> None:
 
     assert [one.class_name for one in found] == ["dog"]
     expected = np.zeros((100, 200), dtype=bool)
-    expected[round(12 * 3.125) : round(20 * 3.125), 25:75] = True
+    expected[38:63, 25:75] = True  # from 37.5 to 62.5: the rows that start between them
     assert np.array_equal(found[0].mask, expected)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"task": "detect", "end2end": "True"},
+        {"task": "detect", "args": "{'nms': True}"},
+        {"task": "pose", "end2end": "True"},
+        {"names": "{0: 'person', 1: 'dog', 2: 'cat'}"},  # an output of 6 columns is no RT-DETR with 3 classes
+    ],
+)
+def test_rows_without_duplicates_are_read_as_they_are(tmp_path: Path, image: Image, metadata: dict[str, str]) -> None:
+    rows = np.zeros((1, 10, 6 + 9 * (metadata.get("task") == "pose")), dtype=np.float32)
+    rows[0, 0, :6], rows[0, 1, :6] = [8, 28, 24, 36, 0.8, 0], [8, 28, 24, 36, 0.9, 1]
+    detector = OnnxDetector(write_onnx(tmp_path / "rows.onnx", {"output0": rows}, NAMES | metadata))
+
+    found = detector.detect(image)
+
+    assert [(one.class_name, round(one.score, 3)) for one in found] == [("dog", 0.9), ("person", 0.8)]
+    assert found[0].box == pytest.approx((25, 37.5, 75, 62.5))
+    assert len(detector.detect(image, max_detections=1)) == 1
+
+
+def test_rows_with_coefficients_have_masks(tmp_path: Path, image: Image) -> None:
+    rows, prototypes = np.zeros((1, 10, 38), dtype=np.float32), np.zeros((1, 32, 16, 16), dtype=np.float32)
+    rows[0, 0, :6], rows[0, 0, 6 + 3], prototypes[0, 3] = [8, 28, 24, 36, 0.8, 0], 2, 1
+    detector = OnnxDetector(write_onnx(tmp_path / "rows.onnx", {"output0": rows, "output1": prototypes}, NAMES))
+
+    (found,) = detector.detect(image)
+
+    expected = np.zeros((100, 200), dtype=bool)
+    expected[38:63, 25:75] = True
+    assert np.array_equal(found.mask, expected)
+
+
+@pytest.mark.parametrize("task", ["pose", "obb"])
+def test_poses_and_rotated_boxes_are_read_as_upright_boxes(tmp_path: Path, image: Image, task: str) -> None:
+    output = yolo_output(more=1 if task == "obb" else 6)
+    output[0, -1, 0] = np.pi / 2
+    path = write_onnx(tmp_path / "other.onnx", {"output0": output}, NAMES | {"task": task})
+
+    found = OnnxDetector(path).detect(image)
+
+    assert [one.class_name for one in found] == ["dog", "person", "person"]
+    width, height = (8, 16) if task == "obb" else (16, 8)
+    scale = 200 / 64
+    expected = (16 - width / 2, 16 - height / 2, 16 + width / 2, 16 + height / 2)
+    assert found[0].box == pytest.approx(tuple(edge * scale for edge in expected), abs=1e-4)
+
+
+def test_a_task_without_boxes_is_named(tmp_path: Path) -> None:
+    output = np.zeros((1, 2), dtype=np.float32)
+
+    with pytest.raises(BrokenWeightsError, match=r"best.onnx is a model of the task classify, which finds no boxes"):
+        OnnxDetector(write_onnx(tmp_path / "best.onnx", {"output0": output}, NAMES | {"task": "classify"}))
 
 
 @pytest.mark.parametrize("is_decoded", [False, True])
@@ -184,7 +239,7 @@ def test_half_precision_is_fed(tmp_path: Path, image: Image) -> None:
         (
             {"output0": np.zeros((1, 1000), np.float32)},
             NAMES,
-            "y.onnx has outputs of shapes .*; known: those of YOLOv8, YOLO11, YOLOX",
+            "y.onnx has outputs of shapes .*; known: those of YOLOv5u, YOLOv8, .*YOLOX",
         ),
     ],
 )

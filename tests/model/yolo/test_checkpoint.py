@@ -76,7 +76,7 @@ def test_class_names_may_be_a_list(tmp_path: Path) -> None:
             "best.pt is a model of the task pose; needed: detect or segment, .* export model=best.pt",
         ),
         ({"task": "OBBModel"}, "best.pt is a model of the task obb; needed: .* format=onnx"),
-        ({"task": "ClassificationModel"}, "is a model of the task classify"),
+        ({"task": "ClassificationModel"}, "is a model of the task classify, which finds no boxes"),
         ({"task": "RTDETRDetectionModel"}, "is a model of the task detect with RT-DETR"),
         ({"task": "SomethingModel"}, "is a model of the task SomethingModel"),
         ({"names": ["a", "b"]}, "best.pt has 3 classes and 2 class names"),
