@@ -88,11 +88,12 @@ class HqMaskDecoder(MaskDecoder):
         pixels, grid = self.upscale(places), image.shape[-1]  # (P, K, 4, 4, C / 8)
         kernels = self.kernels(tokens[:, 1 : 1 + MASK_TOKENS], slice(None))  # (P, 4, C / 8)
         iou: Tensor = self.iou_prediction_head(tokens[:, 0])
-        chosen = 1 + iou[:, 1:].argmax(-1) if multimask else torch.zeros(len(iou), dtype=torch.int64, device=iou.device)
-        index = torch.arange(len(iou), device=iou.device)
-        single = masks_from_kernels(kernels[index, chosen][:, None], pixels, grid)
+        if multimask:
+            chosen = 1 + iou[:, 1:].argmax(-1, keepdim=True)  # (P, 1)
+            kernels, iou = kernels.gather(1, chosen[..., None].expand(-1, -1, kernels.shape[2])), iou.gather(1, chosen)
+        single = masks_from_kernels(kernels[:, :1], pixels, grid)
 
         refined = self.embedding_maskfeature(pixels_in_place(pixels.flatten(1, 3).transpose(1, 2), grid)) + details[0]
         kernel = self.hf_mlp(tokens[:, 1 + MASK_TOKENS])[:, None]  # (P, 1, C / 8)
         detailed = (kernel @ refined.flatten(2)).view(single.shape)
-        return single + detailed, iou[index, chosen][:, None]
+        return single + detailed, iou[:, :1]

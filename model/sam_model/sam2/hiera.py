@@ -143,7 +143,7 @@ class MultiScaleAttention(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         """Map (B, S, S, C) to (B, heads, S * S, c)."""
-        return x.reshape(len(x), x.shape[1] * x.shape[2], self.heads, -1).transpose(1, 2)
+        return x.reshape(x.shape[0], x.shape[1] * x.shape[2], self.heads, -1).transpose(1, 2)
 
 
 class Neck(nn.Module):
