@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from sam_backend.commands.renamed_option import RenamedOption
 from sam_backend.commands.result import CommandResult
+from sam_backend.protocol.labeling_config import SHAPES
 from sam_backend.segmenter.weight_store import weight_store
 from sam_backend.settings import Settings
 
@@ -92,6 +93,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="prefix of the image URLs in Label Studio's tasks"
         " (default /data/local-files/?d=NAME/, where NAME is the folder of the images)",
+    )
+    parser.add_argument(
+        "--shape",
+        choices=SHAPES,
+        default="brush",
+        help="shape of the regions in the file for Label Studio (default %(default)s)",
     )
     parser.add_argument(
         "--label-config",
@@ -221,6 +228,7 @@ def _files(
 ) -> "list[AbstractContextManager[AddImage]]":
     """Return the files to write; files that depend on the classes only are written here."""
     from sam_backend.export.prediction_file import label_studio_file, labeling_config_for, local_files_prefix
+    from sam_backend.shapes.polygon import polygon_style
     from sam_model.annotation.atomic_file import write_atomically
     from sam_model.annotation.coco import coco_file
     from sam_model.annotation.yolo_labels import dataset_text, yolo_labels
@@ -233,7 +241,10 @@ def _files(
     if "coco" in formats:
         files.append(coco_file(out / "coco.json", classes, args.coco_segmentation, f"label-studio-sam, {version}"))
     if "label-studio" in formats:
-        write_atomically(args.label_config or out / "label-config.xml", labeling_config_for(classes).encode())
+        write_atomically(
+            args.label_config or out / "label-config.xml", labeling_config_for(classes, args.shape).encode()
+        )
         prefix = args.image_url_prefix or local_files_prefix(listed.root)
-        files.append(label_studio_file(out / "label-studio.json", classes, prefix, version))
+        style = polygon_style(Settings.from_env())
+        files.append(label_studio_file(out / "label-studio.json", classes, prefix, version, args.shape, style))
     return files

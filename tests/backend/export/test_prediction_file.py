@@ -14,7 +14,7 @@ from sam_backend.export.prediction_file import (
     labeling_config_for,
     local_files_prefix,
 )
-from sam_backend.protocol.labeling_config import LabelingConfig
+from sam_backend.protocol.labeling_config import SHAPES, LabelingConfig
 from sam_backend.shapes.targets import PromptTags, click_target
 from sam_model.annotation.annotated_image import AnnotatedImage, AnnotatedObject
 from sam_model.masks.coco_rle import run_lengths_from_mask
@@ -52,6 +52,19 @@ def test_the_sdk_finds_nothing_wrong(tasks: list[dict]) -> None:
     for task in tasks:
         for prediction in task["predictions"]:
             assert interface.validate_prediction(prediction, return_errors=True) == []
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_regions_of_each_shape_fit_the_labeling_config(tmp_path: Path, shape: str) -> None:
+    with label_studio_file(tmp_path / "tasks.json", CLASSES, "", "sam", shape) as add:
+        add(annotated(*CLASSES))
+    (task,) = json.loads((tmp_path / "tasks.json").read_bytes())
+    config = labeling_config_for(CLASSES, shape)
+
+    (prediction,) = task["predictions"]
+    assert LabelInterface(config).validate_prediction(prediction, return_errors=True) == []
+    assert len(prediction["result"]) == 2
+    assert click_target(LabelingConfig.from_xml(config), "image", PromptTags((CLASSES[0],))).shape == shape
 
 
 def test_every_task_has_its_picture_and_one_prediction(tasks: list[dict]) -> None:
