@@ -84,7 +84,10 @@ def machine_of(name: str) -> str:
 
 def brush_rle() -> str:
     """Return the table of our RLE codec beside Label Studio's converter."""
-    rows = ["| mask | bytes | encode, ms | converter | ratio | decode, ms | converter | ratio |", "|---|" + "---:|" * 7]
+    rows = [
+        "| mask | bytes | encode, ms of processor time | converter | ratio | decode, ms | converter | ratio |",
+        "|---|" + "---:|" * 7,
+    ]
     for case in result_of("brush_rle")["result"]["results"]:
         (height, width), ms, ratio = case["size"], case["median_p95_ms"], case["times_faster"]
         cells = [f"{case['mask']} {width} x {height}", case["bytes"]]

@@ -19,6 +19,9 @@ editor encodes a canvas when it saves; its antialiased edges have other values, 
 A decoded pixel belongs to the mask if its **alpha is not 0**, as in the converter's COCO export
 (`exports/brush_to_coco.py`: `cv2.findContours` on the alpha channel; its NumPy and PNG exports keep alpha). So all
 painted pixels are kept.
+
+Both directions exist twice, with the same results: as loops that Numba compiles, if it is installed (extra `[cpu]`),
+and with NumPy.
 """
 
 from collections.abc import Sequence, Set
@@ -26,6 +29,8 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sam_backend.shapes.compiled_loops import loops
 
 CHANNELS = 4
 HEADER_BITS = 32 + 5 + 4 * 4
@@ -59,12 +64,26 @@ def encode_mask_bytes(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
         raise ValueError(f"a mask must be a boolean (H, W) array, not {mask.dtype} {mask.shape}")
     if not 0 < mask.size * CHANNELS < 2**32:
         raise ValueError(f"a brush RLE has 1 to 2^30 - 1 pixels, not {mask.size} as the mask {mask.shape}")
-    records = _records_of_runs(mask.ravel())
-    bit_count = HEADER_BITS + int((records & 31).sum(dtype=np.int64))
-    words = np.zeros(bit_count // 32 + 2, np.uint32)  # one more, for the end of the last record
     header = mask.size * CHANNELS << 5 | WORD_BITS - 1
     for size in RUN_BITS:
         header = header << 4 | size - 1
+    kernels = loops.get()
+    if kernels is None:
+        return _encode_with_numpy(mask.ravel(), header)
+    pixels = np.ascontiguousarray(mask).ravel().view(np.uint8)
+    # 14 bits for each pixel if every run has one; pages of memory that are not written cost nothing
+    encoded = np.empty(-(-(HEADER_BITS + 14 * pixels.size + 32) // 8) + 8, np.uint8)
+    encoded[:4] = np.frombuffer((header >> HEADER_BITS - 32).to_bytes(4), np.uint8)
+    rest = header & (1 << HEADER_BITS - 32) - 1
+    words = pixels[: pixels.size // 8 * 8].view(np.uint64)
+    n_bytes = kernels.encode_pixels(pixels, words, np.uint64(rest), HEADER_BITS - 32, encoded[4:])
+    return encoded[: 4 + n_bytes].copy()
+
+
+def _encode_with_numpy(pixels: NDArray[np.bool_], header: int) -> NDArray[np.uint8]:
+    records = _records_of_runs(pixels)
+    bit_count = HEADER_BITS + int((records & 31).sum(dtype=np.int64))
+    words = np.zeros(bit_count // 32 + 2, np.uint32)  # one more, for the end of the last record
     words[0], words[1] = header >> 21, header << 11 & 0xFFFFFFFF
 
     begin = HEADER_BITS
@@ -132,19 +151,36 @@ def decode_mask(rle: Sequence[int] | NDArray[np.uint8], height: int, width: int)
     """
     if height < 1 or width < 1:
         raise ValueError(f"an image must have at least one pixel, not height {height} and width {width}")
-    stream = _Stream(_bytes_of(rle))
+    header = _Header(_bytes_of(rle))
     expected = height * width * CHANNELS
-    if stream.count != expected:
-        raise ValueError(f"the rle has {stream.count} values; {height} x {width} RGBA pixels have {expected}")
+    if header.count != expected:
+        raise ValueError(f"the rle has {header.count} values; {height} x {width} RGBA pixels have {expected}")
+    kernels = loops.get()
+    if kernels is None:
+        mask, last_end = _decode_with_numpy(_Stream(header), expected)
+    else:
+        mask = np.zeros(height * width, np.bool_)
+        data, run_sizes = np.frombuffer(bytearray(header.data), np.uint8), np.array(header.sizes, np.int64)
+        last_end = kernels.decode_pixels(
+            data, header.bit_count, HEADER_BITS, run_sizes, header.word_size, expected, mask
+        )
+    if last_end < expected:
+        raise ValueError(f"the rle ends after {last_end} of {expected} values")
+    if last_end > expected:
+        raise ValueError(f"the rle's last run ends at {last_end} values, expected {expected}")
+    return mask.reshape(height, width)
+
+
+def _decode_with_numpy(stream: "_Stream", expected: int) -> tuple[NDArray[np.bool_], int]:
+    """Return the mask (N,), valid if the last record ends at `expected` values, and where that record ends."""
     begins = stream.record_begins()
     kinds, lengths, sizes = stream.records(begins)
     ends = np.cumsum(lengths)
     ends = ends[begins + sizes <= stream.bit_count]  # only the last record can be incomplete
     last = int(np.searchsorted(ends, expected))
-    if last == ends.size:
-        raise ValueError(f"the rle ends after {ends[-1] if last else 0} of {expected} values")
-    if ends[last] != expected:
-        raise ValueError(f"the rle's last run ends at {ends[last]} values, expected {expected}")
+    if last == ends.size or ends[last] != expected:
+        end = ends[min(last, ends.size - 1)] if ends.size else 0
+        return np.zeros(0, np.bool_), int(end)
     begins, kinds, ends = begins[: last + 1], kinds[: last + 1], ends[: last + 1]
 
     values_at = begins + 3 + stream.run_sizes[kinds]
@@ -160,7 +196,7 @@ def decode_mask(rle: Sequence[int] | NDArray[np.uint8], height: int, width: int)
         pixels = pixel_ends[literal] - pixel_counts[literal] + nth
         value_offsets = CHANNELS * pixels + CHANNELS - 1 - (ends[literal] - lengths[literal])
         mask[pixels] = stream.is_nonzero(values_at[literal] + stream.word_size * value_offsets)
-    return mask.reshape(height, width)
+    return mask, expected
 
 
 def _bytes_of(rle: Sequence[int] | NDArray[np.uint8]) -> bytes:
@@ -177,14 +213,8 @@ def _bytes_of(rle: Sequence[int] | NDArray[np.uint8]) -> bytes:
         raise ValueError(f"rle[{index}] is {value!r:.40}, expected an integer from 0 to 255") from error
 
 
-class _Stream:
-    """An rle: its header, and the positions of its records, found in parallel.
-
-    The position of a record is known only after the record before it has been read. So the stream is divided into
-    lanes, which NumPy reads in parallel, each from a guessed position: reading plausible runs before the lane soon
-    leads to the first bit of a true record. Then the first record of each lane is compared with the end of the lane
-    before; where they differ, records are read one by one.
-    """
+class _Header:
+    """The header of an rle, and the bytes of the rle."""
 
     def __init__(self, data: bytes) -> None:
         if len(data) * 8 < HEADER_BITS:
@@ -195,9 +225,23 @@ class _Stream:
         self.word_size = (header >> 16 & 31) + 1
         self.bit_count = len(data) * 8
         self.data = data + bytes(8)  # a window may begin at any bit
+
+
+class _Stream:
+    """The records of an rle, whose positions are found in parallel.
+
+    The position of a record is known only after the record before it has been read. So the stream is divided into
+    lanes, which NumPy reads in parallel, each from a guessed position: reading plausible runs before the lane soon
+    leads to the first bit of a true record. Then the first record of each lane is compared with the end of the lane
+    before; where they differ, records are read one by one.
+    """
+
+    def __init__(self, header: _Header) -> None:
+        self.sizes, self.count, self.word_size = header.sizes, header.count, header.word_size
+        self.bit_count, self.data = header.bit_count, header.data
         padded = np.frombuffer(self.data, np.uint8).astype(np.uint32)
         # windows[i] is bytes i to i + 3
-        self.windows = np.zeros(len(data) + 5, np.uint32)
+        self.windows = np.zeros(padded.size - 3, np.uint32)
         for byte in range(4):
             self.windows |= padded[byte : byte + self.windows.size] << np.uint32(24 - 8 * byte)
         # by kind, the first three bits of a record: 0 to 3 are literals, 4 to 7 are runs

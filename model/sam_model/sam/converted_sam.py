@@ -48,15 +48,16 @@ class ConvertedSam:
             model: the networks.
             name: of the model, for the names of files.
             digest: of the weights.
-            dtype: `float32` or `bfloat16`.
+            dtype: of the image encoder, `float32` or `bfloat16`. The decoder is in float32: in bfloat16 its predicted
+                IoU ranks similar candidates differently.
             folder: of the converted networks.
         """
-        self._model, self._name, self._digest, self._dtype, self._folder = model, name, digest, dtype, folder
+        self._model, self._name, self._digest, self._folder = model, name, digest, folder
         self._lock = threading.Lock()
         self._decoders: dict[bool, ConvertedNetwork] = {}
         noise = torch.Generator().manual_seed(0)
         pixels = Example(torch.randn(1, 3, model.image_size, model.image_size, generator=noise))
-        self._encoder = self._converted(EncoderModule(model), [pixels], "encoder")
+        self._encoder = self._converted(EncoderModule(model), [pixels], "encoder", dtype)
 
     def encode(self, pixels: Tensor) -> Features:
         """Compute what `SamNetwork.encode` does, of one image (1, 3, image_size, image_size)."""
@@ -102,8 +103,8 @@ class ConvertedSam:
                 ]
                 module = DecoderModule(self._model.mask_decoder, multimask)
                 name = "decoder-3" if multimask else "decoder-1"
-                self._decoders[multimask] = self._converted(module, examples, name)
+                self._decoders[multimask] = self._converted(module, examples, name, "float32")
             return self._decoders[multimask]
 
-    def _converted(self, module: nn.Module, examples: list[Example], part: str) -> ConvertedNetwork:
-        return ConvertedNetwork(module, examples, f"{self._name}-{part}", self._digest, self._dtype, self._folder)
+    def _converted(self, module: nn.Module, examples: list[Example], part: str, dtype: str) -> ConvertedNetwork:
+        return ConvertedNetwork(module, examples, f"{self._name}-{part}", self._digest, dtype, self._folder)

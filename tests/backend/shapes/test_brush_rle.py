@@ -8,12 +8,22 @@ import pytest
 from label_studio_sdk.converter.brush import decode_rle, encode_rle, mask2rle
 
 from sam_backend.shapes.brush_rle import decode_mask, encode_mask, encode_mask_bytes
+from sam_backend.shapes.compiled_loops import CompiledLoops, loops
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "brush_rle.json").read_text())
 LABEL_STUDIO_SIZES = (3, 4, 8, 16)
 # In pixels; four times as many values end at 2^3, 2^4, 2^8, 2^16 and at multiples of 2^16.
 SHORT_RUNS = (1, 2, 3, 4, 5, 63, 64, 65)
 LONG_RUNS = (16383, 16384, 16385, 32767, 32768, 32769, 49152, 49153)
+
+
+@pytest.fixture(params=["numpy", "compiled"], autouse=True)
+def codec(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a test with NumPy and with the compiled loops."""
+    if request.param == "numpy":
+        monkeypatch.setattr(CompiledLoops, "get", lambda _: None)
+    elif loops.wait() is None:
+        pytest.skip("Numba is not installed (extra [cpu])")
 
 
 def by_the_converter(mask: np.ndarray) -> list[int]:
@@ -103,6 +113,18 @@ def test_ten_thousand_masks_become_the_converters_bytes_and_masks_again(
 
         assert rle == by_the_converter(mask)
         assert np.array_equal(decode_mask(rle, *mask.shape), mask)
+
+
+def test_a_mask_of_other_bytes_than_0_and_1_is_painted_where_they_are_not_0() -> None:
+    values = np.random.default_rng(14).integers(0, 3, (7, 33), dtype=np.uint8) * 100
+
+    assert encode_mask(values.view(np.bool_)) == by_the_converter(values > 0)
+
+
+def test_without_numba_numpy_does_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sam_backend.shapes.compiled_loops.NAME", "sam_backend.shapes.no_such_module")
+
+    assert CompiledLoops().wait() is None
 
 
 def test_the_converter_reads_the_same_mask() -> None:
