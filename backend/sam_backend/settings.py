@@ -52,6 +52,7 @@ class Settings:
     allow_private_addresses: bool = False  # may images come from hosts of the private network?
     image_check_s: float = 5.0  # a click on an image that was checked longer ago checks whether it changed
     max_prompts: int = 200  # points and rectangles in one request
+    zoom: bool = True  # are small objects segmented in a part of the image at full resolution too?
     prefetch: bool = True  # compute a task's embedding when the task is opened?
     prefetch_next: int = 3  # tasks after an opened one whose embeddings are computed as well, while the CPU is idle
     model_wait_s: float = 20.0  # how long a click waits for a model that is still loading
@@ -198,6 +199,7 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "allow_private_addresses": ("SAM_ALLOW_PRIVATE_ADDRESSES", _boolean),
     "image_check_s": ("SAM_IMAGE_CHECK_S", _number(float, 0, 86400)),
     "max_prompts": ("SAM_MAX_PROMPTS", _number(int, 1, 10_000)),
+    "zoom": ("SAM_ZOOM", _boolean),
     "prefetch": ("SAM_PREFETCH", _boolean),
     "prefetch_next": ("SAM_PREFETCH_NEXT", _number(int, 0, 20)),
     "model_wait_s": ("SAM_MODEL_WAIT_S", _number(float, 0, 90)),

@@ -17,12 +17,13 @@ import numpy as np
 
 from sam_backend import metrics
 from sam_backend.embeddings.image_embeddings import ImageEmbeddings
-from sam_backend.errors import BadRequestError, ImageTooLargeError
+from sam_backend.errors import BadRequestError, ImageError, ImageTooLargeError
 from sam_backend.images.decode import decode_image
 from sam_backend.images.fetch import ImageCredentials, ImageRequest
 from sam_backend.images.versions import ImageVersion, ImageVersions
 from sam_backend.interactive.candidates import candidate_masks, is_ambiguous
 from sam_backend.interactive.click_log import log_missing_mask
+from sam_backend.interactive.closer_look import CloserLook
 from sam_backend.interactive.extra_params import DEFAULT_OPTIONS, ClickOptions
 from sam_backend.interactive.previous_logits import PreviousLogits
 from sam_backend.interactive.prompts import ObjectPrompt, prompt_from_regions, regions_by_object
@@ -64,6 +65,8 @@ class TaskPredictor:
         max_pixels: int,
         model_wait_s: float,
         polygon_style: PolygonStyle,
+        *,
+        zooms: bool = True,
     ) -> None:
         """Take the parts of the service.
 
@@ -74,6 +77,7 @@ class TaskPredictor:
             max_pixels: of one image.
             model_wait_s: time that a request waits for a segmenter that is being loaded.
             polygon_style: of polygon and vector regions.
+            zooms: whether small objects are segmented in a crop of the image too.
         """
         self._model = model
         self._images = images
@@ -82,6 +86,7 @@ class TaskPredictor:
         self._max_pixels = max_pixels
         self._model_wait_s = model_wait_s
         self._polygon_style = polygon_style
+        self._zooms = zooms
 
     def predict(
         self,
@@ -105,9 +110,11 @@ class TaskPredictor:
         for (to_name, page), objects in pages.items():
             # before the image is fetched: the config may have no tag for the mask
             targets = {of_object: _target(config, of_object[0], options.sam_output) for of_object in objects}
-            image = self.image(image_request(task, config, credentials, to_name, page))
+            request = image_request(task, config, credentials, to_name, page)
+            image = self.image(request)
             embedding = self.embedding(task, image)
-            for found, candidates in self._segment(task, image.version.digest, embedding, objects, options):
+            closer = self._closer_look(task, request, image.version)
+            for found, candidates in self._segment(task, image.version.digest, embedding, objects, options, closer):
                 target, ids = targets[found.regions], region_ids(task, found)
                 for number, scored in enumerate(candidates, 1):
                     with metrics.stage("encode"):
@@ -175,12 +182,27 @@ class TaskPredictor:
             return image.embedding
         data = image.version.data
         assert data is not None  # a TaskImage without embedding has the bytes
+        return self._embeddings.get(image.version.digest, lambda: self._decoded(data), task.name)
 
-        def decode() -> Image:
-            with metrics.stage("decode"):
-                return decode_image(data, self._max_pixels)
+    def _decoded(self, data: bytes) -> Image:
+        with metrics.stage("decode"):
+            return decode_image(data, self._max_pixels)
 
-        return self._embeddings.get(image.version.digest, decode, task.name)
+    def _closer_look(self, task: Task, request: ImageRequest, version: ImageVersion) -> CloserLook | None:
+        if not self._zooms:
+            return None
+
+        def load_image() -> Image:
+            found = version
+            if found.data is None:
+                with slot_released():
+                    found = self._images.get(request, with_data=True)
+            if found.data is None or found.digest != version.digest:
+                raise ImageError("the image was replaced a moment ago")
+            return self._decoded(found.data)
+
+        segmenter = self._model.segmenter(self._model_wait_s)
+        return CloserLook(segmenter, self._embeddings, self._previous_logits, load_image, version.digest, task.name)
 
     def _results(
         self, first: PromptRegion, target: RegionTarget, scored: ScoredMask, ids: Iterator[str]
@@ -195,6 +217,7 @@ class TaskPredictor:
         embedding: Embedding,
         objects: Sequence[tuple[PromptRegion, ...]],
         options: ClickOptions,
+        closer: CloserLook | None,
     ) -> Iterator[tuple[ObjectPrompt, list[ScoredMask]]]:
         """Yield the objects with their masks, except objects without a usable prompt or with an empty mask.
 
@@ -214,7 +237,9 @@ class TaskPredictor:
             self._masks_of_clicks(digest, embedding, clicked, options.candidates),
             ((each, [scored]) for each, scored in self._masks_of_boxes(embedding, boxed)),
         )
-        for each, masks in found:
+        for each, answers in found:
+            is_plain = closer is not None and len(answers) == 1 and each.refined is None
+            masks = [closer.improved(answers[0], each.prompt)] if closer is not None and is_plain else answers
             if masks[0].mask.any():
                 yield each, masks
             else:

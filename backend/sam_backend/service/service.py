@@ -145,4 +145,5 @@ def _task_predictor(
         max_pixels=settings.max_image_megapixels * 1_000_000,
         model_wait_s=settings.model_wait_s,
         polygon_style=polygon_style(settings),
+        zooms=settings.zoom,
     )
