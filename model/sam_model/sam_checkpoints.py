@@ -14,13 +14,13 @@ from sam_model.sam.sam import Sam
 from sam_model.sam.sizes import HQ_SIZES, HqSamSize, SamSize
 from sam_model.sam.sizes import SIZES as SAM_1_SIZES
 from sam_model.sam2.sam2 import Sam2
-from sam_model.sam2.sizes import MEMORY_KEYS, Sam2Size, name_by_memory
+from sam_model.sam2.sizes import EFFICIENT_TAM_SIZES, MEMORY_KEYS, Sam2Size, name_by_memory
 from sam_model.sam2.sizes import SIZES as SAM_2_SIZES
 from sam_model.weights.errors import BrokenWeightsError
 from sam_model.weights.loading import Differences, differences, read_checkpoint
 
 AnySize = SamSize | Sam2Size
-SIZES: dict[str, AnySize] = {**SAM_1_SIZES, **SAM_2_SIZES, **HQ_SIZES}
+SIZES: dict[str, AnySize] = {**SAM_1_SIZES, **SAM_2_SIZES, **EFFICIENT_TAM_SIZES, **HQ_SIZES}
 
 
 def load_sam(path: Path, sizes: Iterable[AnySize] = SIZES.values()) -> SamNetwork:

@@ -42,6 +42,9 @@ TINY_SAM2 = Sam2Size(
     decoder_heads=4,
     decoder_mlp=64,
 )
+TINY_EFFICIENT_TAM = Sam2Size(
+    "tiny_efficient_tam", TINY_VIT_SAM.encoder, image_size=128, width=32, decoder_heads=4, decoder_mlp=64
+)
 MEMORY = {  # some of SAM 2.1's tensors for videos
     "maskmem_tpos_enc": torch.zeros(7, 1, 1, 64),
     "memory_attention.norm.weight": torch.ones(256),

@@ -19,12 +19,14 @@ MIN_STABILITY = 0.98  # of the single mask
 class Sam2MaskDecoder(MaskDecoder):
     """Maps embeddings to low-resolution logits (P, M, 4 * grid, 4 * grid) and predicted IoU (P, M)."""
 
-    def __init__(self, size: DecoderSize) -> None:
+    def __init__(self, size: DecoderSize, has_details: bool = True) -> None:
+        """Create the layers; without details, as in EfficientTAM, the maps of a higher resolution are missing."""
         super().__init__(size, feed_forward=lambda width, hidden: MLP(width, hidden, width, depth=2))
         width = size.width
         self.obj_score_token = nn.Embedding(1, width)
-        self.conv_s0 = nn.Conv2d(width, width // 8, kernel_size=1)  # applied once per image: see `Sam2.encode`
-        self.conv_s1 = nn.Conv2d(width, width // 4, kernel_size=1)
+        if has_details:
+            self.conv_s0 = nn.Conv2d(width, width // 8, kernel_size=1)  # applied once per image: see `Sam2.encode`
+            self.conv_s1 = nn.Conv2d(width, width // 4, kernel_size=1)
         self.pred_obj_score_head = MLP(width, width, 1)  # for videos: part of the checkpoint, but not called
 
     def forward(
@@ -40,8 +42,8 @@ class Sam2MaskDecoder(MaskDecoder):
         own_tokens = torch.cat([self.obj_score_token.weight, self.iou_token.weight, self.mask_tokens.weight])
         tokens, places = self.attend(own_tokens, image, image_positions, prompt_tokens, mask_map)
         kernels = self.kernels(tokens[:, 2 : 2 + MASK_TOKENS], slice(None))
-        half, quarter = details
-        logits = masks_from_kernels(kernels, self.upscale(places, (half, quarter)), image.shape[-1])
+        pixels = self.upscale(places, (details[0], details[1]) if details else None)
+        logits = masks_from_kernels(kernels, pixels, image.shape[-1])
         iou: Tensor = self.iou_prediction_head(tokens[:, 1]).sigmoid()
         return (logits[:, 1:], iou[:, 1:]) if multimask else stable_mask(logits, iou)
 

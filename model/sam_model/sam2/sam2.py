@@ -1,8 +1,8 @@
-"""SAM 2 on images: image encoder, prompt encoder, mask decoder, and the size and normalisation of pixels.
+"""SAM 2 and EfficientTAM on images: the networks, and the size and normalisation of pixels.
 
 Images are squashed to a square, not padded. The modules' names are the keys of the official checkpoints.
 
-Source: SAM 2, arXiv:2408.00714; sizes and rounding as in sam2 1.1.0 (Apache-2.0).
+Source: SAM 2, arXiv:2408.00714; EfficientTAM, arXiv:2411.18933; sizes and rounding as in sam2 1.1.0 (Apache-2.0).
 """
 
 import torch
@@ -13,7 +13,8 @@ from sam_model.sam.network import Features, SamNetwork
 from sam_model.sam.prompt_encoder import PromptEncoder
 from sam_model.sam2.hiera import ImageEncoder
 from sam_model.sam2.mask_decoder import Sam2MaskDecoder
-from sam_model.sam2.sizes import Sam2Size
+from sam_model.sam2.plain_vit import PlainEncoder
+from sam_model.sam2.sizes import HieraSize, Sam2Size
 from sam_model.types import Image
 
 
@@ -25,9 +26,13 @@ class Sam2(SamNetwork):
     def __init__(self, size: Sam2Size) -> None:
         super().__init__(size)
         self.name = size.name
-        self.image_encoder: ImageEncoder = ImageEncoder(size.encoder, size.width)
+        self.image_encoder: ImageEncoder | PlainEncoder = (
+            ImageEncoder(size.encoder, size.width)
+            if isinstance(size.encoder, HieraSize)
+            else PlainEncoder(size.encoder, size.width)
+        )
         self.sam_prompt_encoder = PromptEncoder(size, is_box_closed=True)
-        self.sam_mask_decoder = Sam2MaskDecoder(size)
+        self.sam_mask_decoder = Sam2MaskDecoder(size, has_details=isinstance(size.encoder, HieraSize))
         self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, size.width))  # "no earlier image of a video"
 
     @property
@@ -61,17 +66,23 @@ class Sam2(SamNetwork):
         return (pixels - self.pixel_mean) / self.pixel_std
 
     def encode(self, pixels: Tensor) -> Features:
-        """Compute the image embedding (1, C, grid, grid), and maps of twice and four times its resolution in the order
-        that the mask decoder reads: place, quarter of it, quarter of that.
+        """Compute the image embedding (1, C, grid, grid), and with Hiera maps of twice and four times its resolution.
+
+        They have the order that the mask decoder reads: place, quarter of it, quarter of that.
         """
+        if isinstance(self.image_encoder, PlainEncoder):
+            return self._without_memory(self.image_encoder(pixels)), ()
         first, second, third, fourth = self.image_encoder(pixels)  # (1, H, W, channels) each
         conv_1, conv_2, conv_3, conv_4 = self.image_encoder.neck.laterals()
         coarse = project(fourth, conv_4).permute(0, 3, 1, 2)  # (1, C, grid / 2, grid / 2)
         features = project(third, conv_3).permute(0, 3, 1, 2) + F.interpolate(coarse, scale_factor=2.0)
-        features = features + self.no_mem_embed.to(features.dtype).view(1, -1, 1, 1)
         half = project(second, conv_2, self.sam_mask_decoder.conv_s1)
         quarter = project(first, conv_1, self.sam_mask_decoder.conv_s0)
-        return features.contiguous(), (by_place(half, 1), by_place(quarter, 2))
+        return self._without_memory(features), (by_place(half, 1), by_place(quarter, 2))
+
+    def _without_memory(self, features: Tensor) -> Tensor:
+        """Add "no earlier image" to an image embedding (1, C, grid, grid)."""
+        return (features + self.no_mem_embed.to(features.dtype).view(1, -1, 1, 1)).contiguous()
 
     def upscale_masks(self, logits: Tensor, input_size: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
         """Upscale low-resolution logits (K, h, w) to the size of the original image, (K, H, W)."""

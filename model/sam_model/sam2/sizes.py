@@ -1,14 +1,15 @@
-"""Sizes of the published SAM 2 models, and the parts of their checkpoints that images do not need.
+"""Sizes of the published SAM 2 and EfficientTAM models, and the parts of their checkpoints that images do not need.
 
 SAM 2 and SAM 2.1 have the same networks for images, with other weights.
 
-Sources: SAM 2, arXiv:2408.00714, appendix C; Hiera, arXiv:2306.00989; the configurations of sam2 1.1.0 (Apache-2.0).
+Sources: SAM 2, arXiv:2408.00714, appendix C; Hiera, arXiv:2306.00989; the configurations of sam2 1.1.0 (Apache-2.0);
+EfficientTAM, arXiv:2411.18933, and its configurations (Apache-2.0).
 """
 
 from collections.abc import Set
 from dataclasses import dataclass
 
-from sam_model.sam.sizes import DecoderSize
+from sam_model.sam.sizes import DecoderSize, VitSize
 
 MEMORY_KEYS = (  # what tracks objects through videos: modules and parameters of the checkpoints, not used here
     "mask_downsample",
@@ -47,7 +48,7 @@ class Sam2Size(DecoderSize):
     """One model: its name in the registry, and its image encoder."""
 
     name: str
-    encoder: HieraSize
+    encoder: HieraSize | VitSize  # VitSize is EfficientTAM's
 
 
 TINY = HieraSize(width=96, heads=1, depths=(1, 2, 7, 2), global_blocks=(5, 7, 9))
@@ -60,6 +61,11 @@ SIZES = {  # SAM 2.1 first: a checkpoint without parts for videos counts as SAM 
     f"{version}_hiera_{encoder}": Sam2Size(f"{version}_hiera_{encoder}", ENCODERS[encoder])
     for version in ("sam2.1", "sam2")
     for encoder in ENCODERS
+}
+
+EFFICIENT_TAM_SIZES = {
+    name: Sam2Size(name, VitSize(width, depth=12, heads=width // 64, global_blocks=(2, 5, 8, 11)))
+    for name, width in (("efficienttam_ti", 192), ("efficienttam_s", 384))
 }
 
 

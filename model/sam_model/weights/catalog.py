@@ -10,6 +10,7 @@ from typing import Literal
 META_FILES = "https://dl.fbaipublicfiles.com/segment_anything"
 SAM_2_FILES = "https://dl.fbaipublicfiles.com/segment_anything_2/072824"
 SAM_2_1_FILES = "https://dl.fbaipublicfiles.com/segment_anything_2/092824"
+EFFICIENT_TAM_FILES = "https://huggingface.co/yunyangx/efficient-track-anything/resolve/main"
 HQ_SAM_FILES = "https://huggingface.co/lkeab/hq-sam/resolve/main"
 MOBILE_SAM_FILES = (
     "https://raw.githubusercontent.com/ChaoningZhang/MobileSAM/f706ad9c4eb7f219c00d9050e46328518ffb65d2/weights"
@@ -119,6 +120,22 @@ CATALOG = (
     _sam_2_file("sam2_hiera_small", "sam2_s.pt"),
     _sam_2_file("sam2_hiera_base_plus", "sam2_b.pt"),
     _sam_2_file("sam2_hiera_large", "sam2_l.pt"),
+    WeightFile(
+        model="efficienttam_ti",
+        file="efficienttam_ti.pt",
+        url=f"{EFFICIENT_TAM_FILES}/efficienttam_ti.pt",
+        sha256="acbb17b28cca1f860acee09c9ecb6efdb732080dc7a85a07292c31813175fa7d",
+        size=0,
+        licence="Apache-2.0",
+    ),
+    WeightFile(
+        model="efficienttam_s",
+        file="efficienttam_s.pt",
+        url=f"{EFFICIENT_TAM_FILES}/efficienttam_s.pt",
+        sha256="2b572be30d9e96ee29c8d785fe157c6b079ede7d56fbc8a3671d4120e63c89cd",
+        size=0,
+        licence="Apache-2.0",
+    ),
     _hq_sam_file(
         "sam_hq_tiny", "sam_hq_vit_tiny.pth", "0f32c075ccdd870ae54db2f7630e7a0878ede5a2b06d05d6fe02c65a82fb7196"
     ),

@@ -1,4 +1,4 @@
-"""OpenVINO runs the networks of SAM 2 and HQ-SAM as it runs SAM's: any number of prompts, and the same masks."""
+"""OpenVINO gives the masks of PyTorch with SAM 2, EfficientTAM and HQ-SAM, for any number of prompts."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pytest
 from sam_model.sam.segmenter import SamSegmenter
 from sam_model.sam_checkpoints import AnySize
 from sam_model.types import Point, Prompt
-from sam_testing.seeded_checkpoints import TINY_HQ_SAM, TINY_SAM2, seeded_sam
+from sam_testing.seeded_checkpoints import TINY_EFFICIENT_TAM, TINY_HQ_SAM, TINY_SAM2, seeded_sam
 
 pytest.importorskip("openvino", reason="needs the extra [cpu]")
 
@@ -22,7 +22,7 @@ PROMPTS = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [TINY_SAM2, TINY_HQ_SAM], ids=lambda size: size.name)
+@pytest.mark.parametrize("size", [TINY_SAM2, TINY_EFFICIENT_TAM, TINY_HQ_SAM], ids=lambda size: size.name)
 def test_masks_of_both_runtimes_are_equal_in_float32(size: AnySize, tmp_path: Path) -> None:
     image = np.random.default_rng(3).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     exact = SamSegmenter(seeded_sam(size), size.name)

@@ -13,8 +13,10 @@ from sam_model.sam.automatic_mask_settings import AutomaticMaskSettings
 from sam_model.sam.automatic_masks import segment_everything
 from sam_model.sam.embedding_bytes import embedding_from_bytes, embedding_to_bytes
 from sam_model.sam.segmenter import SamEmbedding, SamSegmenter
+from sam_model.sam.sizes import VitSize
 from sam_model.sam2.hiera import MultiScaleBlock, pooled
 from sam_model.sam2.mask_decoder import stable_mask
+from sam_model.sam2.plain_vit import PlainViT
 from sam_model.sam2.sam2 import Sam2, by_place, project
 from sam_model.sam2.sizes import ENCODERS, MEMORY_KEYS, SIZES, name_by_memory
 from sam_model.sam_checkpoints import empty_sam, load_sam, sam_from_state
@@ -22,6 +24,7 @@ from sam_model.types import Image, Point, Prompt
 from sam_model.weights.errors import BrokenWeightsError
 from sam_testing.seeded_checkpoints import (
     MEMORY,
+    TINY_EFFICIENT_TAM,
     TINY_MOBILE_SAM,
     TINY_SAM2,
     TINY_VIT_SAM,
@@ -32,7 +35,7 @@ from sam_testing.seeded_checkpoints import (
 )
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-TINY_SIZES = (TINY_VIT_SAM, TINY_MOBILE_SAM, TINY_SAM2)
+TINY_SIZES = (TINY_VIT_SAM, TINY_MOBILE_SAM, TINY_SAM2, TINY_EFFICIENT_TAM)
 
 
 @pytest.fixture(scope="module")
@@ -255,3 +258,24 @@ def test_windows_beyond_the_edge_are_padded_with_zeros(is_pooled: bool) -> None:
         plain = block.attn.proj(torch.cat(rows, dim=1)[:, :side, :side])
 
         assert torch.allclose(block.attn(y), plain, atol=1e-5)
+
+
+def test_efficient_tam_is_recognised_and_has_no_further_maps(tmp_path: Path, image: Image) -> None:
+    path = write_seeded_checkpoint(tmp_path / "some.pt", TINY_EFFICIENT_TAM)
+    segmenter = SamSegmenter(load_sam(path, TINY_SIZES), "tiny_efficient_tam")
+
+    embedding = segmenter.embed(image)
+    answers = segmenter.segment(embedding, [Prompt((Point(30, 20),)), Prompt(box=(10, 5, 60, 40))])
+
+    assert [tuple(tensor.shape) for tensor in embedding.tensors] == [(1, 32, 8, 8)]
+    assert all(answer.mask.shape == (60, 90) for answer in answers)
+
+
+def test_the_class_token_s_position_is_left_out() -> None:
+    trunk = PlainViT(VitSize(width=8, depth=1, heads=1, global_blocks=(0,)))
+    with torch.no_grad():
+        trunk.pos_embed[0, 0] = 100.0
+        trunk.pos_embed[0, 1:] = torch.arange(14.0 * 14)[:, None]
+
+        assert torch.equal(trunk.positions(14)[0, :, :, 3], torch.arange(14.0 * 14).view(14, 14))
+        assert trunk.positions(8).max() < 200
