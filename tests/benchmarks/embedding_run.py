@@ -120,9 +120,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--mib", type=int, default=1024, help="limit of the folder")
+    parser.add_argument("--channels", type=int, default=256, help="of an embedding: 256 as SAM's are 4 MiB")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        run = EmbeddingRun(folder, args.mib * MIB)
+        run = EmbeddingRun(folder, args.mib * MIB, args.channels)
         per_second = run.work(args.images)
     largest = run.largest_bytes / MIB
     print(f"{args.images} images, folder of {args.mib} MiB: at most {largest:.1f} MiB, {per_second:.0f} images/s")
@@ -131,6 +132,7 @@ def main() -> None:
         "benchmark": "embedding_run",
         "images": args.images,
         "limit_mib": args.mib,
+        "embedding_mib": args.channels / 64,
         "largest_mib": round(largest, 1),
         "images_per_s": round(per_second, 1),
         "memory_mib": run.memory_mib,
