@@ -24,7 +24,9 @@ from sam_backend.label_studio.client import LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_testing.editor import CHROMIUM_ARGUMENTS, WAIT_MS, Editor, find_chromium
 from sam_testing.possible import not_possible
+from sam_testing.yolo_files import write_yolo_file
 
+OWN_DETECTOR = "best.pt"  # in the backend's folder of weights
 LOGS = pytest.StashKey[list[Path]]()
 
 
@@ -84,7 +86,13 @@ def services(
         label_studio.wait_for(f"{url}/health", 180, lambda waited_s: None)
         token = create_personal_access_token(url, login.email, login.password)
         backend_port = free_port(0)
-        settings = {"SAM_MODEL": "classical", "SAM_RUNS_DIR": str(directory / "runs")}
+        (directory / "weights").mkdir()
+        write_yolo_file(directory / "weights" / OWN_DETECTOR)
+        settings = {
+            "SAM_MODEL": "classical",
+            "SAM_RUNS_DIR": str(directory / "runs"),
+            "SAM_WEIGHTS_DIR": str(directory / "weights"),
+        }
         backend = programs.enter_context(start_backend(backend_port, url, token, logs[1], settings))
         backend.wait_for(f"{backend_url(backend_port)}/health", 60, lambda waited_s: None)
         yield Services(

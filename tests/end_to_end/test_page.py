@@ -39,6 +39,10 @@ def test_a_run_on_the_page_gives_masks_in_the_editor_and_undo_takes_them_away(
     page.goto(f"{services.backend_url}/")
 
     page.get_by_label("Project").select_option(str(project))
+    page.get_by_label("Find objects with").select_option("best.pt")  # lies in the folder of weights
+    page.get_by_label("Label map").fill("person=Plant")
+    page.get_by_label("Label map").press("Tab")
+    expect(page.locator("#mapping")).to_contain_text("person → Plant")
     page.get_by_label("Find objects with").select_option("everything")
     page.get_by_label("Minimum score").fill("0.7")
     page.get_by_label("Label map").fill("object=Plant")

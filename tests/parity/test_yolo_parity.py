@@ -153,7 +153,7 @@ def test_a_fused_file_finds_the_same_objects(tmp_path: Path, opened: Open, name:
 
     pair = Pair(path, YoloDetector(load_yolo(path)), ultralytics.YOLO(path))
 
-    assert_same_objects(pair, image_named("31x45"), one_to_one=one_to_one, is_told=False)
+    assert_same_objects(pair, image_named("333x501"), one_to_one=one_to_one, is_told=False)
 
 
 def test_wanted_classes_are_chosen_before_suppression(opened: Open) -> None:
@@ -226,7 +226,7 @@ def assert_same_objects(
         one_to_one=one_to_one,
     )
 
-    assert len(found) == len(result.boxes) > 5
+    assert len(found) == len(result.boxes) > (5 if image.size > 10_000 else 0)
     order, scores = pairs_of(found, result)
     assert np.abs(scores - [one.score for one in found]).max() <= 1e-3
     for one, place in zip(found, order, strict=True):

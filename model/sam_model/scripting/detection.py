@@ -73,10 +73,11 @@ def _yolo_objects(detector: YoloDetector, image: SourceImage, request: Detection
             max_detections=request.max_det,
             is_class_agnostic=request.agnostic_nms,
             image_size=request.imgsz,
+            wanted_ids=request.class_ids,
         )
     with watch.stage("postprocess"):
         objects = found.objects
-        is_kept = [request.class_ids is None or int(one) in request.class_ids for one in objects.class_ids]
+        is_kept = [True] * len(objects.scores)
         rows = [
             (*box, score, class_id)
             for box, score, class_id in zip(objects.boxes, objects.scores, objects.class_ids, strict=True)

@@ -1,7 +1,7 @@
 """Names that checkpoints of YOLO models may mention. The reader creates inert stand-ins for them.
 
 Collected from the pickles of such files, written by Ultralytics 8.0 to 8.4, and from its documentation. Of Ultralytics
-itself any name may occur, so that an unknown layer or task can be named in a message.
+and of PyTorch's layers any name may occur, so that an unknown layer or task can be named in a message.
 """
 
 import re
@@ -32,27 +32,12 @@ TASKS = {
     "ultralytics.nn.tasks.DepthModel": "depth",
 }
 
-_TORCH = {
-    "activation": "ELU GELU Hardswish Hardtanh LeakyReLU Mish MultiheadAttention ReLU ReLU6 SiLU Sigmoid Softmax",
-    "batchnorm": "BatchNorm1d BatchNorm2d SyncBatchNorm",
-    "container": "ModuleDict ModuleList Sequential",
-    "conv": "Conv1d Conv2d ConvTranspose2d",
-    "dropout": "Dropout Dropout2d",
-    "flatten": "Flatten Unflatten",
-    "linear": "Identity Linear",
-    "loss": "BCEWithLogitsLoss CrossEntropyLoss",
-    "normalization": "GroupNorm LayerNorm",
-    "padding": "ZeroPad2d",
-    "pooling": "AdaptiveAvgPool2d AvgPool2d MaxPool2d",
-    "upsampling": "Upsample UpsamplingNearest2d",
-}
 WITHOUT_BOXES = ("classify", "semantic segmentation", "depth")  # of these tasks
-ULTRALYTICS = re.compile(r"ultralytics(\.[A-Za-z_]\w*){2,}")  # of which models, losses and settings are
+CLASSES = re.compile(r"ultralytics(\.[A-Za-z_]\w*){2,}|torch\.nn\.modules\.[a-z]+\.[A-Z]\w*")
 
 _NAMES = frozenset(
     [
         *STORAGES,
-        *(f"torch.nn.modules.{file}.{layer}" for file, layers in _TORCH.items() for layer in layers.split()),
         *(f"torch.{kind}" for kind in ("float32", "float16", "bfloat16", "float64", "int64", "int32", "uint8", "bool")),
         "torch.Size",
         "torch.device",
@@ -79,4 +64,4 @@ _NAMES = frozenset(
 
 def is_stand_in(name: str) -> bool:
     """Return whether a checkpoint may mention a class or function, given with its module."""
-    return name in _NAMES or ULTRALYTICS.fullmatch(name) is not None
+    return name in _NAMES or CLASSES.fullmatch(name) is not None

@@ -159,7 +159,7 @@ def test_of_a_head_with_one_set_of_branches_that_set_is_used(tmp_path: Path, one
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (torch.nn.PReLU(), r"asks for torch.nn.modules.activation.PReLU"),
+        (torch.nn.PReLU(), r"has a layer of type PReLU at model.2"),
         (torch.nn.Linear(3, 3), r"has a layer of type Linear at model.2, which .* export model=best.pt format=onnx"),
     ],
 )
