@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sam_model.sam.image_encoder import ImageEncoderViT
+from sam_model.sam.interpolation import interpolate
 from sam_model.sam.mask_decoder import MaskDecoder
 from sam_model.sam.network import Features, SamNetwork
 from sam_model.sam.prompt_encoder import PromptEncoder
@@ -59,9 +60,8 @@ class Sam(SamNetwork):
         As in the official code, they are interpolated twice: to the padded square, then, without the padding, to the
         image.
         """
-        x = F.interpolate(logits[None], (self.image_size, self.image_size), mode="bilinear", align_corners=False)
-        x = x[..., : input_size[0], : input_size[1]]
-        return F.interpolate(x, image_size, mode="bilinear", align_corners=False)[0]
+        x = interpolate(logits, (self.image_size, self.image_size))
+        return interpolate(x[:, : input_size[0], : input_size[1]], image_size)
 
 
 def encoder_size(image_size: tuple[int, int], long_side: int) -> tuple[int, int]:

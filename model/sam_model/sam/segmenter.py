@@ -22,7 +22,7 @@ from sam_model.sam.converted_sam import ConvertedSam
 from sam_model.sam.mask_prompts import logits_from_mask
 from sam_model.sam.network import SamNetwork
 from sam_model.sam.prompt_batches import PromptBatch, batch_prompts
-from sam_model.types import Image, Prompt, ScoredMask
+from sam_model.types import Image, Mask, Prompt, ScoredMask
 from sam_model.weights.digest import weights_digest
 from sam_model.weights.store import DEFAULT_DIRECTORY
 
@@ -237,7 +237,7 @@ class SamSegmenter:
 
     def _scored_mask(self, embedding: SamEmbedding, prompt: Prompt, logits: Tensor, score: float) -> ScoredMask:
         full = self.full_size_logits(logits[None], embedding)[0]
-        mask = (full > self.model.mask_threshold).cpu().numpy()
+        mask: Mask = full.cpu().numpy() > self.model.mask_threshold
         return ScoredMask(clean_mask(mask, self.cleaning, prompt.points), score, self.mask_input_from(logits))
 
     def mask_input_from(self, logits: Tensor) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sam_model.sam.interpolation import interpolate
 from sam_model.sam.network import Features, SamNetwork
 from sam_model.sam.prompt_encoder import PromptEncoder
 from sam_model.sam2.hiera import ImageEncoder
@@ -86,7 +87,7 @@ class Sam2(SamNetwork):
 
     def upscale_masks(self, logits: Tensor, input_size: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
         """Upscale low-resolution logits (K, h, w) to the size of the original image, (K, H, W)."""
-        return F.interpolate(logits[None], image_size, mode="bilinear", align_corners=False)[0]
+        return interpolate(logits, image_size)
 
 
 def project(x: Tensor, *convs: nn.Conv2d) -> Tensor:
