@@ -107,7 +107,59 @@ def request_parsing() -> str:
     return "\n".join([*rows, "", f"Body of {result['bytes'] / 1e6:.1f} MB. {machine_of('request_parsing')}"])
 
 
-TABLES: dict[str, Callable[[], str]] = {"brush-rle": brush_rle, "request-parsing": request_parsing}
+def small_objects() -> str:
+    """Return the table of small objects with and without crops."""
+    result = result_of("small_objects")["result"]
+    rows = ["| object, pixels | prompt | IoU, whole image | IoU, with crops | crops |", "|---:|---|---:|---:|---:|"]
+    for row in result["results"]:
+        rows.append(
+            f"| {row['pixels']} | {row['prompt']} | {row['whole_iou']:.2f} | {row['closer_iou']:.2f} |"
+            f" {row['crops']:.1f} |"
+        )
+    width, height = result["image"]
+    return "\n".join([*rows, "", f"Images of {width} x {height} pixels. {machine_of('small_objects')}"])
+
+
+def embedding_run() -> str:
+    """Return the table of a run that embeds more images than its folder holds."""
+    result = result_of("embedding_run")["result"]
+    memory = [*result["memory_mib"], *result["memory_mib"][:1]]
+    rows = [
+        "| measurement | result |",
+        "|---|---:|",
+        f"| images, with embeddings of {result['embedding_mib']:g} MiB | {result['images']:,} |",
+        f"| limit of the folder | {result['limit_mib']:,} MiB |",
+        f"| largest size of the folder, unfinished files included | {result['largest_mib']:,} MiB |",
+        f"| memory of the process, first and last tenth | {memory[0]:.0f} and {memory[-2]:.0f} MiB |",
+    ]
+    return "\n".join([*rows, "", machine_of("embedding_run")])
+
+
+def click_latency() -> str:
+    """Return the table of clicks over HTTP."""
+    result = result_of("click_latency")["result"]
+    regions, ahead = result["regions"], result["prefetched"]
+    rows = [
+        "| click over HTTP, median | ms | ratio |",
+        "|---|---:|---:|",
+        f"| image embedded, task without regions | {regions['none_ms']} | 1 |",
+        f"| the same, 300 brush regions in the task ({regions['megabytes']} MB) | {regions['many_ms']} |"
+        f" {regions['ratio']:.2f} |",
+        f"| of the first row: outside fetch, decode, embed, segment, encode | {regions['outside_model_ms']} | |",
+        f"| embedded ahead: first click, 3 s after the task was opened | {ahead['first_ms']} | {ahead['ratio']:.2f} |",
+        f"| the same: the clicks after it | {ahead['warm_ms']} | 1 |",
+    ]
+    found = f"{ahead['embedded_after_5_s']} of {ahead['tasks']} next tasks were embedded 5 s after the one before was"
+    return "\n".join([*rows, "", f"{found} opened. {machine_of('click_latency')}"])
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "brush-rle": brush_rle,
+    "request-parsing": request_parsing,
+    "small-objects": small_objects,
+    "embedding-run": embedding_run,
+    "click-latency": click_latency,
+}
 
 
 def rendered(text: str) -> str:

@@ -13,6 +13,7 @@ from sam_backend.settings import ENVIRONMENT, Settings
 from sam_backend.web.asgi_adapter import SEND_S, SMALL_READ_S
 from sam_backend.web.body_limits import SMALL_BODY_BYTES
 from sam_backend.web.run_routes import MAX_FAILURES, MAX_PREVIEW_TASKS, MAX_RUNS
+from sam_model.zoom import MAX_CROPS
 
 PAGE = Path("docs/security.md").read_text()
 # settings that bound what a request may cost
@@ -30,6 +31,7 @@ FIXED: dict[str, Any] = {
     "images of one preview": MAX_PREVIEW_TASKS,
     "runs and failed tasks in one answer": min(MAX_RUNS, MAX_FAILURES),
     "requests in the list of last clicks": MAX_CLICKS,
+    "crops for small objects in one request": MAX_CROPS,
 }
 
 

@@ -26,5 +26,12 @@ def test_the_script_never_makes_markup_of_texts() -> None:
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", script)
 
 
+def test_no_function_of_the_script_replaces_another() -> None:
+    with SamService().client.get("/static/page.js") as response:
+        names = re.findall(r"^(?:async )?function (\w+)", response.text, re.M)
+
+    assert len(names) == len(set(names)), [name for name in names if names.count(name) > 1]
+
+
 def test_programs_get_health_in_place_of_the_page() -> None:
     assert SamService().client.get("/", headers={"Accept": "application/json"}).get_json()["status"] == "UP"

@@ -90,7 +90,7 @@ function cacheText(cache) {
 
 // Clicks
 
-async function showClicks() {
+async function showLastClicks() {
   const {clicks, refused} = await request("api/clicks");
   const total = Object.values(refused).reduce((sum, number) => sum + number, 0);
   const reasons = Object.entries(refused).map(([reason, number]) => `${number} ${reason.replace("_", " ")}`);
@@ -379,7 +379,7 @@ async function poll() {
   const number = polls += 1;
   try {
     await showRuns();
-    await showClicks();
+    await showLastClicks();
     if (!status || status.model.state === "loading" || !runs.some(run => ACTIVE.includes(run.state))) await showStatus();
     if (!isFormFilled && status) await fillForm();
   } catch (error) {
