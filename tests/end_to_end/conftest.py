@@ -83,7 +83,7 @@ def services(
         label_studio = programs.enter_context(
             start_label_studio(label_studio_program, directory / "data", port, login.email, login.password, logs[0])
         )
-        label_studio.wait_for(f"{url}/health", 180, lambda waited_s: None)
+        label_studio.wait_for(f"{url}/health", 300, lambda waited_s: None)
         token = create_personal_access_token(url, login.email, login.password)
         backend_port = free_port(0)
         (directory / "weights").mkdir()
