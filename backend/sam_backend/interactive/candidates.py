@@ -22,9 +22,10 @@ def is_ambiguous(prompt: Prompt) -> bool:
 
 
 def candidate_masks(segmenter: Segmenter[Any], embedding: Embedding, prompt: Prompt, count: int) -> list[ScoredMask]:
-    """Return up to `count` different masks of a single point, the highest-scoring first.
+    """Return up to `count` different masks of a single point: the segmenter's answer, then others by their scores.
 
-    A segmenter with one mask for a point gets boxes of several sizes around it.
+    A segmenter with one mask for a point gets boxes of several sizes around it. The scores of these masks say how well
+    they fit their boxes, so they cannot be compared with the first one's.
     """
     (best,) = segmenter.segment(embedding, [replace(prompt, multimask=True)])
     others: Iterable[ScoredMask] = best.alternatives

@@ -19,7 +19,7 @@ from sam_backend.preannotation.provenance import model_version
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.segmenter.choice import ModelChoice, choose_model
 from sam_backend.settings import MIB, Settings, SettingsError
-from sam_backend.shapes.polygon import polygon_style
+from sam_backend.shapes.polygon import DEFAULT_STYLE, polygon_style
 from sam_model.images.budget import DECODING_MEMORY
 from sam_model.interfaces import Detector, Segmenter
 from sam_model.registry import DETECTOR_NAMES, load_detector
@@ -68,6 +68,9 @@ def version_with(
         name: options[name] for name in ("score_threshold", "label_thresholds", "label_map", "iou_threshold", "shape")
     }
     identity["at_most"] = options["max_detections"]  # its former name, which keeps the versions of stored predictions
+    style = polygon_style(settings)
+    if style != DEFAULT_STYLE:  # with the default, stored predictions keep their versions
+        identity["polygons"] = [style.tolerance, style.parts]
     text = json.dumps([VERSION, fingerprint, model_fingerprint, identity], sort_keys=True)
     return model_version(detector, model, hashlib.sha256(text.encode()).hexdigest())
 

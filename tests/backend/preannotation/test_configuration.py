@@ -62,6 +62,8 @@ def test_a_renamed_field_leaves_the_model_version_as_it_was() -> None:
 
     # computed before `at_most` became `max_detections`: the policy `skip` still recognises those predictions
     assert version_with(RunConfiguration(1), "m", "f", Settings(), store) == "label-studio-sam classical+m b01bb465"
+    bridges = Settings(polygon_parts="bridges")
+    assert version_with(RunConfiguration(1), "m", "f", bridges, store) != "label-studio-sam classical+m b01bb465"
 
 
 def test_a_prediction_is_recognised_as_its_runs_and_no_others() -> None:
