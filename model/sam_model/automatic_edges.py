@@ -35,7 +35,9 @@ def edges_automatically(segmenter: Segmenter[Any], image: Image) -> NDArray[np.f
     for mask, score in _scored_masks(segmenter, image):
         _add_border(edges, mask, score)
     strongest = edges.max()
-    return thin_edges(edges / strongest) if strongest > 0 else edges
+    if strongest == 0:
+        return edges
+    return np.sqrt(thin_edges(edges / strongest))  # the root keeps an edge of few masks visible
 
 
 def _scored_masks(segmenter: Segmenter[Any], image: Image) -> Iterator[tuple[Mask, float]]:
