@@ -342,7 +342,7 @@ def test_the_other_trunks_equal_the_reference_s(name: str) -> None:
     pair_called.cache_clear()
 
 
-@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_keys_and_shapes_are_the_reference_s(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "linspace", partial(torch.linspace, device="cpu"))  # it reads the numbers of a line
     with torch.device("meta"):
