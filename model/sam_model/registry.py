@@ -61,18 +61,19 @@ def load_segmenter(
     path = checkpoint_path(name_or_path, store, on_progress)
     # PyTorch takes seconds to import, so it is imported only when a model needs it
     if is_ultralytics_file(path):
-        from sam_model.runtime.choice import choose_runtime
         from sam_model.yolo.checkpoint import load_yolo
         from sam_model.yolo.fast_sam import FastSamSegmenter
 
-        chosen = choose_runtime("torch", device, dtype)
-        return FastSamSegmenter(load_yolo(path), device, chosen.dtype, cleaning=cleaning)
+        return FastSamSegmenter(
+            load_yolo(path), device, dtype, cleaning=cleaning, runtime=runtime, converted_dir=_converted_dir(store)
+        )
     from sam_model.sam.segmenter import SamSegmenter
     from sam_model.sam_checkpoints import load_sam
 
     model = load_sam(path)
-    folder = _store(store).directory / "openvino"
-    return SamSegmenter(model, model.name, device, dtype, cleaning, runtime=runtime, converted_dir=folder)
+    return SamSegmenter(
+        model, model.name, device, dtype, cleaning, runtime=runtime, converted_dir=_converted_dir(store)
+    )
 
 
 def load_detector(
@@ -80,6 +81,8 @@ def load_detector(
     device: "Device" = "auto",
     *,
     image_size: int | None = None,
+    dtype: str = "float32",
+    runtime: str = "torch",
     store: "WeightStore | None" = None,
     on_progress: "OnProgress | None" = None,
 ) -> Detector:
@@ -92,6 +95,8 @@ def load_detector(
             under AGPL-3.0.
         device: `cpu`, `cuda`, `cuda:1`, 0, `mps`, or `auto` for the best one of this machine.
         image_size: length of the longer side of the input of a YOLO in pixels, a multiple of 32; None for 640.
+        dtype: of a YOLO, as for `load_segmenter`.
+        runtime: of a YOLO, as for `load_segmenter`.
         store: the weights' folder; by default the one that the environment variables describe.
         on_progress: called while weights are downloaded.
 
@@ -113,7 +118,8 @@ def load_detector(
     from sam_model.yolo.checkpoint import load_yolo
     from sam_model.yolo.detector import IMAGE_SIZE, YoloDetector
 
-    return YoloDetector(load_yolo(path), device, image_size=image_size or IMAGE_SIZE)
+    size, folder = image_size or IMAGE_SIZE, _converted_dir(store)
+    return YoloDetector(load_yolo(path), device, dtype, size, runtime=runtime, converted_dir=folder)
 
 
 def _check_no_image_size(image_size: int | None, what: str) -> None:
@@ -177,6 +183,11 @@ def checkpoint_path(
     if weights.model not in known:
         raise ValueError(f"model {name_or_path!r} cannot be used here; possible models: {', '.join(known)}")
     return _store(store).fetch(weights, on_progress)
+
+
+def _converted_dir(store: "WeightStore | None") -> Path:
+    """Return the folder of the networks that were converted for OpenVINO."""
+    return _store(store).directory / "openvino"
 
 
 def _store(store: "WeightStore | None") -> "WeightStore":

@@ -187,7 +187,14 @@ def _annotator(args: argparse.Namespace) -> "Annotator":
     else:
         classes += texts
         with _download_bar(args.detector) as show:
-            detector = load_detector(args.detector, args.device, store=store, on_progress=show)
+            detector = load_detector(
+                args.detector,
+                args.device,
+                dtype=settings.dtype,
+                runtime=settings.runtime,
+                store=store,
+                on_progress=show,
+            )
     choice = DetectionSettings(args.conf, args.iou, args.max_detections, tuple(classes) or None, _names(args.map or ""))
     if args.model == "none":
         return Annotator(detector, None, choice)

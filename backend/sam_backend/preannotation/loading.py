@@ -167,7 +167,8 @@ def load_detector_of(configuration: RunConfiguration, settings: Settings, store:
     if configuration.detector in WITHOUT_DETECTOR:
         return None
     detector_identity(configuration.detector, settings, store)  # its error lists the known detectors
-    return load_detector(detector_path(configuration.detector, settings, store), settings.device, store=store)
+    path = detector_path(configuration.detector, settings, store)
+    return load_detector(path, settings.device, dtype=settings.dtype, runtime=settings.runtime, store=store)
 
 
 def _object_source(detector: Detector | None, segmenter: Segmenter[Any], mapping: LabelMapping) -> ObjectSource:

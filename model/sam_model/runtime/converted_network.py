@@ -72,8 +72,12 @@ class ConvertedNetwork:
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Run the network on float32 tensors."""
         if self._run is not None:
-            outputs: tuple[Tensor, ...] = self._run(*inputs)
-            return outputs
+            try:
+                outputs: tuple[Tensor, ...] = self._run(*inputs)
+                return outputs
+            except RuntimeError as error:
+                logger.warning("OpenVINO could not run %s: %s; PyTorch runs it", self._name, _first_line(error))
+                self._run = None
         answer = self._module(*inputs)
         return answer if isinstance(answer, tuple) else (answer,)
 

@@ -87,13 +87,14 @@ def _check_shapes(network: Yolo, file: str) -> None:
         BrokenWeightsError: the layers do not fit together, or the strides are not those of the maps.
     """
     try:
-        found = network(torch.zeros(1, 3, TRIAL_SIDE, TRIAL_SIDE, device="meta"))
+        edges, scores, *_ = network.outputs(torch.zeros(1, 3, TRIAL_SIDE, TRIAL_SIDE, device="meta"))
+        distances = network.head.dfl(edges)
     except (RuntimeError, ValueError, IndexError) as error:
         reason = str(error).splitlines()[0]
         raise BrokenWeightsError(f"{file} is inconsistent: its layers do not fit together: {reason}") from None
     strides = list(network.head.strides)
     cells = sum((TRIAL_SIDE // stride) ** 2 for stride in strides if stride > 0)
-    if found.boxes.shape != (1, cells, 4) or found.class_scores.shape != (1, cells, network.head.classes):
+    if distances.shape != (1, 4, cells) or scores.shape != (1, network.head.classes, cells):
         raise BrokenWeightsError(f"{file} has strides {strides}, which are not those of its maps")
 
 

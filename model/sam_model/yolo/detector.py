@@ -5,19 +5,25 @@ Detectors are stateless, so threads may share one.
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from sam_model.runtime.choice import choose_runtime
 from sam_model.runtime.torch_runtime import Device, torch_device, torch_dtype
 from sam_model.types import Detection, Image, Mask
 from sam_model.weights.digest import weights_digest
+from sam_model.weights.store import DEFAULT_DIRECTORY
 from sam_model.yolo.checkpoint import YoloModel
+from sam_model.yolo.converted_yolo import ConvertedYolo
 from sam_model.yolo.decode import Objects, decode
 from sam_model.yolo.heads import RawDetections
 from sam_model.yolo.letterbox import Letterbox, letterbox
 from sam_model.yolo.masks import masks_of
+from sam_model.yolo.network import Yolo
 
+CONVERTED_DIRECTORY = DEFAULT_DIRECTORY / "openvino"
 IMAGE_SIZE = 640  # longer side of the network's input in pixels, as in training
 
 
@@ -39,31 +45,44 @@ class YoloDetector:
         dtype: str = "float32",
         image_size: int = IMAGE_SIZE,
         name: str | None = None,
+        runtime: str = "torch",
+        converted_dir: Path = CONVERTED_DIRECTORY,
     ) -> None:
         """Take a model with its weights, and move it to `device`.
 
         Args:
             model: network and class names; must not be used elsewhere afterwards.
             device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
-            dtype: `float32`, `bfloat16` or `float16`.
+            dtype: `float32`, `bfloat16`, `float16` or `auto`.
             image_size: length of the longer side of the network's input in pixels, a multiple of 32.
             name: in the registry; architecture and size if None.
+            runtime: `torch`, `openvino`, or `auto` for the faster one; see `choose_runtime`.
+            converted_dir: folder of the networks that were converted for OpenVINO.
 
         Raises:
-            ValueError: the device or precision is unknown, or `image_size` is not a multiple of 32.
+            ValueError: the device, precision or runtime is unknown, OpenVINO cannot be used, or `image_size` is not a
+                multiple of 32.
         """
         letterbox((1, 1), image_size)  # raises a ValueError if the size is invalid
-        self.device, self.dtype = torch_device(device), torch_dtype(dtype)
+        self.runtime = choose_runtime(runtime, device, dtype)
+        is_converted = self.runtime.name == "openvino"
+        self.device = torch_device(self.runtime.device)
+        self.dtype = torch.float32 if is_converted else torch_dtype(self.runtime.dtype)  # of PyTorch's tensors
         self.name = name or model.name
         self.class_names = model.class_names
         self.has_masks = model.network.has_masks
         self.image_size = image_size
-        self.fingerprint = f"{self.name}-{weights_digest(model.network)}-{dtype}-{image_size}"
+        digest = weights_digest(model.network)
+        self.fingerprint = f"{self.name}-{digest}-{self.runtime}-{image_size}"
         self.network = model.network.eval()
         self.network.fuse()
         self.network.to(self.device, self.dtype)
-        # the fastest layout for convolutions on a CPU; PyTorch's type hints lack this argument of `to`
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._run: Yolo | ConvertedYolo = self.network
+        if is_converted:
+            folder = converted_dir.expanduser()
+            self._run = ConvertedYolo(self.network, self.name, digest, self.runtime.dtype, folder)
+        else:  # the fastest layout for convolutions on a CPU; PyTorch's type hints lack this argument of `to`
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def to(self, device: Device) -> None:
         """Move the network to another device, while no other thread uses it.
@@ -72,6 +91,8 @@ class YoloDetector:
             ValueError: the device is unknown, or this machine does not have it.
         """
         self.device = torch_device(device)
+        if self.device.type != "cpu":
+            self._run = self.network
         self.network.to(self.device)
 
     def detect(
@@ -153,7 +174,7 @@ class YoloDetector:
     def raw_detections(self, framed: Image, *, one_to_one: bool = False) -> RawDetections:
         """Run the network on an image (H, W, 3) whose sides are multiples of 32."""
         pixels = torch.from_numpy(framed).to(self.device).permute(2, 0, 1)[None]  # (1, 3, H, W), channels last
-        answer: RawDetections = self.network(pixels.to(self.dtype) / 255, one_to_one=one_to_one)
+        answer: RawDetections = self._run(pixels.to(self.dtype) / 255, one_to_one=one_to_one)
         return answer
 
 

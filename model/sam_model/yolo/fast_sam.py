@@ -10,6 +10,7 @@ points, or several masks together; a box selects the mask with the largest IoU.
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from sam_model.masks.coco_rle import RunLengths, run_lengths_from_mask
 from sam_model.runtime.torch_runtime import Device
 from sam_model.types import Box, Image, Mask, Point, Prompt, ScoredMask
 from sam_model.yolo.checkpoint import YoloModel
-from sam_model.yolo.detector import YoloDetector
+from sam_model.yolo.detector import CONVERTED_DIRECTORY, YoloDetector
 from sam_model.yolo.masks import masks_of
 
 IMAGE_SIZE = 1024  # longer side of the network's input in pixels, as in FastSAM's training
@@ -71,17 +72,21 @@ class FastSamSegmenter:
         score_threshold: float = SCORE_THRESHOLD,
         iou_threshold: float = IOU_THRESHOLD,
         cleaning: MaskCleaning | None = None,
+        runtime: str = "torch",
+        converted_dir: Path = CONVERTED_DIRECTORY,
     ) -> None:
         """Take a model with its weights, and move it to `device`.
 
         Args:
             model: network and class names; must not be used elsewhere afterwards.
             device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
-            dtype: `float32`, `bfloat16` or `float16`.
+            dtype: `float32`, `bfloat16`, `float16` or `auto`.
             image_size: length of the longer side of the network's input in pixels, a multiple of 32.
             score_threshold: 0..1; masks need a higher score.
             iou_threshold: 0..1; of two boxes with a larger IoU, the highest-scoring one is kept.
             cleaning: post-processing of the selected masks; none by default.
+            runtime: `torch`, `openvino`, or `auto` for the faster one.
+            converted_dir: folder of the networks that were converted for OpenVINO.
 
         Raises:
             ValueError: the model has no masks, the device or precision is unknown, or `image_size` is not a multiple of
@@ -90,7 +95,7 @@ class FastSamSegmenter:
         if not model.network.has_masks:
             raise ValueError(f"{model.name} has no masks, so it is not a FastSAM; needed: a YOLO segmentation model")
         self.name = f"fastsam_{model.size_letter}" if model.size_letter else "fastsam"
-        self.detector = YoloDetector(model, device, dtype, image_size, self.name)
+        self.detector = YoloDetector(model, device, dtype, image_size, self.name, runtime, converted_dir)
         self.score_threshold, self.iou_threshold = score_threshold, iou_threshold
         self.cleaning = cleaning or MaskCleaning()
         parts = [self.detector.fingerprint, str(score_threshold), str(iou_threshold), str(self.cleaning)]

@@ -99,21 +99,27 @@ class Head(nn.Module):
         assert found is not None
         return found
 
-    def forward(self, maps: Sequence[Tensor], *, one_to_one: bool = False) -> RawDetections:
-        """Map the maps (B, inputs, H / stride, W / stride), finest first, to detections."""
+    def forward(self, maps: Sequence[Tensor], *, one_to_one: bool = False) -> tuple[Tensor, ...]:
+        """Map the maps (B, inputs, H / stride, W / stride), finest first, to what `detections` reads."""
         branches = self.branches(one_to_one=one_to_one)
         edges, scores = _cells(branches.boxes, maps), _cells(branches.classes, maps)
-        centres, strides = cell_centres(maps, self.strides)
+        if branches.coefficients is None or self.proto is None:
+            return edges, scores
+        return edges, scores, _cells(branches.coefficients, maps), self.proto(maps)
+
+    def detections(
+        self, outputs: tuple[Tensor, ...], image_size: tuple[int, int], *, one_to_one: bool = False
+    ) -> RawDetections:
+        """Return the detections of the outputs of `forward` for an input of `image_size` (height, width)."""
+        edges, scores, *masks = outputs
+        sizes = [(image_size[0] // stride, image_size[1] // stride) for stride in self.strides]
+        centres, strides = centres_of_sizes(sizes, self.strides, edges.device)
         left_top, right_bottom = self.dfl(edges).float().chunk(2, dim=1)  # (B, 2, A) each
         boxes = torch.cat([centres - left_top, centres + right_bottom], dim=1) * strides
-        coefficients = prototypes = None
-        if branches.coefficients is not None and self.proto is not None:
-            coefficients = _cells(branches.coefficients, maps).float().transpose(1, 2)
-            prototypes = self.proto(maps).float()
         scores = scores.float().sigmoid().transpose(1, 2)
-        return RawDetections(
-            boxes.transpose(1, 2), scores, coefficients, prototypes, is_one_to_one=branches is self.one_to_one
-        )
+        coefficients, prototypes = (masks[0].float().transpose(1, 2), masks[1].float()) if masks else (None, None)
+        is_one_to_one = self.branches(one_to_one=one_to_one) is self.one_to_one
+        return RawDetections(boxes.transpose(1, 2), scores, coefficients, prototypes, is_one_to_one=is_one_to_one)
 
 
 class Prototypes(nn.Module):
@@ -163,10 +169,17 @@ def _cells(branch: nn.ModuleList, maps: Sequence[Tensor]) -> Tensor:
 
 def cell_centres(maps: Sequence[Tensor], map_strides: Sequence[int] = STRIDES) -> tuple[Tensor, Tensor]:
     """Return the centres of the cells of the maps, (2, A) in strides, and their strides (1, A)."""
+    return centres_of_sizes([(x.shape[2], x.shape[3]) for x in maps], map_strides, maps[0].device)
+
+
+def centres_of_sizes(
+    sizes: Sequence[tuple[int, int]], map_strides: Sequence[int], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return what `cell_centres` does, for maps of the given sizes (height, width)."""
     centres, strides = [], []
-    for x, stride in zip(maps, map_strides, strict=True):
-        rows, columns = (torch.arange(side, device=x.device, dtype=torch.float32) + 0.5 for side in x.shape[2:])
-        y, x_ = torch.meshgrid(rows, columns, indexing="ij")
-        centres.append(torch.stack([x_.flatten(), y.flatten()]))
-        strides.append(torch.full((1, y.numel()), float(stride), device=x.device))
+    for size, stride in zip(sizes, map_strides, strict=True):
+        rows, columns = (torch.arange(side, device=device, dtype=torch.float32) + 0.5 for side in size)
+        y, x = torch.meshgrid(rows, columns, indexing="ij")
+        centres.append(torch.stack([x.flatten(), y.flatten()]))
+        strides.append(torch.full((1, y.numel()), float(stride), device=device))
     return torch.cat(centres, dim=1), torch.cat(strides, dim=1)

@@ -52,6 +52,11 @@ class Yolo(nn.Module):
 
         With `one_to_one`, the head's branches for one cell per object are used, if there are any.
         """
+        size = (x.shape[2], x.shape[3])
+        return self.head.detections(self.outputs(x, one_to_one=one_to_one), size, one_to_one=one_to_one)
+
+    def outputs(self, x: Tensor, *, one_to_one: bool = False) -> tuple[Tensor, ...]:
+        """Return the outputs of the head for images (B, 3, H, W), of which `Head.detections` makes detections."""
         maps = {IMAGE: x}
         for index, (layer, sources) in enumerate(zip(self.model[:-1], self.sources[:-1], strict=True)):
             inputs = [maps[source] for source in sources]
@@ -59,7 +64,7 @@ class Yolo(nn.Module):
                 if self._last_uses[source] == index:
                     del maps[source]
             maps[index] = layer(inputs[0] if len(inputs) == 1 else inputs)
-        found: RawDetections = self.head([maps[source] for source in self.sources[-1]], one_to_one=one_to_one)
+        found: tuple[Tensor, ...] = self.head([maps[source] for source in self.sources[-1]], one_to_one=one_to_one)
         return found
 
     def fuse(self) -> None:

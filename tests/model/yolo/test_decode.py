@@ -42,7 +42,8 @@ def test_an_edge_lies_at_the_mean_of_its_distances() -> None:
             bias[2, 5] = 50.0  # 3 or 5 strides, equally likely: 4
             branch[-1].bias.copy_(bias.flatten())
 
-    found = head(tuple(torch.zeros(1, 8, 32 // stride, 32 // stride) for stride in (8, 16, 32)))
+    maps = tuple(torch.zeros(1, 8, 32 // stride, 32 // stride) for stride in (8, 16, 32))
+    found = head.detections(head(maps), (32, 32))
 
     assert found.boxes.shape == (1, 16 + 4 + 1, 4)
     assert found.boxes[0, 0].tolist() == pytest.approx([4 - 8, 4 - 16, 4 + 32, 4 + 32])
