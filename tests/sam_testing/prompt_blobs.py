@@ -17,7 +17,7 @@ def add_blobs(module: torch.nn.Module, args: Any, kwargs: Any, output: tuple[Ten
     token = (kwargs["sparse_prompt_embeddings"] if kwargs else args[2])[:, 0]  # (P, C)
     y, x = torch.meshgrid(*(torch.linspace(0, 1, side) for side in logits.shape[-2:]), indexing="ij")
     centre = 0.35 + 0.3 * torch.sin(7 * token[:, :2])[..., None, None, None]  # (P, 2, 1, 1, 1)
-    radius = 0.04 + 0.25 * torch.sin(5 * token[:, 2:5])[..., None, None] ** 2  # (P, M, 1, 1)
+    radius = 0.04 + 0.25 * torch.sin(5 * token[:, 2 : 2 + logits.shape[1]])[..., None, None] ** 2  # (P, M, 1, 1)
     distance = torch.hypot(x - centre[:, 0], y - centre[:, 1])
     return 0.3 * logits + (6 * (1 - distance / radius)).clamp(min=-6), iou
 

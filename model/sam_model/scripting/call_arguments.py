@@ -13,7 +13,6 @@ REFUSED = {
     "batch": "images are predicted one by one",
     "compile": "torch.compile is not used",
     "embed": "embeddings are returned by load_segmenter(...).embed(image)",
-    "nms": "non-maximum suppression belongs to the detector",
     "rect": "images always keep their aspect ratio",
     "save_frames": "frames of a video are saved as images with save=True",
     "stream_buffer": "cameras and streams are not supported",
@@ -39,7 +38,7 @@ class OutputSettings:
     show_boxes: bool = True
     line_width: float | None = None  # pixels
     project: str | None = None  # folder of the runs, `runs/segment` or `runs/detect` by default
-    name: str | None = None  # of the run's folder; `predict`, `predict2`, ... by default
+    name: str | None = None  # of the run's folder; `predict`, `predict-2`, ... by default
     exist_ok: bool = False  # write into an existing folder
 
     @property

@@ -14,6 +14,7 @@ from sam_model.scripting.prediction import Stopwatch
 from sam_model.scripting.results import MaskDetails, Results
 from sam_model.scripting.sources import SourceImage
 from sam_model.types import Detection
+from sam_model.yolo.decode import MAX_CANDIDATES
 from sam_model.yolo.detector import YoloDetector
 from sam_model.yolo.masks import masks_in_input, masks_of
 
@@ -29,6 +30,7 @@ class DetectionRequest:
     agnostic_nms: bool = False  # apply `iou` also between boxes of different classes
     imgsz: int | None = None  # longer side of the network's input in pixels; None for the detector's
     retina_masks: bool = False  # masks at the size of the image, not of the network's input
+    one_to_one: bool = False  # use the head without suppression, if the network has one
 
 
 def detect_objects(detector: Detector, image: SourceImage, request: DetectionRequest) -> Results:
@@ -39,16 +41,16 @@ def detect_objects(detector: Detector, image: SourceImage, request: DetectionReq
     """
     if isinstance(detector, YoloDetector):
         return _yolo_objects(detector, image, request)
-    if request.agnostic_nms or request.imgsz is not None:
-        raise ValueError(f"the detector {detector.name} has no agnostic_nms and imgsz")
+    if request.agnostic_nms or request.imgsz is not None or request.one_to_one:
+        raise ValueError(f"the detector {detector.name} has no agnostic_nms, imgsz and nms=False")
     watch = Stopwatch()
     with watch.stage("preprocess"):
         rgb = np.ascontiguousarray(image.image[..., ::-1])
     with watch.stage("inference"):
-        found = detector.detect(
-            rgb, score_threshold=request.conf, iou_threshold=request.iou, max_detections=request.max_det
-        )
+        limit = request.max_det if request.class_ids is None else MAX_CANDIDATES  # other classes do not count
+        found = detector.detect(rgb, score_threshold=request.conf, iou_threshold=request.iou, max_detections=limit)
     found = [one for one in found if request.class_ids is None or one.class_id in request.class_ids]
+    found = found[: request.max_det]
     rows = [(*one.box, one.score, one.class_id) for one in found]
     return detection_results(image, rows, _masks(found, image), detector, watch)
 
@@ -74,26 +76,19 @@ def _yolo_objects(detector: YoloDetector, image: SourceImage, request: Detection
             is_class_agnostic=request.agnostic_nms,
             image_size=request.imgsz,
             wanted_ids=request.class_ids,
+            one_to_one=request.one_to_one,
         )
     with watch.stage("postprocess"):
         objects = found.objects
-        is_kept = [True] * len(objects.scores)
-        rows = [
-            (*box, score, class_id)
-            for box, score, class_id in zip(objects.boxes, objects.scores, objects.class_ids, strict=True)
-        ]
+        places = list(range(len(objects.scores)))
         masks: EncodedMasks | None = None
-        if detector.has_masks:
+        if detector.has_masks and places:
             made = masks_of if request.retina_masks else masks_in_input
-            run_lengths = []
-            for index, mask in enumerate(made(objects, found.frame)):
-                is_kept[index] = is_kept[index] and bool(mask.any())
-                if is_kept[index]:
-                    run_lengths.append(run_lengths_from_mask(mask))
+            encoded = [run_lengths_from_mask(mask) for mask in made(objects, found.frame)]
+            places = [place for place in places if encoded[place].area]  # as in Ultralytics, no empty masks
             size = found.frame.image_size if request.retina_masks else found.frame.size
-            # as in Ultralytics: None if there are no objects
-            masks = EncodedMasks(tuple(run_lengths), size, torch.uint8) if rows else None
-        rows = [row for row, kept in zip(rows, is_kept, strict=True) if kept]
+            masks = EncodedMasks(tuple(encoded[place] for place in places), size, torch.uint8)
+        rows = [(*objects.boxes[place], objects.scores[place], objects.class_ids[place]) for place in places]
     return detection_results(image, rows, masks, detector, watch)
 
 
@@ -101,10 +96,12 @@ def detection_results(
     image: SourceImage, rows: Sequence[Any], masks: EncodedMasks | None, detector: Detector, watch: Stopwatch
 ) -> Results:
     """Return the results of an image from rows (x_min, y_min, x_max, y_max, score, class id)."""
+    names = dict(enumerate(detector.class_names))
+    names.update({int(row[5]): f"class {int(row[5])}" for row in rows if int(row[5]) not in names})
     return Results(
         image.image,
         image.path,
-        dict(enumerate(detector.class_names)),
+        names,
         boxes=torch.tensor(np.array(rows, dtype=np.float32).reshape(-1, 6)),
         masks=masks,
         speed=watch.speed,

@@ -27,7 +27,7 @@ from sam_model.scripting.devices import device_name
 from sam_model.scripting.prediction import predict_images
 from sam_model.scripting.prompt_arrays import Nested, prompts_from_arrays
 from sam_model.scripting.results import Results
-from sam_model.scripting.script_model import ScriptModel
+from sam_model.scripting.script_model import ScriptModel, source_or_samples
 from sam_model.scripting.sources import Source, SourceImage, open_source
 from sam_model.scripting.yolo import DETECTION_ARGUMENTS, class_ids_from, detection_request, move_to
 from sam_model.types import Box, Point
@@ -57,21 +57,16 @@ class FastSAM(ScriptModel):
         if not isinstance(segmenter, FastSamSegmenter):
             raise ValueError(f"model {name!r} is not a FastSAM; use sam_model.SAM or load_segmenter")
         self.segmenter = segmenter
-        super().__init__(segmenter)
+        super().__init__(segmenter.detector)
 
     @property
     def detector(self) -> YoloDetector:
         """The network that finds all masks."""
         return self.segmenter.detector
 
-    @property
-    def names(self) -> dict[int, str]:
-        """The class names by class id."""
-        return dict(enumerate(self.detector.class_names))
-
     def __call__(
         self,
-        source: Source,
+        source: Source | None = None,
         stream: bool = False,
         bboxes: Nested | None = None,
         points: Nested | None = None,
@@ -84,7 +79,8 @@ class FastSAM(ScriptModel):
         """Return the masks that the prompts select, or all masks if there are none.
 
         Args:
-            source: path of an image, video or folder, URL, pattern, Pillow image, array, tensor, or a list of these.
+            source: path of an image, video or folder, URL, pattern, Pillow image, array, tensor, or a list of these;
+                None for this package's sample images.
             stream: return a generator of `Results` instead of a list.
             bboxes: boxes (x_min, y_min, x_max, y_max): (4,) or (P, 4).
             points: points in pixels, x before y: (2,) or (N, 2). All belong to one selection.
@@ -107,7 +103,7 @@ class FastSAM(ScriptModel):
             class_ids=_class_ids(texts, self.detector.class_names),
         )
         predict = partial(select_objects, self.detector, request=request, selection=selection)
-        return predict_images(open_source(source, image_format), predict, output, "segment", stream)
+        return predict_images(open_source(source_or_samples(source), image_format), predict, output, "segment", stream)
 
     predict = __call__
 

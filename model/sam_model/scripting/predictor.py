@@ -23,6 +23,7 @@ from sam_model.types import Prompt
 REFUSED = {
     "agnostic_nms": "SAM has no classes",
     "classes": "SAM has no classes",
+    "nms": "SAM's masks of prompts are not suppressed; use iou for segmenting everything",
     "max_det": "SAM returns the masks of all prompts, or all masks; choose from them with results[i]",
 }
 

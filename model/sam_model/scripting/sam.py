@@ -22,7 +22,7 @@ from sam_model.scripting.prediction import Stopwatch, predict_images
 from sam_model.scripting.predictor import REFUSED, Predictor, check_fixed
 from sam_model.scripting.prompt_arrays import Nested
 from sam_model.scripting.results import Results
-from sam_model.scripting.script_model import ScriptModel
+from sam_model.scripting.script_model import ScriptModel, source_or_samples
 from sam_model.scripting.segmentation import FoundMask, masks_results, text_results
 from sam_model.scripting.sources import Source, SourceImage, open_source, single_image
 from sam_model.weights.download import Progress
@@ -51,7 +51,7 @@ class SAM(ScriptModel):
 
     def __call__(
         self,
-        source: Source,
+        source: Source | None = None,
         stream: bool = False,
         bboxes: Nested | None = None,
         points: Nested | None = None,
@@ -64,7 +64,8 @@ class SAM(ScriptModel):
         """Return the mask of each prompt, or all masks of each image if there are no prompts.
 
         Args:
-            source: path of an image, video or folder, URL, pattern, Pillow image, array, tensor, or a list of these.
+            source: path of an image, video or folder, URL, pattern, Pillow image, array, tensor, or a list of these;
+                None for this package's sample images.
             stream: return a generator of `Results` instead of a list.
             bboxes: as for `Predictor`, like the other prompts.
             points: point prompts.
@@ -80,6 +81,7 @@ class SAM(ScriptModel):
             WeightsError: the detector's weights are missing and cannot be downloaded, or the file is not what it should
                 be.
         """
+        source = source_or_samples(source)
         if text is None:
             return Predictor(self.segmenter)(source, stream, bboxes, points, labels, **arguments)
         if any(one is not None for one in (bboxes, points, labels)):

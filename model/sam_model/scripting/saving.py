@@ -60,6 +60,6 @@ def write_crops(folder: Path, file_name: Path, image: Image, boxes: Boxes, names
 
 
 def unused_path(path: Path) -> Path:
-    """Return a path that does not exist yet: the given one, or with 2, 3, ... after its name."""
-    names = itertools.chain([path.stem], (f"{path.stem}{number}" for number in itertools.count(2)))
+    """Return a path that does not exist yet: the given one, or with -2, -3, ... after its name."""
+    names = itertools.chain([path.stem], (f"{path.stem}-{number}" for number in itertools.count(2)))
     return next(one for one in (path.with_name(name + path.suffix) for name in names) if not one.exists())

@@ -1,13 +1,18 @@
-"""What `SAM`, `FastSAM` and `YOLO` have in common: device, class names, size."""
+"""What `SAM`, `FastSAM` and `YOLO` have in common: device, class names, size, images."""
 
+import logging
 from typing import Any, Self
 
 import torch
 
+from sam_model import ASSETS
 from sam_model.interfaces import Detector, Segmenter
 from sam_model.runtime.torch_runtime import Device
 from sam_model.scripting.devices import model_device, move_model
 from sam_model.scripting.model_info import ModelInfo, model_info
+from sam_model.scripting.sources import Source
+
+logger = logging.getLogger(__name__)
 
 
 class ScriptModel:
@@ -16,6 +21,11 @@ class ScriptModel:
     def __init__(self, model: Segmenter[Any] | Detector) -> None:
         """Take the model that the calls use."""
         self._model = model
+
+    @property
+    def names(self) -> dict[int, str]:
+        """The class names by class id; empty for SAM, whose results have a class per mask."""
+        return dict(enumerate(getattr(self._model, "class_names", ())))
 
     @property
     def device(self) -> torch.device:
@@ -39,3 +49,11 @@ class ScriptModel:
             verbose: print the result.
         """
         return model_info(self._model, detailed=detailed, verbose=verbose)
+
+
+def source_or_samples(source: Source | None) -> Source:
+    """Return a source; the folder of this package's sample images if it is None, as in Ultralytics."""
+    if source is not None:
+        return source
+    logger.warning("no source was given; using the sample images in %s", ASSETS)
+    return ASSETS

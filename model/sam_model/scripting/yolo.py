@@ -13,12 +13,12 @@ from sam_model.scripting.call_arguments import check_half, image_size, share, sp
 from sam_model.scripting.detection import DetectionRequest, detect_objects
 from sam_model.scripting.devices import device_name, move_model
 from sam_model.scripting.prediction import predict_images
-from sam_model.scripting.script_model import ScriptModel
+from sam_model.scripting.script_model import ScriptModel, source_or_samples
 from sam_model.scripting.sources import Source, open_source
 from sam_model.yolo.detector import YoloDetector
 
 DETECTION_ARGUMENTS = frozenset(
-    ["conf", "iou", "imgsz", "max_det", "classes", "agnostic_nms", "retina_masks", "half", "device"]
+    ["conf", "iou", "imgsz", "max_det", "classes", "agnostic_nms", "nms", "retina_masks", "half", "device"]
 )
 
 
@@ -40,22 +40,19 @@ class YOLO(ScriptModel):
         self.detector: Detector = load_detector(str(model), device_name(device))
         super().__init__(self.detector)
 
-    @property
-    def names(self) -> dict[int, str]:
-        """The class names by class id."""
-        return dict(enumerate(self.detector.class_names))
-
     def __call__(
-        self, source: Source, stream: bool = False, *, image_format: ImageFormat = "BGR", **arguments: Any
+        self, source: Source | None = None, stream: bool = False, *, image_format: ImageFormat = "BGR", **arguments: Any
     ) -> Any:
         """Detect the objects of each image.
 
         Args:
-            source: path of an image, video or folder, URL, pattern, Pillow image, array, tensor, or a list of these.
+            source: path of an image, video or folder, URL, pattern, Pillow image, array, tensor, or a list of these;
+                None for this package's sample images.
             stream: return a generator of `Results` instead of a list.
             image_format: colour order of arrays.
             arguments: `conf` (0.25), `iou` (0.7), `imgsz` (640), `max_det` (300), `classes` (ids or names),
-                `agnostic_nms`, `retina_masks`, `half`, `device`, and those of `OutputSettings`.
+                `agnostic_nms`, `nms` (False for YOLO26's head without suppression), `retina_masks`, `half`, `device`,
+                and those of `OutputSettings`.
 
         Raises:
             ValueError: an image or argument is invalid, or a class is unknown.
@@ -65,7 +62,7 @@ class YOLO(ScriptModel):
         request = detection_request(others, self.detector, conf=0.25, iou=0.7)
         task = "segment" if getattr(self.detector, "has_masks", False) else "detect"
         detect = partial(detect_objects, self.detector, request=request)
-        return predict_images(open_source(source, image_format), detect, output, task, stream)
+        return predict_images(open_source(source_or_samples(source), image_format), detect, output, task, stream)
 
     predict = __call__
 
@@ -102,6 +99,7 @@ def detection_request(arguments: Mapping[str, Any], detector: Detector, conf: fl
         agnostic_nms=bool(arguments.get("agnostic_nms", False)),
         imgsz=image_size(arguments.get("imgsz")),
         retina_masks=bool(arguments.get("retina_masks", False)),
+        one_to_one=arguments.get("nms") is False,
     )
 
 

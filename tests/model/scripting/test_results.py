@@ -287,8 +287,8 @@ def test_crops_are_a_file_per_object(tmp_path: Path) -> None:
     found.save_crop(tmp_path, "cat.png")
 
     files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.jpg"))
-    assert files == ["bus/cat.jpg", "bus/cat2.jpg", "person/cat.jpg", "person/cat2.jpg", "person/cat3.jpg",
-                     "person/cat4.jpg"]  # fmt: skip
+    persons = [f"person/cat{number}.jpg" for number in ("-2", "-3", "-4", "")]
+    assert files == ["bus/cat-2.jpg", "bus/cat.jpg", *persons]
     crop = cv2.imread(str(tmp_path / "person" / "cat.jpg"))
     assert crop.shape == (30, 31, 3)  # 20 * 1.02 + 10, cut off at the top
     assert crop[15, 15, 0] > 150  # blue, as in the image

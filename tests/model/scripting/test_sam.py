@@ -89,6 +89,14 @@ def test_each_image_has_its_results_and_its_line(
     assert capsys.readouterr().out == ""
 
 
+def test_without_a_source_the_sample_images_are_used(model: SAM, caplog: pytest.LogCaptureFixture) -> None:
+    stream = model(stream=True, points=[5, 5], verbose=False)
+
+    assert Path(next(stream).path).parent == sam_model.ASSETS
+    assert "no source was given; using the sample images" in caplog.text
+    assert model.names == {}
+
+
 def test_images_labels_and_crops_are_written(
     model: SAM, photo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,16 +106,16 @@ def test_images_labels_and_crops_are_written(
         (results,) = model(photo, bboxes=[439, 437, 524, 709], conf=0, save=True, save_txt=True, save_crop=True)
     model(photo, bboxes=[439, 437, 524, 709], conf=0, save=True, project="out", name="run", exist_ok=True)
 
-    assert results.save_dir == str(Path("runs/segment/predict2"))
+    assert results.save_dir == str(Path("runs/segment/predict-2"))
     assert sorted(str(path) for path in Path("runs/segment").iterdir()) == [
         "runs/segment/predict",
-        "runs/segment/predict2",
+        "runs/segment/predict-2",
     ]
-    assert cv2.imread("runs/segment/predict2/zidane.jpg").shape == (720, 1280, 3)
-    assert Path("runs/segment/predict2/labels/zidane.txt").read_text().startswith("0 ")
-    assert Path("runs/segment/predict2/crops/0/zidane.jpg").exists()
+    assert cv2.imread("runs/segment/predict-2/zidane.jpg").shape == (720, 1280, 3)
+    assert Path("runs/segment/predict-2/labels/zidane.txt").read_text().startswith("0 ")
+    assert Path("runs/segment/predict-2/crops/0/zidane.jpg").exists()
     assert Path("out/run/zidane.jpg").exists()
-    assert "Results saved to runs/segment/predict2" in capsys.readouterr().out
+    assert "Results saved to runs/segment/predict-2" in capsys.readouterr().out
 
 
 def test_a_checkpoint_of_mobile_sam_answers_and_info_prints_its_numbers(
