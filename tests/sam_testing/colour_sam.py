@@ -30,7 +30,9 @@ class ColourSam:
     prompts_per_batch = 16
 
     def __init__(self) -> None:
-        self.model = SimpleNamespace(mask_threshold=0.0, image_size=INPUT_SIDE, size=SimpleNamespace(low_res=SIDE))
+        self.model = SimpleNamespace(
+            mask_threshold=0.0, everything_iou=0.88, image_size=INPUT_SIDE, size=SimpleNamespace(low_res=SIDE)
+        )
         self.embedded: list[tuple[int, int]] = []  # sizes of the images seen
         self.largest_batch = 0
 

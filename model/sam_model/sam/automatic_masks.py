@@ -76,10 +76,10 @@ def segment_everything(
     Args:
         segmenter: the model.
         image: RGB uint8 (H, W, 3).
-        settings: None for the defaults.
+        settings: None for the defaults of the model's authors.
         show_progress: show a progress bar if standard error is a terminal.
     """
-    settings = settings or AutomaticMaskSettings()
+    settings = settings or AutomaticMaskSettings(pred_iou_thresh=segmenter.model.everything_iou)
     crops = list(crops_of((image.shape[0], image.shape[1]), settings.crop_n_layers, settings.crop_overlap_ratio))
     n_points = sum(len(settings.grids[crop.layer]) for crop in crops)
     found: list[AutomaticMask] = []

@@ -22,6 +22,7 @@ class SamNetwork(nn.Module, ABC):
     """Image encoder, prompt encoder and mask decoder. They hold weights and no other state."""
 
     mask_threshold = 0.0
+    everything_iou = 0.88  # default of `AutomaticMaskSettings.pred_iou_thresh` in the authors' code
     mask_input_limit = math.inf  # logits beyond it are cut off before they are given back as a mask input
     name: str  # in the registry
     image_encoder: nn.Module

@@ -23,6 +23,7 @@ class Sam2(SamNetwork):
     """The networks of one model size."""
 
     mask_input_limit = 32.0
+    everything_iou = 0.8
 
     def __init__(self, size: Sam2Size) -> None:
         super().__init__(size)

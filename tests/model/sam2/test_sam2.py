@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from sam_model.registry import load_segmenter
+from sam_model.sam import automatic_masks
 from sam_model.sam.automatic_mask_settings import AutomaticMaskSettings
-from sam_model.sam.automatic_masks import segment_everything
+from sam_model.sam.automatic_masks import AutomaticMask, segment_everything
 from sam_model.sam.embedding_bytes import embedding_from_bytes, embedding_to_bytes
 from sam_model.sam.segmenter import SamEmbedding, SamSegmenter
 from sam_model.sam.sizes import VitSize
@@ -195,6 +196,24 @@ def test_everything_is_segmented(segmenter: SamSegmenter, image: Image) -> None:
     settings = AutomaticMaskSettings(points_per_side=3, pred_iou_thresh=0.0, stability_score_thresh=0.0)
 
     assert segment_everything(segmenter, image, settings)
+
+
+def test_everything_has_the_threshold_of_the_authors(
+    segmenter: SamSegmenter, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[float] = []
+
+    def no_masks(*arguments: object) -> list[AutomaticMask]:
+        settings = arguments[3]
+        assert isinstance(settings, AutomaticMaskSettings)
+        used.append(settings.pred_iou_thresh)
+        return []
+
+    monkeypatch.setattr(automatic_masks, "_masks_in_crop", no_masks)
+    for model in (segmenter, SamSegmenter(seeded_sam(TINY_VIT_SAM), "tiny_vit_sam")):
+        segment_everything(model, image)
+
+    assert used == [0.8, 0.88]
 
 
 def test_a_single_mask_that_is_not_stable_is_replaced_by_the_best_of_three() -> None:
