@@ -13,7 +13,7 @@ predictor.set_image(IMAGE)  # a file
 predictor.set_image(cv2.imread(str(IMAGE)))  # or an array
 results = predictor(bboxes=[170, 15, 410, 310])
 results = predictor(points=[366, 295], labels=[1])
-results = predictor(points=[[366, 295], [300, 35]], labels=[1, 1])
+results = predictor(points=[[366, 295], [300, 35]], labels=[[1, 1]])
 results = predictor(points=[[[366, 295], [440, 270]]], labels=[[1, 0]])
 predictor.reset_image()
 

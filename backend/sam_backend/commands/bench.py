@@ -96,14 +96,14 @@ def _image(path: str | None) -> "Image":
 
 def _table(rows: "list[ModelSpeed]", points_per_side: int) -> str:
     lines = [
-        f"{'model':<14}{'file MB':>9}{'parameters':>12}{'one prompt':>14}{'next prompt':>13}{'everything':>14}  licence"
+        f"{'model':<24}{'file MB':>9}{'parameters':>12}{'one prompt':>14}{'next prompt':>13}{'everything':>14}  licence"
     ]
-    lines.append(f"{'':<14}{'':>9}{'millions':>12}{'ms':>14}{'ms':>13}{'ms':>14}")
+    lines.append(f"{'':<24}{'':>9}{'millions':>12}{'ms':>14}{'ms':>13}{'ms':>14}")
     for row in rows:
         name = row.name + ("*" if row.is_seeded else "")
         size = f"{'' if row.is_size_exact else '~'}{row.size_mb:.1f}"
         times = f"{_ms(row.prompt_ms):>14}{_ms(row.next_prompt_ms):>13}{_ms(row.everything_ms):>14}"
-        lines.append(f"{name:<14}{size:>9}{row.parameters / 1e6:>12.1f}{times}  {row.licence}")
+        lines.append(f"{name:<24}{size:>9}{row.parameters / 1e6:>12.1f}{times}  {row.licence}")
     if points_per_side:
         lines.append(
             f"\neverything: SAM with {points_per_side} x {points_per_side} points, the others with one forward pass"

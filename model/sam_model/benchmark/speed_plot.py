@@ -9,7 +9,7 @@ import PIL.ImageFont
 
 from sam_model.benchmark.model_speed import ModelSpeed
 
-WIDTH, LEFT, RIGHT, MARGIN = 1180, 150, 250, 28  # pixels; names on the left, sizes on the right
+WIDTH, LEFT, RIGHT, MARGIN = 1260, 230, 250, 28  # pixels; names on the left, sizes on the right
 ROW, BAR, HEAD, FOOT = 62, 18, 92, 64
 PAPER, INK, PALE, LINE = (250, 250, 248), (32, 34, 38), (120, 124, 130), (222, 222, 218)
 PROMPT, EVERYTHING = (38, 151, 255), (255, 138, 38)

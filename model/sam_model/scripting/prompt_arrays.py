@@ -70,6 +70,8 @@ def _points(points: Nested, labels: Nested | None) -> list[tuple[Point, ...]]:
         objects: list[Any] = [[points]]
     else:
         objects = [[point] for point in _items(points)] if depth == 2 else _items(points)
+    if depth == 2 and labels is not None and _depth(labels, "labels") == 2 and len(_items(labels)) == 1:
+        labels = _items(labels)[0]  # labels=[[1, 1]], as versions of the documentation have it
     if labels is None:
         signs: list[Any] = [[1] * len(object_points) for object_points in objects]
     elif depth == 1:

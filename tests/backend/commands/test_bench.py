@@ -49,7 +49,7 @@ def test_json_is_all_there_is_on_standard_output(tmp_path: Path, capsys: pytest.
     assert said["image_size"] == [50, 60]
     assert said["machine"]["threads"] >= 1
     with PIL.Image.open(plot) as drawn:
-        assert drawn.width == 1180
+        assert drawn.width == 1260
 
 
 @pytest.mark.parametrize(

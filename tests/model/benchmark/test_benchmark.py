@@ -180,7 +180,7 @@ def test_bars_grow_with_the_time_on_a_scale_of_powers_of_ten() -> None:
         columns = np.flatnonzero((np.abs(part - colour).max(axis=2) < 8).any(axis=0))
         return int(np.ptp(columns)) if len(columns) else 0
 
-    scale = (1180 - 150 - 250) / 3  # pixels of a power of ten: from 10 ms to 10 s
+    scale = (1260 - 230 - 250) / 3  # pixels of a power of ten: from 10 ms to 10 s
     assert length(PROMPT, drawn[:62]) == 0
     assert length(PROMPT, drawn[62:124]) == pytest.approx(scale, abs=3)
     assert length(EVERYTHING, drawn[62:124]) == pytest.approx(3 * scale, abs=3)
@@ -188,8 +188,8 @@ def test_bars_grow_with_the_time_on_a_scale_of_powers_of_ten() -> None:
 
 
 def test_an_image_without_times_can_be_drawn() -> None:
-    assert draw_speeds([replace(ROW, everything_ms=None)], "nothing").size[0] == 1180
-    assert draw_speeds([], "nothing").size[0] == 1180
+    assert draw_speeds([replace(ROW, everything_ms=None)], "nothing").size[0] == 1260
+    assert draw_speeds([], "nothing").size[0] == 1260
 
 
 def test_mobile_sam_is_the_size_of_its_file(store: WeightStore) -> None:

@@ -18,6 +18,15 @@ def test_a_row_of_points_is_an_object_each() -> None:
     assert prompts == [Prompt(points=(Point(400, 370),)), Prompt(points=(Point(900, 370),))]
 
 
+def test_the_labels_of_a_row_of_points_may_have_one_more_bracket() -> None:
+    prompts = prompts_from_arrays(points=[[400, 370], [900, 370]], labels=[[1, 0]])
+
+    assert prompts == [
+        Prompt(points=(Point(400, 370),)),
+        Prompt(points=(Point(900, 370, is_positive=False),)),
+    ]
+
+
 def test_a_row_of_rows_is_an_object_with_several_clicks() -> None:
     prompts = prompts_from_arrays(points=[[[400, 370], [900, 370]]], labels=[[1, 0]])
 
@@ -83,7 +92,7 @@ def test_box_and_clicks_of_an_object_go_together() -> None:
         ({"labels": [1]}, r"labels=\[1\] without points"),
         ({"points": [1, 2], "labels": [1, 1]}, "1 points and 2 labels"),
         ({"points": [[1, 2], [3, 4]], "labels": [1]}, "labels for 1 objects and points for 2"),
-        ({"points": [[1, 2], [3, 4]], "labels": [[1, 1]]}, r"labels=\[\[1, 1\]\]"),
+        ({"points": [[1, 2], [3, 4]], "labels": [[1], [1]]}, r"labels=\[\[1\], \[1\]\]"),
         ({"points": [[[1, 2], [3, 4]]], "labels": [1, 1]}, r"labels=\[1, 1\]"),
         ({"points": [[[1, 2], [3, 4]]], "labels": [[1]]}, "2 points and 1 labels"),
         ({"points": [1, 2], "labels": [2]}, "label 2"),
