@@ -32,7 +32,7 @@ def load_segmenter(
     store: "WeightStore | None" = None,
     on_progress: "OnProgress | None" = None,
 ) -> Segmenter[Any]:
-    """Load a segmenter. `"classical"` needs no weights and no PyTorch.
+    """Load a segmenter. `"classical"` needs no download and no PyTorch.
 
     The default runtime gives the exact masks of the reference implementations. `auto` is faster on x86 processors.
 

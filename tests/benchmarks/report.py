@@ -153,12 +153,59 @@ def click_latency() -> str:
     return "\n".join([*rows, "", f"{found} opened. {machine_of('click_latency')}"])
 
 
+CLASSICAL_ROWS = (  # benchmark, set, group, what the documentation says about them
+    ("classical_quality", "eval-images", "all", "constants set on these"),
+    ("classical_quality", "eval-images-more", "ecssd", "of ECSSD (not used for the weights)"),
+    ("classical_training", "eval-images-more", "coco", "of COCO (weights of each third fitted on the other two)"),
+)
+
+
+def classical_quality() -> str:
+    """Return the table of the classical segmenter's masks on photographs."""
+    rows = [
+        "| photographs | rectangle | 1 click | 3 clicks | 5 clicks | 10 clicks | clicks to IoU .85 | harmful clicks |",
+        "|---|" + "---:|" * 7,
+    ]
+    figures = [result_of(name)["result"]["sets"][folder][group] for name, folder, group, _ in CLASSICAL_ROWS]
+    words = [f"{row['objects']:g} {about}" for row, (*_, about) in zip(figures, CLASSICAL_ROWS, strict=True)]
+    figures.append(_mean_by_objects(figures[1:]))
+    words.append("the two rows above together")
+    for name, row in zip(words, figures, strict=True):
+        ious = [row[key] for key in ("box", "clicks_1", "clicks_3", "clicks_5", "clicks_10")]
+        cells = [name, *(f"{value:.3f}".lstrip("0") for value in ious), f"{row['noc_85']:.2f}"]
+        rows.append("| " + " | ".join([*cells, f"{100 * row['harmful_share']:.1f} %"]) + " |")
+    return "\n".join([*rows, "", machine_of("classical_quality"), "", machine_of("classical_training")])
+
+
+def classical_scores() -> str:
+    """Return the table of the classical segmenter's scores beside the measured IoU."""
+    rows = [
+        "| ECSSD and COCO together | rectangle | 1 click | 3 clicks | 5 clicks | 10 clicks |",
+        "|---|" + "---:|" * 5,
+    ]
+    figures = [result_of(name)["result"]["sets"][folder][group] for name, folder, group, _ in CLASSICAL_ROWS[1:]]
+    mean = _mean_by_objects(figures)
+    for words, prefix in (("mean score", "score_"), ("mean IoU", "clicks_")):
+        box = mean["box_score" if prefix == "score_" else "box"]
+        cells = [f"{value:.3f}".lstrip("0") for value in (box, *(mean[f"{prefix}{k}"] for k in (1, 3, 5, 10)))]
+        rows.append("| " + " | ".join([words, *cells]) + " |")
+    return "\n".join(rows)
+
+
+def _mean_by_objects(groups: list[Result]) -> Result:
+    """Return the mean of each figure over the objects of several groups."""
+    total = sum(group["objects"] for group in groups)
+    return {key: sum(group[key] * group["objects"] for group in groups) / total for key in groups[0]}
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "brush-rle": brush_rle,
     "request-parsing": request_parsing,
     "small-objects": small_objects,
     "embedding-run": embedding_run,
     "click-latency": click_latency,
+    "classical-quality": classical_quality,
+    "classical-scores": classical_scores,
 }
 
 

@@ -39,14 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--detector",
         default="yolov8x",
         metavar="NAME|FILE",
-        help="detector of the objects; 'classical' (people, faces) needs no weights; the weights of YOLOv8 and FastSAM"
+        help="detector of the objects; 'classical' (people, faces) needs no download; the weights of YOLOv8 and FastSAM"
         " are AGPL-3.0 (default %(default)s)",
     )
     parser.add_argument(
         "--model",
         default="mobile_sam",
         metavar="NAME|FILE|none",
-        help="segmenter; 'classical' needs no weights, 'none' uses the detector's masks (default %(default)s)",
+        help="segmenter; 'classical' needs no download, 'none' uses the detector's masks (default %(default)s)",
     )
     parser.add_argument(
         "--device", default="auto", help="cpu, cuda, cuda:1, 0, mps or auto, the best one (default %(default)s)"

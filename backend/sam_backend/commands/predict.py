@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         default="mobile_sam",
         metavar="NAME|FILE",
-        help="SAM, MobileSAM, FastSAM, YOLO or ONNX detector; 'classical' needs no weights (default %(default)s)",
+        help="SAM, MobileSAM, FastSAM, YOLO or ONNX detector; 'classical' needs no download (default %(default)s)",
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, 0, mps or auto, the best one")
     parser.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16 (default %(default)s)")

@@ -1,7 +1,7 @@
-"""Segmentation and detection without weights.
+"""Segmentation and detection without downloads.
 
 An image becomes superpixels (SLIC) and their graph. From a point or a box, a few hundred hypotheses are grown by
-colour, path and distance; each is a set of superpixels. Hand-set weights rate how plausible each is as an object. The
-result is the hypothesis with the largest expected IoU over all of them, and a further point corrects it in the same
-way. GrabCut in a narrow band and a guided filter then find the exact outline at the size of the original image.
+colour, path and distance; hand-set weights rate how plausible each is as an object, and their mean is the first guess.
+A small graph network corrects the guess, and again after each click. A guided filter then finds the exact outline at
+the size of the original image.
 """

@@ -1,7 +1,8 @@
-"""From a set of superpixels to a mask at the size of the original image.
+"""From the superpixels' probabilities to a mask at the size of the original image.
 
 There are three grids: the original image; the photo, a copy of at most PHOTO_SIDE pixels; and the view, the part of the
-photo around the object, shrunk so that GrabCut is fast enough.
+photo around the object, shrunk to VIEW_PIXELS. In the view, the probabilities are combined with the pixels' colours and
+with the clicks. A guided filter then follows the edges of the photo.
 """
 
 import math
@@ -13,19 +14,22 @@ from numpy.typing import NDArray
 
 from sam_model.classical.clicks import apply_clicks, click_radius
 from sam_model.classical.colour_words import Floats
-from sam_model.classical.refinement import colour_model, cut, guided_coefficients
+from sam_model.classical.evidence import LastClick
+from sam_model.classical.refinement import colour_log_ratio, guided_coefficients
 from sam_model.classical.region_graph import RegionGraph
-from sam_model.classical.region_selection import RegionSelection, keeps_to_box
+from sam_model.classical.region_network import logit
+from sam_model.classical.region_selection import Selection, keeps_to_box
 from sam_model.masks.cleaning import Pixel
 from sam_model.types import Box, Mask, Point
 
 VIEW_PIXELS = 40_000
 MARGIN = 0.25  # of the view around the object, in the object's sides
-BAND = 0.25  # half width of the band that GrabCut decides after one point, in roots of the object's area
-BOX_CLICKS = 4  # points that a box counts as, one per side; the band narrows with their root
-ROUNDS = 1  # of GrabCut
-CUT_SHARE = 0.65  # weight of GrabCut's result in the guided filter's input; the rest is the superpixels'
-FILTER_RADIUS = 3  # pixels of the view
+BLUR = 1.0  # standard deviation, in pixels of the working image, of the superpixels' probabilities
+CERTAIN = 0.02  # probabilities nearer to 0 or 1 count as this
+COLOUR_TRUST = 4.0  # weight of a pixel's colour in its logit, times the square of how distinct the colours are
+CLICK_TRUST = 4.0  # logit that a click adds in its middle
+CLICK_REACH = 0.6  # distance at which the click adds 1/e of it, in depths of the click in the wrong piece
+FILTER_RADIUS = 2  # pixels of the view
 FILTER_SMOOTHNESS = 1e-3  # variance of lightness (0..1) that counts as flat
 
 
@@ -57,7 +61,7 @@ class Grid:
 def full_size_mask(
     photo: NDArray[np.uint8],
     graph: RegionGraph,
-    selection: RegionSelection,
+    selection: Selection,
     points: tuple[Point, ...],
     box: Box | None,
     image_size: tuple[int, int],
@@ -67,10 +71,11 @@ def full_size_mask(
     """
     height, width = image_size
     mask = np.zeros((height, width), bool)
-    if not selection.members.any():
+    probability = selection.probability
+    if probability is None or not (probability > 0.5).any():
         return mask
     working = _whole(graph.labels.shape, image_size)
-    x0, y0, x1, y1 = _window(graph, selection, photo.shape)
+    x0, y0, x1, y1 = _window(graph, probability > 0.5, photo.shape)
     whole = _whole(photo.shape, image_size)
     crop = Grid(np.array([x0, y0]) * whole.pixel, whole.pixel, (x1 - x0, y1 - y0))
     cropped = np.ascontiguousarray(photo[y0:y1, x0:x1])
@@ -79,13 +84,14 @@ def full_size_mask(
     view = Grid(crop.origin, np.array(crop.size) * crop.pixel / view_size, view_size)
 
     seen = np.asarray(cv2.resize(cropped, view_size, interpolation=cv2.INTER_AREA), np.uint8)
-    members = selection.members[graph.labels].astype(np.float32)
-    soft = view.sample(np.asarray(cv2.GaussianBlur(members, (0, 0), 1.0), np.float32), working)
-    trimap = _trimap(soft, BAND / math.sqrt(max(1, len(points) + (BOX_CLICKS if box else 0))))
-    _mark_prompt(trimap, view, points, box, click_radius(image_size))
-    chosen = cut(seen, trimap, _colour_models(graph, selection), ROUNDS)
-    values = CUT_SHARE * chosen + (1 - CUT_SHARE) * soft
-    values[trimap == cv2.GC_BGD] = 0
+    soft = view.sample(np.asarray(cv2.GaussianBlur(probability[graph.labels], (0, 0), BLUR), np.float32), working)
+    ratio, distinct = colour_log_ratio(seen, soft)
+    logits = logit(soft, CERTAIN) + COLOUR_TRUST * distinct**2 * ratio
+    for click in selection.clicks:
+        logits += _click_logits(view, click, working, graph.diagonal)
+    values = 1 / (1 + np.exp(-logits))
+    if box is not None and keeps_to_box(points, box):
+        values[_outside(view, box)] = 0
     slope, offset = guided_coefficients(_lightness(seen), values.astype(np.float32), FILTER_RADIUS, FILTER_SMOOTHNESS)
     alpha = crop.sample(slope, view) * _lightness(cropped) + crop.sample(offset, view)
 
@@ -99,16 +105,26 @@ def full_size_mask(
     return mask
 
 
+def _click_logits(view: Grid, click: LastClick, working: Grid, diagonal: float) -> Floats:
+    """Return the logits (H, W) that a click adds around it, as far as it is deep."""
+    sign = CLICK_TRUST if click.click.is_positive else -CLICK_TRUST
+    x, y = np.array([click.click.x, click.click.y]) * working.pixel
+    reach = max(CLICK_REACH * click.depth * diagonal, 0.5) * working.pixel
+    columns = (view.origin[0] + (np.arange(view.size[0]) + 0.5) * view.pixel[0] - x) / reach[0]
+    rows = (view.origin[1] + (np.arange(view.size[1]) + 0.5) * view.pixel[1] - y) / reach[1]
+    return np.asarray(sign * np.outer(np.exp(-(rows**2)), np.exp(-(columns**2))))
+
+
 def _whole(shape: tuple[int, ...], image_size: tuple[int, int]) -> Grid:
     """Return the grid of a copy (H, W, ...) of the whole image."""
     return Grid(np.zeros(2), np.array([image_size[1] / shape[1], image_size[0] / shape[0]]), (shape[1], shape[0]))
 
 
-def _window(graph: RegionGraph, selection: RegionSelection, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+def _window(graph: RegionGraph, members: NDArray[np.bool_], shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     """Return the part (x_min, y_min, x_max, y_max) of the photo that contains the object and a margin."""
     rows, columns = graph.labels.shape
     to_photo = np.array([shape[1] / columns, shape[0] / rows])
-    extent = graph.extent[selection.members]
+    extent = graph.extent[members]
     least, most = extent[:, :2].min(axis=0) * to_photo, extent[:, 2:].max(axis=0) * to_photo
     margin = MARGIN * (most - least) + 8
     low = np.maximum(np.floor(least - margin), 0).astype(int)
@@ -116,43 +132,13 @@ def _window(graph: RegionGraph, selection: RegionSelection, shape: tuple[int, ..
     return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
-def _trimap(soft: Floats, half_width: float) -> NDArray[np.uint8]:
-    """Return GrabCut's four labels (H, W): certain outside a band around the outline, `half_width` roots of the area
-    wide.
-    """
-    is_object = (soft > 0.5).astype(np.uint8)
-    band = half_width * math.sqrt(np.count_nonzero(is_object)) + 2
-    trimap = np.where(is_object > 0, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
-    trimap[cv2.distanceTransform(is_object, cv2.DIST_L2, 3) > band] = cv2.GC_FGD
-    trimap[cv2.distanceTransform(1 - is_object, cv2.DIST_L2, 3) > band] = cv2.GC_BGD
-    return trimap
-
-
-def _mark_prompt(
-    trimap: NDArray[np.uint8], view: Grid, points: tuple[Point, ...], box: Box | None, radius: int
-) -> None:
-    """Mark what the prompt determines: background outside the box, and a disc around each point."""
-    if box is not None and keeps_to_box(points, box):
-        top, left = view.pixel_at(box[0], box[1])
-        bottom, right = view.pixel_at(box[2] - 1e-6, box[3] - 1e-6)
-        outside = np.ones(trimap.shape, bool)
-        outside[max(top, 0) : max(bottom + 1, 0), max(left, 0) : max(right + 1, 0)] = False
-        trimap[outside] = cv2.GC_BGD
-    view_radius = max(1, round(radius / float(view.pixel.max())))
-    for point in points:
-        row, column = view.pixel_at(point.x, point.y)
-        label = cv2.GC_FGD if point.is_positive else cv2.GC_BGD
-        cv2.circle(trimap, (column, row), view_radius, label, -1)
-
-
-def _colour_models(graph: RegionGraph, selection: RegionSelection) -> tuple[Floats, Floats]:
-    """Return colour models of background and object, from the superpixels' colours in 8-bit Lab."""
-    colours = graph.colour * np.array([2.55, 1, 1]) + np.array([0, 128, 128])
-    members = selection.members
-    foreground = colour_model(colours[members], graph.area[members])
-    if members.all():
-        return foreground, foreground
-    return colour_model(colours[~members], graph.area[~members]), foreground
+def _outside(view: Grid, box: Box) -> NDArray[np.bool_]:
+    """Return the pixels (H, W) of the view that are outside the box."""
+    top, left = view.pixel_at(box[0], box[1])
+    bottom, right = view.pixel_at(box[2] - 1e-6, box[3] - 1e-6)
+    outside = np.ones(view.size[::-1], bool)
+    outside[max(top, 0) : max(bottom + 1, 0), max(left, 0) : max(right + 1, 0)] = False
+    return outside
 
 
 def _lightness(lab: NDArray[np.uint8]) -> Floats:

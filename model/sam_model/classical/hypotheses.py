@@ -18,8 +18,7 @@ from sam_model.types import Box
 
 Sets = NDArray[np.bool_]
 
-AREAS = np.geomspace(0.003, 0.75, 18)  # of the objects of a first point, as shares of the image
-CHANGES = np.geomspace(0.003, 0.75, 12)  # of the changes of a further point
+AREAS = np.geomspace(0.003, 0.75, 18)  # of the sets, as shares of the image
 FILLS = np.linspace(0.25, 1.0, 13)  # shares of the box
 REACHES = np.array([0.08, 0.15, 0.3], np.float32)  # of a point's influence, as shares of the image's diagonal
 BOX_FOCUS = np.array([0.5, 1.0, 2.0], np.float32)  # how much more likely the middle of a box is object than its corners
@@ -29,18 +28,16 @@ COLOUR_ROUNDS = 3
 TRUST = 1.2  # weight of a colour's log ratio in a logit
 
 
-def grown_from_click(graph: RegionGraph, xy: Floats, inside: Floats, outside: Floats, areas: Floats) -> Sets:
-    """Return sets of about `areas` (shares of the image) around a point at `xy` (working pixels).
-
-    `inside` and `outside` (n,) give how certain it is that regions belong, or do not belong, to the object.
-    """
+def grown_from_click(graph: RegionGraph, xy: Floats) -> Sets:
+    """Return sets of about `AREAS` (shares of the image) around a point at `xy` (working pixels)."""
     region = graph.region_at(xy)
     straight = np.linalg.norm(graph.centre - xy, axis=1) / graph.diagonal
-    path = graph.geodesic[region]
-    to_rim = graph.geodesic[graph.rim > 0].min(axis=0)
+    reach = graph.reach([region])
+    path, to_rim = reach.path, graph.reach(np.flatnonzero(graph.rim)).path
     near = np.exp(-(straight[:, None] ** 2) / (2 * REACHES**2))  # (n, R): a column per reach
-    belongs = np.maximum(np.exp(-path / SEED_REACH)[:, None] * near, inside[:, None])
-    beside = outside[:, None] + 0.5 * (1 - near)
+    inside = np.exp(-path / SEED_REACH)
+    belongs = np.repeat(inside[:, None], REACHES.size, axis=1)
+    beside = graph.background[:, None] + 0.5 * (1 - near)
     ratio = np.zeros_like(near)
     for _ in range(COLOUR_ROUNDS):
         ratio = colour_log_ratio(graph, belongs, beside)
@@ -48,10 +45,10 @@ def grown_from_click(graph: RegionGraph, xy: Floats, inside: Floats, outside: Fl
         belongs[region] = 1
     by_colour = 0.2 * path[:, None] - ratio - np.log(near + 1e-6)
     loose = [path + detour * straight for detour in DETOURS] + [path - 0.5 * to_rim, *by_colour.T]
-    tied = [graph.minimax[region] + 1e-3 * path, path, straight]
-    sets = np.concatenate([_first_ones(order, graph.area, areas) for order in loose])
+    tied = [reach.climb + 1e-3 * path, path, straight]
+    sets = np.concatenate([_first_ones(order, graph.area, AREAS) for order in loose])
     sets[:, region] = True
-    return np.concatenate([_connected_to(graph, sets, region), *(_first_ones(o, graph.area, areas) for o in tied)])
+    return np.concatenate([_connected_to(graph, sets, region), *(_first_ones(o, graph.area, AREAS) for o in tied)])
 
 
 def grown_in_box(graph: RegionGraph, box: Box, inside: Floats) -> Sets:
@@ -60,8 +57,8 @@ def grown_in_box(graph: RegionGraph, box: Box, inside: Floats) -> Sets:
     from_middle = np.linalg.norm(outwards, axis=1)
     ring = surroundings(graph, box, inside) + 0.02
     away = inside < 0.2
-    path = graph.geodesic[away if away.any() else graph.rim > 0].min(axis=0)
-    climb = graph.minimax[away if away.any() else graph.rim > 0].min(axis=0)
+    outside = graph.reach(np.flatnonzero(away if away.any() else graph.rim > 0))
+    path, climb = outside.path, outside.climb
     near = np.exp(-(from_middle[:, None] ** 2) * BOX_FOCUS)
     belongs = inside[:, None] * near
     beside = np.repeat(ring[:, None], BOX_FOCUS.size, axis=1)
@@ -76,15 +73,6 @@ def grown_in_box(graph: RegionGraph, box: Box, inside: Floats) -> Sets:
     areas = FILLS * float((graph.area * inside).sum())
     sets = [_first_ones(np.where(in_box, order, np.inf), graph.area * in_box, areas) & in_box for order in orders]
     return np.concatenate([*sets, in_box[None]])
-
-
-def share_in_box(graph: RegionGraph, box: Box) -> Floats:
-    """Return the share of each superpixel (n,) that lies in the box."""
-    height, width = graph.labels.shape
-    x = np.clip(np.minimum(np.arange(width) + 1, box[2]) - np.maximum(np.arange(width), box[0]), 0, 1)
-    y = np.clip(np.minimum(np.arange(height) + 1, box[3]) - np.maximum(np.arange(height), box[1]), 0, 1)
-    inside = np.bincount(graph.labels.ravel(), np.outer(y, x).ravel(), graph.count)
-    return (inside / np.bincount(graph.labels.ravel(), minlength=graph.count)).astype(np.float32)
 
 
 def steps_outwards(graph: RegionGraph, box: Box) -> Floats:

@@ -2,8 +2,8 @@
 
 An object has edges along its outline, colours that differ from its surroundings, and a simple outline; it is rather
 large and seldom extends beyond the image (Carreira & Sminchisescu, CPMC, TPAMI 2012; Endres & Hoiem, ECCV 2010). People
-click in the middle of an object, draw tight boxes (Lempitsky et al., ICCV 2009), and expect a correction to change no
-more than necessary. The weights are round numbers, set on twenty photographs.
+click in the middle of an object and draw tight boxes (Lempitsky et al., ICCV 2009). The weights are round numbers, set
+on twenty photographs.
 """
 
 from typing import Any
@@ -25,9 +25,7 @@ CONTRAST = 4.0  # log of the edge strength on the outline over the image's mean
 OUTLINE = -2.5  # log of its length over the root of the area
 SIZE = 0.5  # log of the area
 OWN_COLOUR = 1.0  # log ratio of its colours inside to outside
-CENTRED = 7.0  # depth of the point in the changed area, over that area's radius
-MOVES_TO_EDGES = 2.0  # contrast of the part of the outline that the point moves
-STAYS = 4.0  # IoU with the mask before the point
+CENTRED = 7.0  # depth of the point in the area, over that area's radius
 
 # Weights of the hypotheses of a box, and what they multiply.
 BOX_CONTRAST = 10.0
@@ -37,22 +35,17 @@ BOX_BEYOND = -50.0  # share of the set outside the box
 BOX_UNEXPLAINED = -0.8  # mean log ratio of the colours that are left in the box but not around it
 
 
-def click_plausibility(graph: RegionGraph, sets: Sets, before: Sets, xy: Floats) -> Floats:
-    """Return the log plausibility of each set (M, n), after a point at `xy` corrected the mask `before` (n,)."""
-    contrast, length, on_rim, moved = _outline(graph, sets, before)
+def click_plausibility(graph: RegionGraph, sets: Sets, xy: Floats) -> Floats:
+    """Return the log plausibility of each set (M, n) as the object of a point at `xy`."""
+    contrast, length, on_rim = _outline(graph, sets)
     area = weighted_sum(sets, graph.area)
-    changes = sets ^ before
-    changes[:, graph.region_at(xy)] = True
-    kept = weighted_sum(sets & before, graph.area) / weighted_sum(sets | before, graph.area)
     return np.asarray(
         CONTRAST * contrast
         + OUTLINE * length
         + LEAVES_IMAGE * on_rim
         + SIZE * np.log(area)
         + OWN_COLOUR * _own_colour(graph, sets, area)
-        + CENTRED * _depth(graph, changes, xy)
-        + MOVES_TO_EDGES * moved
-        + STAYS * kept
+        + CENTRED * _depth(graph, sets, xy)
     )
 
 
@@ -71,7 +64,7 @@ def box_plausibility(graph: RegionGraph, sets: Sets, box: Box, inside: Floats) -
     ratio = graph.words.log_ratio(graph.words.histogram(sets * graph.area), graph.words.histogram(ring[None]))
     left = graph.words.histogram(~sets * (graph.area * inside))
     unexplained = (left * ratio).sum(axis=1) / (left.sum(axis=1) + 0.02 * area)
-    contrast, length, on_rim, _ = _outline(graph, sets)
+    contrast, length, on_rim = _outline(graph, sets)
     return np.asarray(
         BOX_CONTRAST * contrast
         + BOX_OUTLINE * length
@@ -82,30 +75,18 @@ def box_plausibility(graph: RegionGraph, sets: Sets, box: Box, inside: Floats) -
     )
 
 
-def _outline(graph: RegionGraph, sets: Sets, before: Sets | None = None) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return for each set (M, n) its outline's contrast, length and share on the image's border, and the moved
-    contrast.
-
-    The last one is the contrast of the part that was not an outline of `before` (n,); 0 if there is no such part.
-    """
+def _outline(graph: RegionGraph, sets: Sets) -> tuple[Floats, Floats, Floats]:
+    """Return for each set (M, n) its outline's contrast, length and share on the image's border."""
     h, w = graph.labels.shape
     step = np.minimum(graph.step, MAX_STEP)
     usual = (graph.shared * step).sum() / (graph.shared.sum() + 1e-6)
     i, j = graph.pairs.T
     cut = (sets[:, i] != sets[:, j]).astype(np.float32)
-
-    def contrast(shared: Floats) -> tuple[Floats, Floats]:
-        length, steps = weighted_sum(cut, shared), weighted_sum(cut, shared * step)
-        return np.log((steps / (length + 1e-6) + 0.1) / (usual + 0.1)), length
-
-    overall, length = contrast(graph.shared)
-    moved = np.zeros_like(overall)
-    if before is not None:
-        moved, moved_length = contrast(np.where(before[i] != before[j], 0, graph.shared).astype(np.float32))
-        moved = np.where(moved_length > 0, moved, 0)
+    length, steps = weighted_sum(cut, graph.shared), weighted_sum(cut, graph.shared * step)
+    contrast = np.log((steps / (length + 1e-6) + 0.1) / (usual + 0.1))
     rim = weighted_sum(sets, graph.rim)
     perimeter = length + rim
-    return overall, np.log(perimeter / np.sqrt(weighted_sum(sets, graph.area) * h * w)), np.sqrt(rim / perimeter), moved
+    return contrast, np.log(perimeter / np.sqrt(weighted_sum(sets, graph.area) * h * w)), np.sqrt(rim / perimeter)
 
 
 def weighted_sum(rows: NDArray[Any], weights: Floats) -> Floats:

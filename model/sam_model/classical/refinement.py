@@ -1,53 +1,42 @@
-"""Exact borders of a mask: GrabCut in a narrow band, then a guided filter.
+"""Exact borders of a mask: colours of pixels, and a guided filter.
 
-GrabCut's initial colour models are computed here. Its own k-means draws random numbers and takes most of the time.
-
-Sources: GrabCut, Rother et al., SIGGRAPH 2004; guided image filtering, He et al., TPAMI 2013; the filter's coefficients
-are fitted on few pixels and applied to many, He & Sun, arXiv:1505.00996.
+Sources: guided image filtering, He et al., TPAMI 2013; the filter's coefficients are fitted on few pixels and
+applied to many, He & Sun, arXiv:1505.00996.
 """
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_model.classical.colour_words import Floats, k_means
+from sam_model.classical.colour_words import Floats
 
-COMPONENTS = 5  # of a colour model, as in cv2.grabCut
-SPREAD = 6.0  # minimum standard deviation of a component, in steps of 1/255
-
-
-def colour_model(colours: Floats, weights: Floats) -> Floats:
-    """Return a mixture of Gaussians (1, 65) in cv2.grabCut's layout, for colours (n, 3) with weights (n,)."""
-    share = weights / weights.sum()
-    group, means = k_means(colours, weights, COMPONENTS)
-    mass = np.bincount(group, share, COMPONENTS)
-    covariances = np.tile(np.eye(3) * SPREAD**2, (COMPONENTS, 1, 1))
-    for k in range(COMPONENTS):
-        apart = colours[group == k] - means[k]
-        covariances[k] += (apart * share[group == k, None]).T @ apart / max(mass[k], 1e-9)
-    return np.asarray(np.concatenate([mass, means.ravel(), covariances.ravel()])[None])
+BINS = 16  # of the colour histograms, per channel of 8-bit Lab
+RARE = 0.02  # share of the mean bin; below it, a colour has little weight
+MAX_RATIO = 3.0  # of a colour's log ratio
 
 
-def cut(
-    photo: NDArray[np.uint8],
-    trimap: NDArray[np.uint8],
-    models: tuple[Floats, Floats],
-    rounds: int,
-) -> NDArray[np.bool_]:
-    """Return GrabCut's object (H, W) in a photo (H, W, 3).
+def colour_log_ratio(photo: NDArray[np.uint8], probability: Floats) -> tuple[Floats, float]:
+    """Return the log ratio (H, W) of each pixel's colour in the object to that outside it, and how distinct they are.
 
-    Args:
-        photo: 8-bit Lab (H, W, 3).
-        trimap: GrabCut's four labels (H, W).
-        models: colour models of background and object.
-        rounds: number of iterations.
+    The distinctness is 1 if no colour is on both sides, 0 if the colours are the same (Bhattacharyya).
+    `photo` is 8-bit Lab (H, W, 3), `probability` (H, W) that of the object.
     """
-    labels = trimap.copy()
-    is_object = (labels & 1) > 0
-    if is_object.any() and not is_object.all():
-        background, foreground = models[0].copy(), models[1].copy()
-        cv2.grabCut(photo, labels, (0, 0, 1, 1), background, foreground, rounds, cv2.GC_EVAL)
-    return np.asarray((labels & 1) > 0)
+    light, a, b = (photo[..., k].astype(np.int32) for k in range(3))
+    a, b = np.clip(a - 64, 0, 127), np.clip(b - 64, 0, 127)  # photographs seldom have more saturated colours
+    word = ((light >> 4) * BINS + (a >> 3)) * BINS + (b >> 3)
+
+    def frequency(weights: Floats) -> Floats:
+        counts = np.bincount(word.ravel(), weights.ravel(), BINS**3).reshape(BINS, BINS, BINS)
+        for axis in range(3):
+            padded = np.pad(counts, [(1, 1) if k == axis else (0, 0) for k in range(3)])
+            first, middle, last = (np.take(padded, np.arange(k, k + BINS), axis) for k in range(3))
+            counts = 0.25 * first + 0.5 * middle + 0.25 * last
+        return np.asarray(counts / (counts.sum() + 1e-9))
+
+    rare = RARE / BINS**2
+    inside, outside = frequency(probability), frequency(1 - probability)
+    ratio = np.clip(np.log((inside + rare) / (outside + rare)), -MAX_RATIO, MAX_RATIO)
+    return np.asarray(ratio.ravel()[word]), 1 - float(np.sqrt(inside * outside).sum())
 
 
 def guided_coefficients(guide: Floats, values: Floats, radius: int, smoothness: float) -> tuple[Floats, Floats]:

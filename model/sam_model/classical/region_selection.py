@@ -1,93 +1,85 @@
-"""Selection of superpixels by prompts: the hypothesis with the largest expected IoU over all hypotheses.
+"""Selection of superpixels by prompts: the region network's probabilities, corrected by one click after the other.
 
-A box gives the first selection, and every point corrects the selection before it. All points of a prompt are applied in
-their order in each call, so the segmenter is stateless.
+The first guess is that of the plausible hypotheses. The network corrects it, and again after every further click. All
+clicks of a prompt are applied in their order in each call, so the segmenter is stateless.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sam_model.classical.colour_words import Floats
-from sam_model.classical.hypotheses import (
-    AREAS,
-    CHANGES,
-    SEED_REACH,
-    Sets,
-    grown_from_click,
-    grown_in_box,
-    share_in_box,
+from sam_model.classical.evidence import (
+    BoxEvidence,
+    LastClick,
+    Nearest,
+    box_evidence,
+    evidence,
+    last_click,
+    no_clicks,
+    with_click,
 )
-from sam_model.classical.plausibility import box_plausibility, click_plausibility
+from sam_model.classical.first_guess import guess_from_click, guess_in_box
 from sam_model.classical.region_graph import RegionGraph
+from sam_model.classical.region_network import logit
 from sam_model.types import Box, Point
 
-NEGLIGIBLE = 7.0  # hypotheses this far below the best log plausibility are ignored
-PROMPT_WEIGHT = 4.0  # weight of a prompted region, relative to similarity to the background
+CLICK_GUESS = 0.5  # weight of the first guess after one click; more helps uniform objects and harms those of parts
+FIRST_DEPTH = 0.5  # of the first click's distance to the image's border, as the depth of its influence on pixels
+BOX_GUESS = 0.5  # weight of the first guess for a box
+CERTAIN = 0.02  # probabilities nearer to 0 or 1 count as this
+
+Network = Callable[[RegionGraph, Floats], Floats]
 
 
 @dataclass(frozen=True)
-class RegionSelection:
-    """A set of superpixels (n,), and its expected IoU over all hypotheses."""
+class Selection:
+    """The probability of each superpixel after some prompts, and what the next click needs to know."""
 
-    members: Sets
-    expected_iou: float
+    positive: Nearest
+    negative: Nearest
+    box: BoxEvidence
+    clicks: tuple[LastClick, ...] = ()
+    probability: Floats | None = None  # (n,); None if no prompt tells where the object is
 
 
-def select_regions(graph: RegionGraph, points: tuple[Point, ...], box: Box | None) -> RegionSelection:
-    """Return the best set for points and a box in working pixels; empty if no prompt tells where the object is."""
-    n = graph.count
-    selection = RegionSelection(np.zeros(n, bool), 0.0)
-    allowed: Sets = np.ones(n, bool)
+def select_regions(graph: RegionGraph, points: tuple[Point, ...], box: Box | None, network: Network) -> Selection:
+    """Return the selection for points and a box in working pixels."""
+    selection = empty_selection(graph, box, box is None or keeps_to_box(points, box))
     if box is not None:
-        inside = share_in_box(graph, box)
-        sets = _distinct(grown_in_box(graph, box, inside))
-        selection = _best(graph, sets, box_plausibility(graph, sets, box, inside))
-        if keeps_to_box(points, box):
-            allowed = inside >= min(0.35, float(inside.max()))
+        selection = selection_in_box(graph, selection, box, network)
     first = next((k for k, point in enumerate(points) if point.is_positive or box is not None), len(points))
-    in_order = points[first : first + 1] + points[:first] + points[first + 1 :]
-    if first < len(points):
-        for k in range(1, len(in_order) + 1):
-            selection = _corrected(graph, selection, in_order[:k], allowed)
+    for point in points[first : first + 1] + points[:first] + points[first + 1 :]:
+        selection = corrected(graph, selection, point, network)
     return selection
 
 
-def _corrected(
-    graph: RegionGraph, before: RegionSelection, points: tuple[Point, ...], allowed: Sets
-) -> RegionSelection:
-    """Return the selection after the last one of `points`."""
-    click = points[-1]
-    xy = np.array([click.x, click.y], np.float32)
-    positive = [graph.region_at((point.x, point.y)) for point in points if point.is_positive]
-    negative = [graph.region_at((point.x, point.y)) for point in points if not point.is_positive]
-    like_object, like_background = _near(graph, positive), _near(graph, negative)
-    not_object = graph.background + PROMPT_WEIGHT * like_background
+def empty_selection(graph: RegionGraph, box: Box | None, is_limit: bool) -> Selection:
+    """Return the selection before any click; `is_limit`: the object does not extend beyond the box."""
+    return Selection(no_clicks(graph), no_clicks(graph), box_evidence(graph, box, is_limit))
+
+
+def selection_in_box(graph: RegionGraph, empty: Selection, box: Box, network: Network) -> Selection:
+    """Return the selection for a box without clicks."""
+    return _first(graph, empty, guess_in_box(graph, box), BOX_GUESS, None, network)
+
+
+def corrected(graph: RegionGraph, before: Selection, click: Point, network: Network) -> Selection:
+    """Return the selection after one click more; without a positive click and a box, nothing is selected."""
+    last = last_click(graph, click, before.probability)
+    before = replace(before, clicks=(*before.clicks, last))
     if click.is_positive:
-        grown = grown_from_click(graph, xy, like_object, not_object, CHANGES if before.members.any() else AREAS)
-        sets = np.concatenate([before.members | grown, grown]) if before.members.any() else grown
+        after = replace(before, positive=with_click(graph, before.positive, click))
     else:
-        not_removed = 0.5 * graph.background + PROMPT_WEIGHT * like_object + 0.3 * before.members
-        grown = grown_from_click(graph, xy, like_background, not_removed.astype(np.float32), CHANGES)
-        sets = before.members & ~grown
-        last = next((point for point in reversed(points) if point.is_positive), None)
-        if last is not None:
-            anew = grown_from_click(graph, np.array([last.x, last.y], np.float32), like_object, not_object, CHANGES)
-            sets = np.concatenate([sets, anew])
-    sets &= allowed
-    sets[:, negative] = False
-    sets[:, positive] = True
-    sets = _distinct(sets)
-    if not len(sets):
-        return RegionSelection(np.zeros(graph.count, bool), 0.0)
-    return _best(graph, sets, click_plausibility(graph, sets, before.members, xy))
-
-
-def _near(graph: RegionGraph, regions: list[int]) -> Floats:
-    """Return the proximity (n,) of each region to the nearest of `regions`, 1 in these."""
-    if not regions:
-        return np.zeros(graph.count, np.float32)
-    return np.asarray(np.exp(-graph.geodesic[regions].min(axis=0) / SEED_REACH))
+        after = replace(before, negative=with_click(graph, before.negative, click))
+    if before.probability is not None:
+        return _clamped(after, _corrected(graph, after, before.probability, last, network))
+    if click.is_positive:
+        guess = guess_from_click(graph, click)
+        after = replace(after, clicks=(*before.clicks[:-1], replace(last, depth=FIRST_DEPTH * last.depth)))
+        return _first(graph, after, guess, CLICK_GUESS, last, network)
+    return after
 
 
 def keeps_to_box(points: tuple[Point, ...], box: Box) -> bool:
@@ -95,22 +87,25 @@ def keeps_to_box(points: tuple[Point, ...], box: Box) -> bool:
     return all(box[0] <= p.x <= box[2] and box[1] <= p.y <= box[3] for p in points if p.is_positive)
 
 
-def _distinct(sets: Sets) -> Sets:
-    """Return the sets that are not empty, without duplicates."""
-    number = np.sin(np.arange(1.0, sets.shape[1] + 1))  # equal sums of these numbers mean equal sets
-    _, first = np.unique(np.einsum("mn,n->m", sets.astype(np.float64), number), return_index=True)
-    sets = sets[first]
-    return np.asarray(sets[sets.any(axis=1)])
+def _first(
+    graph: RegionGraph, selection: Selection, guess: Floats, weight: float, last: LastClick | None, network: Network
+) -> Selection:
+    """Return the selection for the first prompt: the weighted mean of the guess's and the network's logits."""
+    probability = _corrected(graph, selection, guess, last, network)
+    logits = weight * logit(guess, CERTAIN) + (1 - weight) * logit(probability, CERTAIN)
+    return _clamped(selection, 1 / (1 + np.exp(-logits)))
 
 
-def _best(graph: RegionGraph, sets: Sets, plausibility: Floats) -> RegionSelection:
-    """Return the set (of M, n) with the largest overlap with all others, weighted by plausibility."""
-    likely = plausibility > plausibility.max() - NEGLIGIBLE
-    sets, weight = sets[likely], np.exp(plausibility[likely] - plausibility.max())
-    weight /= weight.sum()
-    members = sets.astype(np.float32)
-    both = np.einsum("mn,kn->mk", members * graph.area, members)  # without BLAS, as in weighted_sum
-    area = np.diag(both)
-    expected = (both / (area[:, None] + area[None] - both)) @ weight
-    best = int(expected.argmax())
-    return RegionSelection(sets[best], float(expected[best]))
+def _corrected(
+    graph: RegionGraph, selection: Selection, previous: Floats, last: LastClick | None, network: Network
+) -> Floats:
+    inputs = evidence(graph, selection.positive, selection.negative, selection.box, last, previous)
+    return network(graph, inputs)
+
+
+def _clamped(selection: Selection, probability: Floats) -> Selection:
+    """Return the selection with a probability (n,), which is 0 or 1 at the clicks."""
+    probability = np.array(probability, np.float32)
+    probability[list(selection.negative.regions)] = 0
+    probability[list(selection.positive.regions)] = 1
+    return replace(selection, probability=probability)

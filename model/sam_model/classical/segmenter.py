@@ -1,4 +1,4 @@
-"""A promptable segmenter that needs no weights."""
+"""A promptable segmenter that needs no download."""
 
 import math
 from collections.abc import Sequence
@@ -8,16 +8,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_model.classical.confidence import expected_iou, score
 from sam_model.classical.full_size import full_size_mask
 from sam_model.classical.region_graph import RegionGraph, region_graph
+from sam_model.classical.region_network import RegionNetwork, load_network
 from sam_model.classical.region_selection import select_regions
 from sam_model.classical.superpixels import slic
 from sam_model.types import Box, Image, Point, Prompt, ScoredMask
 
-VERSION = 1
-REGIONS = 560  # superpixels, about
-CELL = 12  # side of a superpixel in pixels of the working image
-MAX_CELLS = 80  # superpixels along the longer side
+VERSION = 2
+REGIONS = 1260  # superpixels, about
+CELL = 8  # side of a superpixel in pixels of the working image
+MAX_CELLS = 120  # superpixels along the longer side
 PHOTO_SIDE = 1024  # maximum of the longer side, in pixels, of the copy for exact borders
 
 
@@ -37,12 +39,16 @@ class ClassicalEmbedding:
 
 
 class ClassicalSegmenter:
-    """Masks from points and boxes without weights. The package's docstring describes the method."""
+    """Masks from points and boxes. The package's docstring describes the method."""
 
     uses_mask_input = False
 
     name = "classical"
     fingerprint = f"classical-{VERSION}-{REGIONS}-{CELL}-{PHOTO_SIDE}"
+
+    def __init__(self, network: RegionNetwork | None = None) -> None:
+        """Use `network`, by default the one that comes with the package."""
+        self._network = network or load_network()
 
     def embed(self, image: Image) -> ClassicalEmbedding:
         """Compute the superpixels of an RGB uint8 image (H, W, 3).
@@ -76,7 +82,7 @@ class ClassicalSegmenter:
             raise ValueError(f"the embedding was made by {embedding.fingerprint!r}, not by {self.fingerprint!r}")
         for prompt in prompts:
             _check(prompt)
-        return [_segment(embedding, prompt) for prompt in prompts]
+        return [_segment(embedding, prompt, self._network) for prompt in prompts]
 
 
 def _resized(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -97,11 +103,11 @@ def _check(prompt: Prompt) -> None:
         raise ValueError(f"box {prompt.box} is not finite")
 
 
-def _segment(embedding: ClassicalEmbedding, prompt: Prompt) -> ScoredMask:
+def _segment(embedding: ClassicalEmbedding, prompt: Prompt, network: RegionNetwork) -> ScoredMask:
     height, width = embedding.image_size
     rows, columns = embedding.graph.labels.shape
     points = tuple(
-        Point(min(max(p.x, 0.0), float(width)), min(max(p.y, 0.0), float(height)), p.is_positive) for p in prompt.points
+        Point(min(max(p.x, 0.5), width - 0.5), min(max(p.y, 0.5), height - 0.5), p.is_positive) for p in prompt.points
     )
     box = None if prompt.box is None else _within(prompt.box, width, height)
     x, y = columns / width, rows / height
@@ -109,9 +115,14 @@ def _segment(embedding: ClassicalEmbedding, prompt: Prompt) -> ScoredMask:
         embedding.graph,
         tuple(Point(p.x * x, p.y * y, p.is_positive) for p in points),
         None if box is None else (box[0] * x, box[1] * y, box[2] * x, box[3] * y),
+        network,
     )
     mask = full_size_mask(embedding.photo, embedding.graph, selection, points, box, embedding.image_size)
-    return ScoredMask(mask, selection.expected_iou)
+    probability = selection.probability
+    if probability is None or not mask.any():
+        return ScoredMask(mask, 0.0)
+    expected = expected_iou(probability, embedding.graph.area)
+    return ScoredMask(mask, score(expected, len(points), box is not None))
 
 
 def _within(box: Box, width: int, height: int) -> Box:

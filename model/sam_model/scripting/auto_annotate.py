@@ -36,7 +36,7 @@ def auto_annotate(
     Args:
         data: a folder, a glob pattern, an image file, or a list of image files.
         det_model: detector, by name or file; `classical` needs no weights.
-        sam_model: segmenter, by name or file; `classical` needs no weights; None uses the detector's own masks.
+        sam_model: segmenter, by name or file; `classical` needs no download; None uses the detector's own masks.
         device: `cpu`, `cuda`, `cuda:1`, 0 or `mps`; the best one of this machine if empty.
         output_dir: folder of the labels; by default `NAME_auto_annotate_labels` beside the image folder NAME.
         imgsz: length of the longer side of the detector's input in pixels, a multiple of 32.
