@@ -71,9 +71,10 @@ class ConvertedNetwork:
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Run the network on float32 tensors."""
-        if self._run is not None:
+        run = self._run  # another thread may set it to None
+        if run is not None:
             try:
-                outputs: tuple[Tensor, ...] = self._run(*inputs)
+                outputs: tuple[Tensor, ...] = run(*inputs)
                 return outputs
             except RuntimeError as error:
                 logger.warning("OpenVINO could not run %s: %s; PyTorch runs it", self._name, _first_line(error))
