@@ -129,7 +129,7 @@ def test_any_words_go_to_a_detector_in_a_folder(
     assert main(["annotate", str(photos), *options]) == 0
 
     coco = json.loads((out / "coco.json").read_text())
-    assert asked == [str(tmp_path / "owl"), "cpu"]
+    assert asked == [str(tmp_path / "owl"), "auto"]
     assert [category["name"] for category in coco["categories"]] == ["a small blot"]
     assert len(coco["annotations"]) == 2
 
