@@ -20,7 +20,7 @@ COMMAND = [sys.executable, "-m", "sam_backend.commands.main"]
 def environment(**changes: str) -> dict[str, str]:
     """Return the process's environment without this product's settings; the classical models need no weights."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SAM_", "LABEL_STUDIO_"))}
-    return {**kept, "SAM_MODEL": "classical", "SAM_OFFLINE": "1", **changes}
+    return {**kept, "SAM_MODEL": "classical", "SAM_OFFLINE": "1", "SAM_RUNTIME": "torch", **changes}
 
 
 class BackendProgram:

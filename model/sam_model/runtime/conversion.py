@@ -5,6 +5,7 @@
 
 import os
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,11 +18,17 @@ NICENESS = 10  # clicks come first
 
 def main(request_path: str, result_path: str) -> None:
     """Convert the network of a request, and write the result."""
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     with suppress(AttributeError, OSError):  # Windows has no niceness
         os.nice(NICENESS)
     # written by the parent process a moment ago, in a folder that only this user can read
     request = torch.load(request_path, weights_only=False, mmap=True)
     convert(request["module"], request["inputs"], request["shapes"], Path(result_path), request["dtype"])
+
+
+def _end_with_the_parent() -> None:
+    os.read(sys.stdin.fileno(), 1)  # without the lock of a buffered read, which the end of the program would need
+    os._exit(1)
 
 
 if __name__ == "__main__":

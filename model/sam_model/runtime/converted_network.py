@@ -138,16 +138,16 @@ def _convert_in_child(module: nn.Module, examples: Sequence[Example], dtype: str
         child = subprocess.Popen(  # noqa: S603  # our own module
             [sys.executable, "-m", "sam_model.runtime.conversion", str(request), str(result)],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # stays open until this process ends, however it ends; then the child ends too
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
         )
         atexit.register(child.kill)
-        try:
-            _, problem = child.communicate()
-        finally:
-            atexit.unregister(child.kill)
+        with child:
+            assert child.stderr is not None
+            problem = child.stderr.read()
+        atexit.unregister(child.kill)
         if child.returncode:
             raise RuntimeError((problem.strip().splitlines() or [f"exit code {child.returncode}"])[-1])
         result.replace(path)

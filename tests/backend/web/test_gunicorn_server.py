@@ -33,7 +33,7 @@ def free_port() -> int:
 
 def environment(**changes: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SAM_", "LABEL_STUDIO_"))}
-    return {**kept, "SAM_MODEL": "classical", **changes}
+    return {**kept, "SAM_MODEL": "classical", "SAM_RUNTIME": "torch", **changes}
 
 
 def ask(port: int, path: str, body: object = None) -> Any:

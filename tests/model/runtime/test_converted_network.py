@@ -1,4 +1,7 @@
 import logging
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -139,3 +142,16 @@ def test_a_folder_that_cannot_be_written_leaves_the_network_to_pytorch(
     assert not network.wait(100)
     assert network(torch.ones(2))[0].tolist() == [2, 2]
     assert "could not convert doubled for OpenVINO: " in caplog.text
+
+
+def test_a_conversion_ends_with_its_parent_process(tmp_path: Path) -> None:
+    request = tmp_path / "request"
+    os.mkfifo(request)  # the child waits for somebody who writes
+    command = [sys.executable, "-m", "sam_model.runtime.conversion", str(request), str(tmp_path / "result")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as child:
+        assert child.stdin is not None
+        child.stdin.close()  # the kernel does the same when the parent is killed
+
+        assert child.wait(60) == 1
