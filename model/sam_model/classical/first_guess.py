@@ -6,16 +6,19 @@ from sam_model.classical.colour_words import Floats
 from sam_model.classical.evidence import share_in_box
 from sam_model.classical.hypotheses import Sets, grown_from_click, grown_in_box
 from sam_model.classical.plausibility import box_plausibility, click_plausibility
-from sam_model.classical.region_graph import RegionGraph
+from sam_model.classical.region_graph import Reach, RegionGraph
 from sam_model.types import Box, Point
 
 NEGLIGIBLE = 7.0  # hypotheses this far below the best log plausibility are ignored
 
 
-def guess_from_click(graph: RegionGraph, click: Point) -> Floats:
-    """Return the probability (n,) that each region belongs to the object of a click (working pixels)."""
+def guess_from_click(graph: RegionGraph, click: Point, reach: Reach, from_rim: Reach) -> Floats:
+    """Return the probability (n,) that each region belongs to the object of a click (working pixels).
+
+    `reach` is the distances from the click, `from_rim` those from the border of the image.
+    """
     xy = np.array([click.x, click.y], np.float32)
-    sets = _distinct(grown_from_click(graph, xy))
+    sets = _distinct(grown_from_click(graph, xy, reach, from_rim))
     return _guess(graph, sets, click_plausibility(graph, sets, xy))
 
 

@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from sam_model.classical.colour_words import Floats
-from sam_model.classical.region_graph import RegionGraph
+from sam_model.classical.region_graph import Reach, RegionGraph
 from sam_model.types import Box
 
 Sets = NDArray[np.bool_]
@@ -28,12 +28,14 @@ COLOUR_ROUNDS = 3
 TRUST = 1.2  # weight of a colour's log ratio in a logit
 
 
-def grown_from_click(graph: RegionGraph, xy: Floats) -> Sets:
-    """Return sets of about `AREAS` (shares of the image) around a point at `xy` (working pixels)."""
+def grown_from_click(graph: RegionGraph, xy: Floats, reach: Reach, from_rim: Reach) -> Sets:
+    """Return sets of about `AREAS` (shares of the image) around a point at `xy` (working pixels).
+
+    `reach` is the distances from the point's region, `from_rim` those from the border of the image.
+    """
     region = graph.region_at(xy)
     straight = np.linalg.norm(graph.centre - xy, axis=1) / graph.diagonal
-    reach = graph.reach([region])
-    path, to_rim = reach.path, graph.reach(np.flatnonzero(graph.rim)).path
+    path = reach.path
     near = np.exp(-(straight[:, None] ** 2) / (2 * REACHES**2))  # (n, R): a column per reach
     inside = np.exp(-path / SEED_REACH)
     belongs = np.repeat(inside[:, None], REACHES.size, axis=1)
@@ -44,7 +46,7 @@ def grown_from_click(graph: RegionGraph, xy: Floats) -> Sets:
         belongs = np.maximum(near / (1 + np.exp(-TRUST * ratio)), inside[:, None])
         belongs[region] = 1
     by_colour = 0.2 * path[:, None] - ratio - np.log(near + 1e-6)
-    loose = [path + detour * straight for detour in DETOURS] + [path - 0.5 * to_rim, *by_colour.T]
+    loose = [path + detour * straight for detour in DETOURS] + [path - 0.5 * from_rim.path, *by_colour.T]
     tied = [reach.climb + 1e-3 * path, path, straight]
     sets = np.concatenate([_first_ones(order, graph.area, AREAS) for order in loose])
     sets[:, region] = True
@@ -109,8 +111,9 @@ def _connected_to(graph: RegionGraph, sets: Sets, region: int) -> Sets:
     """Return of each set the part that is connected to `region`, with one graph search for all sets."""
     m, n = sets.shape
     i, j = graph.pairs.T
-    row, pair = np.nonzero(sets[:, i] & sets[:, j])
-    links = (row * n + i[pair], row * n + j[pair])
-    _, part = connected_components(csr_matrix((np.ones(row.size, np.int8), links), (m * n, m * n)), directed=False)
+    row, pair = np.divmod(np.flatnonzero(sets[:, i] & sets[:, j]), i.size)
+    start, end = row * n + i[pair], row * n + j[pair]
+    until = np.concatenate([[0], np.cumsum(np.bincount(start, minlength=m * n))])  # the pairs are sorted
+    _, part = connected_components(csr_matrix((np.ones(row.size), end, until), (m * n, m * n)), directed=False)
     part = part.reshape(m, n)
     return np.asarray(sets & (part == part[:, [region]]))

@@ -76,7 +76,7 @@ def corrected(graph: RegionGraph, before: Selection, click: Point, network: Netw
     if before.probability is not None:
         return _clamped(after, _corrected(graph, after, before.probability, last, network))
     if click.is_positive:
-        guess = guess_from_click(graph, click)
+        guess = guess_from_click(graph, click, after.positive.reach, after.box.reach)
         after = replace(after, clicks=(*before.clicks[:-1], replace(last, depth=FIRST_DEPTH * last.depth)))
         return _first(graph, after, guess, CLICK_GUESS, last, network)
     return after
