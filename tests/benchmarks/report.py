@@ -155,8 +155,8 @@ def click_latency() -> str:
 
 CLASSICAL_ROWS = (  # benchmark, set, group, what the documentation says about them
     ("classical_quality", "eval-images", "all", "constants set on these"),
-    ("classical_quality", "eval-images-more", "ecssd", "of ECSSD (not used for the weights)"),
-    ("classical_training", "eval-images-more", "coco", "of COCO (weights of each third fitted on the other two)"),
+    ("classical_quality", "eval-images-more", "ecssd", "of ECSSD (not used for the network)"),
+    ("classical_training", "eval-images-more", "coco", "of COCO (network of each third fitted on the other two)"),
 )
 
 
