@@ -190,8 +190,9 @@ def assert_same(theirs: list[dict[str, Any]], ours: list[AutomaticMask]) -> None
         assert distance(their, our) <= 1e-3, place
         x, y, width, height = their["bbox"]  # from the first pixel to the last
         assert our.box == (x, y, x + width + 1, y + height + 1), place
+        # OpenCV's interpolation and PyTorch's differ in the last bits: one pixel of a mask may change
         assert abs(our.run_lengths.area - their["area"]) <= 1e-3 * their["area"] + 1
-        assert abs(our.stability_score - their["stability_score"]) <= 1e-3
+        assert abs(our.stability_score - their["stability_score"]) <= 1e-3 + 1 / their["area"]
         assert np.allclose(our.point, their["point_coords"][0])
         x, y, width, height = their["crop_box"]
         assert our.crop_box == (x, y, x + width, y + height)
