@@ -19,7 +19,7 @@ def square() -> np.ndarray:
 
 
 def test_the_edges_of_the_classical_segmenter_follow_the_outline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(automatic_edges, "POINTS_PER_SIDE", 4)
+    monkeypatch.setattr(automatic_edges, "POINTS_PER_SIDE", 6)
 
     edges = edges_automatically(ClassicalSegmenter(), square())
 
@@ -28,12 +28,14 @@ def test_the_edges_of_the_classical_segmenter_follow_the_outline(monkeypatch: py
     assert 0.9 < edges.max() <= 1
     assert (edges[30:66, 30:34].max(axis=1) > 0.5).all()  # the left side
     assert (edges[70:74, 38:74].max(axis=0) > 0.5).all()  # the lower side
-    assert edges[34:62, 42:70].max() < 0.3  # inside
+    assert edges[34:62, 42:70].max() < 0.45  # inside: some clicks near the outline get a part of the square
     assert np.count_nonzero(edges[30:66, 28:36] > 0.3) <= 2 * 36  # thin
 
 
 def test_sam_uses_its_own_method() -> None:
-    np.testing.assert_array_equal(edges_automatically(ColourSam(), square()), edge_map(ColourSam(), square()))
+    edges = edges_automatically(ColourSam(), square())
+
+    np.testing.assert_allclose(edges, edge_map(ColourSam(), square()), atol=1e-5)
 
 
 def test_a_fast_sam_has_edges_where_its_masks_end() -> None:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from sam_model.masks.stability import Logits
 
+TIE = 1e-5  # of edge strengths: the last bits of float32 depend on where an array lies in memory
+
 
 def soft_border(logits: Logits, mask_threshold: float = 0.0) -> NDArray[np.float32]:
     """Return the gradient of the mask's probability (H, W) at its outer border, 0 elsewhere.
@@ -50,6 +52,6 @@ def thin_edges(edges: NDArray[np.float32]) -> NDArray[np.float32]:
         neighbour = cv2.remap(
             edges, x + side * np.cos(normal), y + side * np.sin(normal), cv2.INTER_LINEAR, borderValue=0.0
         )
-        is_crest &= edges >= neighbour
+        is_crest &= edges >= neighbour - TIE
     thinned: NDArray[np.float32] = np.where(is_crest, edges, np.float32(0))
     return thinned
