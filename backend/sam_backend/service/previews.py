@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 PREVIEW_TIMEOUT_S = 60.0
 WAIT_FOR_OTHER_S = 1.0  # for another preview to end
+WAIT_FOR_MAPPING_S = 10.0  # for another mapping to end: the page asks for one after each change of its form
 
 
 class PreviewTimeoutError(BackendError):
@@ -32,8 +33,50 @@ class PreviewTimeoutError(BackendError):
     status = 503
 
 
+class OneAtATime:
+    """Computations in threads, one after the other, each within a time limit."""
+
+    def __init__(self, timeout_s: float, wait_for_other_s: float) -> None:
+        self._timeout_s, self._wait_for_other_s = timeout_s, wait_for_other_s
+        self._lock = threading.Lock()
+
+    def compute(self, compute: Callable[[], T], subject: str) -> T:
+        """Return the result of `compute`; after the timeout its thread continues, and the next one waits for it.
+
+        Args:
+            compute: what to compute.
+            subject: what it is, for messages.
+
+        Raises:
+            RunStateError: another one takes longer than `wait_for_other_s`.
+            PreviewTimeoutError: it takes longer than `timeout_s`.
+            ModelNotReadyError: weights are missing.
+        """
+        if not self._lock.acquire(timeout=self._wait_for_other_s):
+            raise RunStateError(f"could not compute {subject}: another one is being computed; try again later")
+        future: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(compute())
+            except Exception as error:  # noqa: BLE001  # the edge of a thread: the caller raises it
+                future.set_exception(error)
+            finally:
+                self._lock.release()
+
+        threading.Thread(target=run, name="preview", daemon=True).start()
+        try:
+            return future.result(timeout=self._timeout_s)
+        except FutureTimeoutError:
+            raise PreviewTimeoutError(
+                f"could not compute {subject} within {self._timeout_s:g} s: try fewer tasks, or try again later"
+            ) from None
+        except WeightsError as error:
+            raise ModelNotReadyError(f"could not compute {subject}: {error}") from None
+
+
 class Previews:
-    """Compute one preview at a time; threads may share it."""
+    """Compute one preview and one label mapping at a time; threads may share it."""
 
     def __init__(
         self,
@@ -41,14 +84,11 @@ class Previews:
         credentials: LabelStudioCredentials,
         projects: ProjectRegistry,
         store: WeightStore,
-        *,
-        timeout_s: float = PREVIEW_TIMEOUT_S,
-        wait_for_other_s: float = WAIT_FOR_OTHER_S,
     ) -> None:
         self._settings, self._credentials = settings, credentials
         self._projects, self._store = projects, store
-        self._timeout_s, self._wait_for_other_s = timeout_s, wait_for_other_s
-        self._is_computing = threading.Lock()
+        self._one_preview = OneAtATime(PREVIEW_TIMEOUT_S, WAIT_FOR_OTHER_S)
+        self._one_mapping = OneAtATime(PREVIEW_TIMEOUT_S, WAIT_FOR_MAPPING_S)
 
     def mapping(self, configuration: RunConfiguration) -> tuple[MappingReport, int]:
         """Return how a project's labels get the detector's classes, and the project's number of tasks.
@@ -63,7 +103,7 @@ class Previews:
             detector = load_detector_of(configuration, self._settings, self._store)
             return mapping_of(configuration, LabelingConfig.from_xml(project.labeling_config), detector).report
 
-        return self._one_at_a_time(compute, "the label mapping"), project.tasks
+        return self._one_mapping.compute(compute, "the label mapping"), project.tasks
 
     def preview(self, configuration: RunConfiguration, tasks: int) -> Preview:
         """Annotate `tasks` tasks as the run would.
@@ -87,28 +127,4 @@ class Previews:
                 f"project {configuration.project}",
             )
 
-        return self._one_at_a_time(compute, "the preview")
-
-    def _one_at_a_time(self, compute: Callable[[], T], subject: str) -> T:
-        """Return the result of `compute`; after the timeout its thread continues, and the next preview waits for it."""
-        if not self._is_computing.acquire(timeout=self._wait_for_other_s):
-            raise RunStateError(f"could not compute {subject}: another preview is being computed; try again later")
-        future: Future[T] = Future()
-
-        def run() -> None:
-            try:
-                future.set_result(compute())
-            except Exception as error:  # noqa: BLE001  # the edge of a thread: the caller raises it
-                future.set_exception(error)
-            finally:
-                self._is_computing.release()
-
-        threading.Thread(target=run, name="preview", daemon=True).start()
-        try:
-            return future.result(timeout=self._timeout_s)
-        except FutureTimeoutError:
-            raise PreviewTimeoutError(
-                f"could not compute {subject} within {self._timeout_s:g} s: try fewer tasks, or try again later"
-            ) from None
-        except WeightsError as error:
-            raise ModelNotReadyError(f"could not compute {subject}: {error}") from None
+        return self._one_preview.compute(compute, "the preview")

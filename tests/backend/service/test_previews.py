@@ -8,37 +8,28 @@ import pytest
 from sam_backend.errors import BackendError, LabelStudioError, ModelNotReadyError
 from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.runs.run_store import RunStateError
-from sam_backend.service.previews import Previews, PreviewTimeoutError
+from sam_backend.service.previews import OneAtATime, Previews, PreviewTimeoutError
 from sam_backend.settings import Settings
 from sam_model.weights.errors import WeightsUnavailableError
 from sam_testing.service import SamService
 
 
-def previews(timeout_s: float = 30, wait_for_other_s: float = 30) -> Previews:
+def previews() -> Previews:
     parts = SamService(Settings()).parts
-    return Previews(
-        parts.settings,
-        parts.credentials,
-        parts.projects,
-        parts.store,
-        timeout_s=timeout_s,
-        wait_for_other_s=wait_for_other_s,
-    )
+    return Previews(parts.settings, parts.credentials, parts.projects, parts.store)
 
 
 def test_a_preview_that_takes_too_long_blocks_the_next_one_until_it_ends() -> None:
-    patient, may_end = previews(timeout_s=0.01, wait_for_other_s=0.01), threading.Event()
+    one_at_a_time, may_end = OneAtATime(timeout_s=0.01, wait_for_other_s=0.01), threading.Event()
 
     with pytest.raises(PreviewTimeoutError, match=r"could not compute the preview within 0\.01 s: try fewer tasks"):
-        patient._one_at_a_time(lambda: may_end.wait(30), "the preview")
-    with pytest.raises(RunStateError, match="another preview is being computed"):
-        patient._one_at_a_time(lambda: 1, "the preview")
+        one_at_a_time.compute(lambda: may_end.wait(30), "the preview")
+    with pytest.raises(RunStateError, match="another one is being computed"):
+        one_at_a_time.compute(lambda: 1, "the preview")
     may_end.set()
-    assert patient._is_computing.acquire(timeout=30)
-    patient._is_computing.release()
-    patient._timeout_s = 30
+    one_at_a_time._timeout_s = one_at_a_time._wait_for_other_s = 30
 
-    assert patient._one_at_a_time(lambda: 1, "the preview") == 1
+    assert one_at_a_time.compute(lambda: 1, "the preview") == 1
 
 
 def _raising(error: Exception) -> Callable[[], int]:
@@ -58,12 +49,12 @@ def _raising(error: Exception) -> Callable[[], int]:
 def test_an_error_reaches_the_caller_and_the_next_preview_is_computed(
     error: Exception, expected: type[BackendError], message: str
 ) -> None:
-    computed = previews()
+    computed = OneAtATime(timeout_s=30, wait_for_other_s=30)
 
     with pytest.raises(expected, match=message):
-        computed._one_at_a_time(_raising(error), "the preview")
+        computed.compute(_raising(error), "the preview")
 
-    assert computed._one_at_a_time(lambda: 1, "the preview") == 1
+    assert computed.compute(lambda: 1, "the preview") == 1
 
 
 def test_without_a_token_mapping_and_preview_name_the_fix() -> None:
