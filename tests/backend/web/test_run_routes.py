@@ -339,6 +339,8 @@ def test_imports_start_no_run_without_the_setting(installation: Installation) ->
 def test_tasks_are_predicted_with_the_version_that_setup_returned(installation: Installation) -> None:
     without = installation.setup(None)
     assert installation.predict(1, 2) == [[], []]
+    (refusal,) = installation.runs()  # says why there were no predictions
+    assert refusal["state"] == "failed"
 
     version = installation.setup(PLAN)
     results = installation.predict(1, 2)
@@ -348,7 +350,7 @@ def test_tasks_are_predicted_with_the_version_that_setup_returned(installation: 
     assert all(one["result"] for one in results)
     assert [one["task"] for one in results] == [1, 2]
     assert installation.predict(3, predictions=[{"model_version": version}]) == [[]]
-    assert installation.runs() == []
+    assert [run["id"] for run in installation.runs()] == [refusal["id"]]
 
 
 def test_the_second_of_two_equal_requests_for_an_opened_task_gets_nothing(installation: Installation) -> None:
