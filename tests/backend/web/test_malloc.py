@@ -13,7 +13,7 @@ from sam_testing.processes import process_tree
 from sam_testing.service import png_image
 
 THREADS, CLICKS = 12, 48
-LIMIT = 30_000_000  # bytes
+LIMIT = 60_000_000  # bytes
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def backend(tmp_path: Path) -> Iterator[BackendProgram]:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc; malloc_trim is glibc's")
 def test_clicks_on_many_threads_leave_no_free_memory_in_the_process(backend: BackendProgram) -> None:
-    """Memory grows by 49 MB without trimming, by 10 MB with it."""
+    """Memory grows by 104 MB until it is trimmed, then by 40 MB: buffers of the threads, the same after 192 clicks."""
     assert click_on_new_image(backend, CLICKS) == 200  # the first click imports what it needs
     pids = process_tree(backend.process.pid)
     before = sum(map(anonymous_bytes, pids))
