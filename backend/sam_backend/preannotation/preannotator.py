@@ -1,7 +1,6 @@
 """One task becomes one prediction: fetch, decode, find objects, make regions."""
 
 import hashlib
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -11,19 +10,16 @@ from typing import Any
 import orjson
 
 from sam_backend.embeddings.image_embeddings import ImageEmbeddings
-from sam_backend.errors import BackendError
 from sam_backend.images.decode import decode_image
 from sam_backend.images.fetch import Fetcher, ImageCredentials
 from sam_backend.preannotation.label_mapping import LabelMapping
 from sam_backend.preannotation.object_sources import FoundObject, ObjectSource
-from sam_backend.preannotation.outcome import BulkTask, Outcome
+from sam_backend.preannotation.outcome import BulkTask, Outcome, outcome_of
 from sam_backend.preannotation.provenance import region_id, score_without_regions
 from sam_backend.protocol.predictions import ResultJson, score_for_label_studio
 from sam_backend.shapes.polygon import DEFAULT_STYLE, PolygonStyle
 from sam_backend.shapes.regions import results_from_mask
 from sam_model.types import Image
-
-logger = logging.getLogger(__name__)
 
 OnFound = Callable[[int, Image, FoundObject], None]  # page, its image, an object on it
 MAX_PAGES_DECODED = 4  # a task with more pages is decoded page by page, when each is segmented
@@ -87,25 +83,18 @@ class Preannotator:
 
     def fetch(self, task: BulkTask) -> FetchedTask | Outcome:
         """Fetch the task's images, and decode them unless there are many."""
-        try:
-            tag = self.mapping.config.image(self.mapping.to_name)
-            pages = tuple(self._fetch(task, address) for address in tag.sources(task.data))
-            if len(pages) <= MAX_PAGES_DECODED:
-                pages = tuple(replace(page, content=self._image(page)) for page in pages)
-            return FetchedTask(task, pages, tag.is_list)
-        except BackendError as error:
-            return Outcome(task.id, error=str(error))
-        except Exception:  # noqa: BLE001  # the outermost call of a worker: one task's error must not end the run
-            return _internal_error(task)
+        return outcome_of(task, lambda: self._fetched(task))
 
     def annotate(self, fetched: FetchedTask, on_found: OnFound | None = None) -> Outcome:
         """Return the prediction for a fetched task; `on_found` is called with each object."""
-        try:
-            return self._prediction(fetched, on_found)
-        except BackendError as error:
-            return Outcome(fetched.task.id, error=str(error))
-        except Exception:  # noqa: BLE001  # as in `fetch`
-            return _internal_error(fetched.task)
+        return outcome_of(fetched.task, lambda: self._prediction(fetched, on_found))
+
+    def _fetched(self, task: BulkTask) -> FetchedTask:
+        tag = self.mapping.config.image(self.mapping.to_name)
+        pages = tuple(self._fetch(task, address) for address in tag.sources(task.data))
+        if len(pages) <= MAX_PAGES_DECODED:
+            pages = tuple(replace(page, content=self._image(page)) for page in pages)
+        return FetchedTask(task, pages, tag.is_list)
 
     def _fetch(self, task: BulkTask, address: str) -> Page:
         project, given = self.mapping.configuration.project, self.credentials
@@ -151,8 +140,3 @@ class Preannotator:
             "model_version": self.version,
         }
         return Outcome(task_id, orjson.dumps(prediction, option=orjson.OPT_SERIALIZE_NUMPY), labels=dict(labels))
-
-
-def _internal_error(task: BulkTask) -> Outcome:
-    logger.exception("task %d failed", task.id)
-    return Outcome(task.id, error="internal error; see the log")

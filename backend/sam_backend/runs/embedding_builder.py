@@ -1,14 +1,13 @@
 """Runs that write no predictions but store the embeddings of a project's images in SAM_EMBEDDINGS_DIR."""
 
 import hashlib
-import logging
 import time
 from collections.abc import Callable
 from typing import Any
 
 from sam_backend.embeddings.disk import EmbeddingFolder, embedding_folder
 from sam_backend.embeddings.image_embeddings import ImageEmbeddings
-from sam_backend.errors import BackendError, BadRequestError
+from sam_backend.errors import BadRequestError
 from sam_backend.images.decode import decode_image
 from sam_backend.images.fetch import Fetcher, ImageCredentials
 from sam_backend.label_studio.client import LabelStudioClient
@@ -16,7 +15,7 @@ from sam_backend.label_studio.projects import ProjectDetails
 from sam_backend.label_studio.retry_policy import RetryPolicy, StoppedError
 from sam_backend.preannotation.loading import segmenter_choice
 from sam_backend.preannotation.local_executor import LocalExecutor
-from sam_backend.preannotation.outcome import BulkTask, Outcome
+from sam_backend.preannotation.outcome import BulkTask, Outcome, outcome_of
 from sam_backend.preannotation.preannotator import FetchedTask, Page
 from sam_backend.preannotation.provenance import model_version
 from sam_backend.protocol.labeling_config import LabelingConfig
@@ -28,8 +27,6 @@ from sam_backend.segmenter.limited_segmenter import LimitedSegmenter
 from sam_backend.settings import Settings
 from sam_model.interfaces import Segmenter
 from sam_model.weights.store import WeightStore
-
-logger = logging.getLogger(__name__)
 
 RECORD_EVERY_S = 1.0  # outcomes of this time are one transaction
 NO_FOLDER = "SAM_EMBEDDINGS_DIR is not set: set it to a folder for the embeddings, in the backend and for this command"
@@ -55,32 +52,26 @@ class EmbeddingBuilder:
 
     def fetch(self, task: BulkTask) -> FetchedTask | Outcome:
         """Fetch the task's images; the outcome has no labels if all their embeddings are stored."""
-        given = self._credentials
-        try:
-            pages = []
-            for address in self._config.image().sources(task.data):
-                data = self._fetcher.fetch(address, task.id, self._project, given.login, given.password)
-                digest = hashlib.sha256(data).hexdigest()
-                if not self._folder.refresh(digest, self._segmenter.fingerprint):
-                    pages.append(Page(digest, data))
-        except BackendError as error:
-            return Outcome(task.id, error=str(error))
-        except Exception:  # the outermost call of a worker: one task's error must not end the run
-            logger.exception("task %d failed", task.id)
-            return Outcome(task.id, error="internal error; see the log")
-        return FetchedTask(task, tuple(pages), is_multi_page=False) if pages else Outcome(task.id)
+        return outcome_of(task, lambda: self._fetched(task))
 
     def annotate(self, fetched: FetchedTask) -> Outcome:
         """Compute and store the missing embeddings; the outcome's labels count them."""
+        return outcome_of(fetched.task, lambda: self._embedded(fetched))
+
+    def _fetched(self, task: BulkTask) -> FetchedTask | Outcome:
+        given = self._credentials
+        pages = []
+        for address in self._config.image().sources(task.data):
+            data = self._fetcher.fetch(address, task.id, self._project, given.login, given.password)
+            digest = hashlib.sha256(data).hexdigest()
+            if not self._folder.refresh(digest, self._segmenter.fingerprint):
+                pages.append(Page(digest, data))
+        return FetchedTask(task, tuple(pages), is_multi_page=False) if pages else Outcome(task.id)
+
+    def _embedded(self, fetched: FetchedTask) -> Outcome:
         name = f"task {fetched.task.id}"
-        try:
-            for page in fetched.pages:
-                self._embeddings.get(page.digest, lambda data=page.content: self._decoded(data), name)  # type: ignore[misc]
-        except BackendError as error:
-            return Outcome(fetched.task.id, error=str(error))
-        except Exception:  # as in `fetch`
-            logger.exception("task %d failed", fetched.task.id)
-            return Outcome(fetched.task.id, error="internal error; see the log")
+        for page in fetched.pages:
+            self._embeddings.get(page.digest, lambda data=page.content: self._decoded(data), name)  # type: ignore[misc]
         return Outcome(fetched.task.id, labels={"embeddings": len(fetched.pages)})
 
     def _decoded(self, data: Any) -> Any:
