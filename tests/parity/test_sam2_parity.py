@@ -25,7 +25,7 @@ from sam_model.sam2 import hiera, mask_decoder, sam2
 from sam_model.sam2.mask_decoder import stable_mask
 from sam_model.sam2.sizes import MEMORY_KEYS, SIZES
 from sam_model.types import Image, Point, Prompt
-from sam_testing.reference_pairs import IMAGE_SIZES, image_named
+from sam_testing.reference_pairs import IMAGE_SIZES, Question, image_named
 from sam_testing.seeded_checkpoints import key_lines, seeded_sam, seeded_state
 
 pytestmark = pytest.mark.parity
@@ -41,16 +41,6 @@ CONFIGURATIONS = {
 }
 IMAGES = ("landscape", "portrait", "square", "tiny", "panorama", "tower", "input size", "wide")  # of 8 aspect ratios
 IMAGE_SIZES.update({"panorama": (300, 1800), "tower": (800, 200), "input size": (1024, 1024), "wide": (432, 768)})
-
-
-@dataclass(frozen=True)
-class Question:
-    """Prompts of one shape, in parts of the image's sides, so that they fit every image."""
-
-    points: Any = None  # (P, N, 2)
-    labels: Any = None  # (P, N)
-    boxes: Any = None  # (P, 4)
-    has_mask_input: bool = False
 
 
 QUESTIONS = {

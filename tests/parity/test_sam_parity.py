@@ -4,7 +4,6 @@ Tolerance: float32 sums in another order differ by about 2e-6 of the logits' ran
 processors, and is far below what any wrong layer does (see `test_a_wrong_layer_shows`).
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,23 +17,13 @@ from sam_model.sam.sam import resize_for_encoder
 from sam_model.sam.segmenter import SamSegmenter
 from sam_model.sam.sizes import SamSize, VitSize
 from sam_model.types import Image, Point, Prompt
-from sam_testing.reference_pairs import IMAGE_SIZES, Look, Pair, image_named, reference_package
+from sam_testing.reference_pairs import IMAGE_SIZES, Look, Pair, Question, image_named, reference_package
 from sam_testing.seeded_checkpoints import TINY_MOBILE_SAM, TINY_VIT_SAM, seeded_sam, values_for
 
 pytestmark = pytest.mark.parity
 
 TOLERANCE = 1e-4  # of the range of the reference's values
 WRONG_PIXELS = 1e-4  # of a mask
-
-
-@dataclass(frozen=True)
-class Question:
-    """Prompts of one shape, in parts of the image's sides, so that they fit every image."""
-
-    points: Any = None  # (P, N, 2)
-    labels: Any = None  # (P, N)
-    boxes: Any = None  # (P, 4)
-    has_mask_input: bool = False
 
 
 QUESTIONS = {

@@ -26,6 +26,16 @@ IMAGE_SIZES = {
 REFERENCE_NAMES = {"mobile_sam": "vit_t", "sam_b": "vit_b", "sam_l": "vit_l", "sam_h": "vit_h"}
 
 
+@dataclass(frozen=True)
+class Question:
+    """Prompts of one shape, in parts of the image's sides, so that they fit every image."""
+
+    points: Any = None  # (P, N, 2)
+    labels: Any = None  # (P, N)
+    boxes: Any = None  # (P, 4)
+    has_mask_input: bool = False
+
+
 @dataclass
 class Pair:
     """A reference model and our segmenter with the same weights."""
