@@ -8,7 +8,7 @@ import urllib3
 
 DETECTOR = "everything"  # what the photographs show is not what the classical detector knows: people and faces
 LABELS = {"object": "Thing"}
-SCORE_THRESHOLD = 0.7  # what the classical segmenter is sure of
+SCORE_THRESHOLD = 0.65  # what the classical segmenter is sure of
 ENDED = ("finished", "failed", "cancelled")
 LOOK_EVERY_S, GIVE_UP_AFTER_S = 0.5, 900.0
 
