@@ -1,7 +1,8 @@
 """A detector's classes -> the labels of a labeling config.
 
 The label of a class is given by the first of these that has one: the user's label map; the config's `predicted_values`
-(as in label-studio-ml's YOLO example); the label of the same name; the label of the same name in another letter case.
+(as in label-studio-ml's YOLO example); the label with this value, alias or hint; the same in another letter case. A
+label with an alias is stored by its alias.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,8 +11,8 @@ from typing import Any
 
 from sam_backend.errors import BadRequestError, LabelingConfigError
 from sam_backend.preannotation.configuration import RunConfiguration
-from sam_backend.protocol.labeling_config import SHAPES, ControlTag, LabelingConfig
-from sam_backend.shapes.targets import RegionTarget, label_targets, possible_targets, tag_name
+from sam_backend.protocol.labeling_config import SHAPES, LabelingConfig
+from sam_backend.shapes.targets import RegionTarget, label_tags, label_targets, possible_targets, tag_name
 
 DEFAULT_SCORE_THRESHOLD = 0.25
 ANY_OBJECT = "object"  # the class of all masks of segment everything
@@ -114,16 +115,12 @@ def _usable_targets(config: LabelingConfig, shape: str) -> tuple[str, list[Regio
     raise LabelingConfigError(f"the labeling config has no {wanted} for an image: add one for the regions")
 
 
-def _carriers(targets: Iterable[RegionTarget]) -> list[ControlTag]:
-    return [tag for each in targets for tag in (each.tags.mask, each.tags.labels) if tag is not None]
-
-
 def _labels_of(targets: Iterable[RegionTarget]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(label for tag in _carriers(targets) for label in tag.labels))
+    return tuple(dict.fromkeys(label for tag in label_tags(targets) for _, label in tag.label_words))
 
 
 def _has_dynamic_labels(targets: Iterable[RegionTarget]) -> bool:
-    return any(tag.has_dynamic_labels for tag in _carriers(targets))
+    return any(tag.has_dynamic_labels for tag in label_tags(targets))
 
 
 def _label_for(
@@ -131,10 +128,11 @@ def _label_for(
 ) -> str | None:
     """Return the label of a class; `""` for regions without label, None for no regions."""
     label_map = {given.casefold(): label for given, label in configuration.label_map.items()}
+    words = [pair for tag in label_tags(targets) for pair in tag.label_words]
     if name.casefold() in label_map:
-        return label_map[name.casefold()]
-    predicted = [pair for tag in _carriers(targets) for pair in tag.predicted_values]
-    for pairs in (predicted, [(label, label) for label in labels]):
+        return dict(words).get(label_map[name.casefold()], label_map[name.casefold()])
+    predicted = [pair for tag in label_tags(targets) for pair in tag.predicted_values]
+    for pairs in (predicted, words):
         exact = next((label for given, label in pairs if given == name), None)
         in_any_case = next((label for given, label in pairs if given.casefold() == name.casefold()), None)
         if exact or in_any_case:
@@ -159,7 +157,7 @@ def _target(
     if configuration.shape == "auto":
         targets = label_targets(config, to_name, labels)
     chosen = next((each for each in targets if takes(each)), targets[0])
-    of_tag = next((tag.score_threshold for tag in _carriers([chosen]) if tag.score_threshold is not None), None)
+    of_tag = next((tag.score_threshold for tag in label_tags([chosen]) if tag.score_threshold is not None), None)
     thresholds = (configuration.label_thresholds.get(label), configuration.score_threshold, of_tag)
     threshold = next((value for value in thresholds if value is not None), DEFAULT_SCORE_THRESHOLD)
     return Target(chosen.shape, chosen.tags, to_name, labels, threshold)
@@ -177,7 +175,8 @@ def _check_names(
             raise BadRequestError(
                 f"label_map.{name}: the detector has no class {name!r}; it has {_listed(class_names)}"
             )
-        if label not in labels and not _has_dynamic_labels(targets):
+        words = dict(pair for tag in label_tags(targets) for pair in tag.label_words)
+        if label not in words and not _has_dynamic_labels(targets):
             raise BadRequestError(f"label_map.{name}={label!r} is not a label of the config; it has {_listed(labels)}")
     for label in configuration.label_thresholds:
         if label not in labels and not _has_dynamic_labels(targets):

@@ -62,7 +62,8 @@ class ControlTag:
     """A control tag; `kind` is its XML name in lower case, such as `brushlabels`.
 
     `labels` are the values and aliases of the labels; with `has_dynamic_labels` they are in the task's data instead.
-    `predicted_values` are pairs of a detector's class and its label. `score_threshold` is the tag's
+    `label_words` are pairs of a label's value, alias or hint, and the label as Label Studio stores it: the alias, or
+    the value. `predicted_values` are pairs of a detector's class and its label. `score_threshold` is the tag's
     `model_score_threshold`, 0..1. `is_smart` says whether the editor offers a smart tool for it. `sam_output` is one of
     `SHAPES`: the shape of the regions for this tag.
     """
@@ -76,6 +77,7 @@ class ControlTag:
     score_threshold: float | None = None
     is_smart: bool = True
     sam_output: str | None = None
+    label_words: tuple[tuple[str, str], ...] = ()
 
     def knows(self, labels: tuple[str, ...]) -> bool:
         """Whether the tag has all of `labels`."""
@@ -99,7 +101,7 @@ class LabelingConfig:
         known = _parsed.get(xml)
         if known is None:
             known = _parse(xml)
-            labels = sum(len(tag.labels) + len(tag.predicted_values) for tag in known.controls)
+            labels = sum(len(tag.labels) + len(tag.label_words) + len(tag.predicted_values) for tag in known.controls)
             tags = len(known.images) + len(known.controls)
             _parsed.put(xml, known, 4 * len(xml) + _BYTES_PER_TAG * tags + _BYTES_PER_LABEL * labels)
         return known
@@ -142,6 +144,7 @@ class _OpenControl:
     attributes: dict[str, str]
     labels: dict[str, None] = field(default_factory=dict)
     predicted_values: list[tuple[str, str]] = field(default_factory=list)
+    words: list[tuple[str, str]] = field(default_factory=list)
 
     def tag(self) -> ControlTag:
         return ControlTag(
@@ -154,6 +157,7 @@ class _OpenControl:
             score_threshold=_score_threshold(self.kind, self.attributes),
             is_smart=self.attributes.get("smart", "true").strip().lower() != "false",
             sam_output=_sam_output(self.kind, self.attributes),
+            label_words=tuple(self.words),
         )
 
 
@@ -203,11 +207,14 @@ def _object_tag(attributes: dict[str, str]) -> ObjectTag:
 
 
 def _add_label(control: _OpenControl, attributes: dict[str, str]) -> None:
-    """Add a label's value, its alias, and the classes in its `predicted_values`, such as "car,truck"."""
-    value = attributes.get("value", "")
-    control.labels.update(dict.fromkeys(name for name in (value, attributes.get("alias")) if name))
+    """Add a label's value, alias and hint, and the classes in its `predicted_values`, such as "car,truck"."""
+    value, alias = attributes.get("value", ""), attributes.get("alias", "")
+    stored = alias or value
+    control.labels.update(dict.fromkeys(name for name in (value, alias) if name))
+    words = dict.fromkeys(name for name in (value, alias, attributes.get("hint", "")) if name and stored)
+    control.words += [(name, stored) for name in words]
     names = (name.strip() for name in attributes.get("predicted_values", "").split(","))
-    control.predicted_values += [(name, value) for name in names if name and value]
+    control.predicted_values += [(name, stored) for name in names if name and stored]
 
 
 def _score_threshold(kind: str, attributes: dict[str, str]) -> float | None:

@@ -16,7 +16,7 @@ def default_configuration(project: int, config: LabelingConfig) -> RunConfigurat
             tag for masks at all.
     """
     configuration = RunConfiguration(project, detector="everything")
-    labels = list(dict.fromkeys(label for tag in config.controls for label in tag.labels))
+    labels = list(dict.fromkeys(label for tag in config.controls for _, label in tag.label_words))
     try:
         mapping_of(configuration, config, None)
     except LabelingConfigError as error:

@@ -130,10 +130,15 @@ def label_targets(config: LabelingConfig, to_name: str, labels: tuple[str, ...])
     return found
 
 
+def label_tags(targets: Iterable[RegionTarget]) -> list[ControlTag]:
+    """Return the control tags that have the labels of targets: their own tags and their palettes, without repeats."""
+    tags = (tag for each in targets for tag in (each.tags.mask, each.tags.labels) if tag is not None)
+    return list({tag.name: tag for tag in tags}.values())
+
+
 def _output_of(targets: Iterable[RegionTarget]) -> str | None:
     """Return the first `sam_output` among the tags of targets."""
-    tags = (tag for target in targets for tag in (target.tags.mask, target.tags.labels) if tag is not None)
-    return next((tag.sam_output for tag in tags if tag.sam_output is not None), None)
+    return next((tag.sam_output for tag in label_tags(targets) if tag.sam_output is not None), None)
 
 
 def _no_target(to_name: str, shape: str | None) -> str:

@@ -40,6 +40,15 @@ def test_the_users_map_wins_over_all() -> None:
     assert dict(found.report.mapped) == {"Car": "Car", "dog": "Car"}
 
 
+def test_a_label_with_an_alias_is_stored_by_its_alias() -> None:
+    vehicle = '<Label value="Motor Vehicle" alias="Car" hint="truck"/>'
+
+    found = mapping(brush(vehicle + '<Label value="Pet"/>'), label_map={"dog": "Pet", "person": "Motor Vehicle"})
+
+    assert dict(found.report.mapped) == {"person": "Car", "Car": "Car", "truck": "Car", "dog": "Pet"}
+    assert mapping(brush(vehicle), (ANY_OBJECT,)).targets[ANY_OBJECT].labels == ("Car",)
+
+
 def test_a_map_that_names_what_is_not_there_is_refused_by_name() -> None:
     with pytest.raises(BadRequestError, match="no class 'cat'"):
         mapping(brush('<Label value="A"/>'), label_map={"cat": "A"})
