@@ -141,11 +141,13 @@ def load_text_detector(
         ValueError: the detector or device is unknown.
         WeightsError: the weights are missing and cannot be downloaded, or the file is not what it should be.
     """
-    from sam_model.detectors.text import ClassNameDetector, OwlDetector
+    from sam_model.detectors.text import ClassNameDetector
 
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
-        return OwlDetector(folder, device)
+        from sam_model.transformers_models.loading import load_text_detector_of
+
+        return load_text_detector_of(folder, device)
     return ClassNameDetector(load_detector(name_or_path, device, store=store))
 
 
