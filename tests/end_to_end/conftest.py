@@ -23,6 +23,7 @@ from sam_backend.label_studio.backend_registration import connect
 from sam_backend.label_studio.client import LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_testing.editor import CHROMIUM_ARGUMENTS, WAIT_MS, Editor, find_chromium
+from sam_testing.migrated_database import copy_migrated_database
 from sam_testing.possible import not_possible
 from sam_testing.yolo_files import write_yolo_file
 
@@ -79,6 +80,7 @@ def services(
     login = load_or_make_login(directory / "login.json")
     port = free_port(0)
     url = label_studio_url(port)
+    copy_migrated_database(label_studio_program, directory / "data")
     with ExitStack() as programs:
         label_studio = programs.enter_context(
             start_label_studio(label_studio_program, directory / "data", port, login.email, login.password, logs[0])

@@ -26,6 +26,7 @@ from sam_backend.label_studio.client import LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.label_studio.webhook_secret import HEADER, webhook_secret
 from sam_testing.backend_program import BackendProgram
+from sam_testing.migrated_database import copy_migrated_database
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(280)]
 
@@ -125,6 +126,7 @@ def test_a_label_studio_that_refuses_private_addresses_is_explained(
     monkeypatch.delitem(label_studio_process.SETTINGS, "LABEL_STUDIO_USE_DEFAULT_BANNED_SUBNETS")
     login, port = load_or_make_login(tmp_path / "login.json"), free_port(0)
     url = label_studio_url(port)
+    copy_migrated_database(label_studio_program, tmp_path / "data")
     strict = start_label_studio(
         label_studio_program, tmp_path / "data", port, login.email, login.password, tmp_path / "log"
     )

@@ -12,6 +12,7 @@ from sam_backend.demo.user_actions import create_personal_access_token, create_p
 from sam_backend.label_studio.client import LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_testing.fake_label_studio import CONFIG
+from sam_testing.migrated_database import copy_migrated_database
 
 
 @contextmanager
@@ -21,10 +22,9 @@ def real_label_studio() -> Iterator[tuple[str, str]]:
         login = load_or_make_login(Path(folder) / "login.json")
         port = free_port(0)
         url = label_studio_url(port)
-        log = Path(folder) / "log"
-        with start_label_studio(
-            find_label_studio(), Path(folder) / "data", port, login.email, login.password, log
-        ) as program:
+        data, log = Path(folder) / "data", Path(folder) / "log"
+        copy_migrated_database(find_label_studio(), data)
+        with start_label_studio(find_label_studio(), data, port, login.email, login.password, log) as program:
             program.wait_for(f"{url}/health", 300, lambda waited_s: None)
             yield url, create_personal_access_token(url, login.email, login.password)
 
@@ -38,6 +38,7 @@ class RestartableLabelStudio:
         self._login = load_or_make_login(folder / "login.json")
         self.url = label_studio_url(self._port)
         self._running: ChildProcess | None = None
+        copy_migrated_database(command, folder / "data")
         self.start()
         self.token = create_personal_access_token(self.url, self._login.email, self._login.password)
         self.api = LabelStudioClient(LabelStudioCredentials(self.url, self.token))

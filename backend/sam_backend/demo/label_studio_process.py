@@ -9,6 +9,7 @@ from pathlib import Path
 from sam_backend.demo.child_process import ChildProcess
 
 ACTION = Path(__file__).parents[2] / "label_studio_action"  # a Django app, beside our package
+DATABASE = "label_studio.sqlite3"  # in the folder of the data
 FIRST_START_TIMEOUT_S = 600.0  # it makes its database first; 20 s here, minutes on a slow disk
 
 # What Label Studio reads from the environment (core/settings/base.py of 1.23.2), any name with or without LABEL_STUDIO_
@@ -61,21 +62,28 @@ def start_label_studio(
 
     `settings` are environment variables, which take precedence over ours.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    environment = _without_foreign_settings(os.environ) | SETTINGS
-    environment |= {
-        "PYTHONPATH": str(_folder_with_action(directory.absolute())),  # "Pre-annotate with SAM…" in the Data Manager
-        "DJANGO_SETTINGS_MODULE": "label_studio_action.settings",
+    environment = label_studio_environment(directory) | {
         "LABEL_STUDIO_HOST": label_studio_url(port),
-        "LABEL_STUDIO_BASE_DATA_DIR": str(directory.absolute()),
-        "LABEL_STUDIO_DATABASE_NAME": str(directory.absolute() / "label_studio.sqlite3"),
         "LABEL_STUDIO_USERNAME": email,
         "LABEL_STUDIO_PASSWORD": password,  # not an argument: those are shown to everyone by ps
     }
-    environment |= _secret_key(directory)
     environment |= settings or {}
     command = [str(program), "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(port)]
     return ChildProcess("Label Studio", command, environment, log)
+
+
+def label_studio_environment(directory: Path) -> dict[str, str]:
+    """Return the environment variables of a Label Studio with its data in `directory`, which is created."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return {
+        **_without_foreign_settings(os.environ),
+        **SETTINGS,
+        "PYTHONPATH": str(_folder_with_action(directory.absolute())),  # "Pre-annotate with SAM…" in the Data Manager
+        "DJANGO_SETTINGS_MODULE": "label_studio_action.settings",
+        "LABEL_STUDIO_BASE_DATA_DIR": str(directory.absolute()),
+        "LABEL_STUDIO_DATABASE_NAME": str(directory.absolute() / DATABASE),
+        **_secret_key(directory),
+    }
 
 
 def _secret_key(directory: Path) -> dict[str, str]:
