@@ -36,10 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     models = parser.add_argument_group("models")
     models.add_argument(
         "--detector",
-        default="classical",
         metavar="NAME|FILE",
         help="yolov8n to yolov8x, a file, classical (people, faces), everything (segment everything), or boxes (the"
-        " rectangles in the tasks) (default %(default)s)",
+        " rectangles in the tasks) (default classical; with --text the best one that is installed)",
+    )
+    models.add_argument(
+        "--text", metavar="WORDS", help="what to look for, such as 'cat, red car=Vehicle', where Vehicle is a label"
     )
     models.add_argument(
         "--model", default="auto", metavar="NAME|FILE", help="segmenter of the masks (default %(default)s)"
@@ -275,7 +277,8 @@ def _configuration(args: argparse.Namespace) -> "RunConfiguration":
     }
     given = {
         "project": args.project,
-        "detector": _absolute(args.detector),
+        "detector": None if args.detector is None else _absolute(args.detector),
+        "text": args.text,
         "model": args.model,
         "score_threshold": args.conf,
         "label_thresholds": {label: _threshold(label, value) for label, value in _pairs(args.label_threshold)} or None,

@@ -8,12 +8,14 @@ from typing import Any
 from sam_backend.errors import BadRequestError
 from sam_backend.protocol.fields import listing, mapping, number, optional_text, shown, text, whole_number
 from sam_backend.protocol.labeling_config import SHAPES as REGION_SHAPES
+from sam_backend.protocol.words import Words, parse_words
 
 POLICIES = ("skip", "replace-own", "add")
 SHAPES = ("auto", *REGION_SHAPES)
 STATES = ("all", "labeled", "unlabeled")
 ENGINES = ("local", "ray")
 PURPOSES = ("predictions", "embeddings")
+AUTO = "auto"  # with `text`: the best installed detector for these words
 WITHOUT_DETECTOR = ("everything", "boxes")  # segment everything, or the rectangles that the task has already
 LARGEST_ID = 2**63 - 1
 RENAMED = {"at_most": "max_detections"}  # old field name -> new one
@@ -63,7 +65,8 @@ class RunConfiguration:
     """
 
     project: int
-    detector: str = "classical"  # a detector, or one of WITHOUT_DETECTOR
+    detector: str = "classical"  # a detector, one of WITHOUT_DETECTOR, or with `text` AUTO
+    text: str = ""  # words for the objects, such as "cat, red car=Vehicle"; empty: the detector's own classes
     model: str = "auto"  # the segmenter; auto is the one of the service's settings
     score_threshold: float | None = None  # 0..1; None: the tag's model_score_threshold, else 0.25
     label_thresholds: Mapping[str, float] = field(default_factory=dict)  # label -> 0..1, in addition to score_threshold
@@ -94,6 +97,15 @@ class RunConfiguration:
                 parsed[name] = text(given[name], name).strip()
                 if not parsed[name]:
                     raise BadRequestError(f"{name} is empty: needed: a name such as 'classical'")
+        if given.get("text") is not None:
+            parsed["text"] = text(given["text"], "text").strip()
+            parse_words(parsed["text"])
+        if parsed.get("text"):
+            parsed.setdefault("detector", AUTO)
+            if parsed["detector"] in WITHOUT_DETECTOR:
+                raise BadRequestError(f"text: the detector {parsed['detector']!r} finds no words; use 'auto'")
+        elif parsed.get("detector") == AUTO:
+            raise BadRequestError("detector='auto' needs text, such as 'cat, red car=Vehicle'")
         for name in ("score_threshold", "iou_threshold"):
             if given.get(name) is not None:
                 parsed[name] = number(given[name], name, 0, 1)
@@ -134,6 +146,11 @@ class RunConfiguration:
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that `from_json` parses into an equal value."""
         return json.loads(json.dumps(asdict(self)), object_hook=_without_empty_ids)  # type: ignore[no-any-return]
+
+    @property
+    def words(self) -> tuple[Words, ...]:
+        """The descriptions in `text`."""
+        return parse_words(self.text)
 
     def with_model(self, name: str) -> "RunConfiguration":
         """Return a copy with the segmenter `name`."""

@@ -12,6 +12,7 @@ from typing import Any
 from sam_backend.errors import BadRequestError, LabelingConfigError
 from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.protocol.labeling_config import SHAPES, LabelingConfig
+from sam_backend.protocol.words import label_of_words
 from sam_backend.shapes.targets import RegionTarget, label_tags, label_targets, possible_targets, tag_name
 
 DEFAULT_SCORE_THRESHOLD = 0.25
@@ -76,7 +77,11 @@ class LabelMapping:
         to_name, usable = _usable_targets(config, configuration.shape)
         labels = _labels_of(usable)
         _check_names(configuration, class_names, labels, usable)
-        found = {name: _label_for(name, usable, labels, configuration) for name in class_names}
+        found: dict[str, str | None]
+        if configuration.text:
+            found = {words.text: label_of_words(words, label_tags(usable)) for words in configuration.words}
+        else:
+            found = {name: _label_for(name, usable, labels, configuration) for name in class_names}
         targets = {
             name: _target(config, usable, to_name, label, configuration)
             for name, label in found.items()

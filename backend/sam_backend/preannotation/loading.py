@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ from sam_backend.embeddings.disk import embedding_folder
 from sam_backend.embeddings.image_embeddings import ImageEmbeddings
 from sam_backend.errors import BadRequestError
 from sam_backend.images.fetch import Fetcher, ImageCredentials
-from sam_backend.preannotation.configuration import WITHOUT_DETECTOR, RunConfiguration
-from sam_backend.preannotation.label_mapping import ANY_OBJECT, LabelMapping
+from sam_backend.preannotation.configuration import AUTO, WITHOUT_DETECTOR, RunConfiguration
+from sam_backend.preannotation.label_mapping import ANY_OBJECT, MAX_LISTED_NAMES, LabelMapping
 from sam_backend.preannotation.object_sources import DetectorObjects, EverythingObjects, ObjectSource, TaskBoxObjects
 from sam_backend.preannotation.own_detectors import detector_choices, detector_path
 from sam_backend.preannotation.preannotator import Preannotator
@@ -20,9 +21,10 @@ from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.segmenter.choice import ModelChoice, choose_model
 from sam_backend.settings import MIB, Settings, SettingsError
 from sam_backend.shapes.polygon import DEFAULT_STYLE, polygon_style
+from sam_model.detectors.fixed_text import FixedTextDetector
 from sam_model.images.budget import DECODING_MEMORY
-from sam_model.interfaces import Detector, Segmenter
-from sam_model.registry import DETECTOR_NAMES, load_detector
+from sam_model.interfaces import Detector, Segmenter, TextDetector
+from sam_model.registry import DETECTOR_NAMES, load_detector, load_text_detector
 from sam_model.weights.catalog import find_weights
 from sam_model.weights.store import WeightStore, sha256_of
 
@@ -62,12 +64,14 @@ def version_with(
     Raises:
         BadRequestError: the detector is neither a name nor a file.
     """
-    detector, fingerprint = detector_identity(configuration.detector, settings, store)
+    detector, fingerprint = detector_identity(detector_of(configuration, settings), settings, store)
     options = configuration.to_json()
     identity = {
         name: options[name] for name in ("score_threshold", "label_thresholds", "label_map", "iou_threshold", "shape")
     }
     identity["at_most"] = options["max_detections"]  # its former name, which keeps the versions of stored predictions
+    if configuration.text:
+        identity["text"] = configuration.text
     style = polygon_style(settings)
     if style != DEFAULT_STYLE:  # with the default, stored predictions keep their versions
         identity["polygons"] = [style.tolerance, style.parts]
@@ -84,6 +88,8 @@ def detector_identity(name_or_path: str, settings: Settings, store: WeightStore)
     if name_or_path in (*WITHOUT_DETECTOR, "classical"):
         return name_or_path, name_or_path
     path = Path(detector_path(name_or_path, settings, store)).expanduser()
+    if path.is_dir():  # a text detector
+        return path.name, _folder_digest(path)
     if (path.suffix or path.name != name_or_path) and path.is_file():
         return path.stem, sha256_of(path)
     try:
@@ -94,6 +100,24 @@ def detector_identity(name_or_path: str, settings: Settings, store: WeightStore)
         known = ", ".join(detector_choices(settings, store))
         raise BadRequestError(f"detector={name_or_path!r} is neither a detector nor a file; known: {known}")
     return weights.model, weights.sha256 or store.pinned_sha256(weights) or "unpinned"
+
+
+def _folder_digest(folder: Path) -> str:
+    files = sorted(file for file in folder.iterdir() if file.suffix in (".json", ".safetensors", ".txt"))
+    return hashlib.sha256("".join(sha256_of(file) for file in files).encode()).hexdigest()
+
+
+def detector_of(configuration: RunConfiguration, settings: Settings) -> str:
+    """Return the name or path of a run's detector; for words, `auto` is the service's own detector.
+
+    Raises:
+        BadRequestError: no detector finds what words describe.
+    """
+    if configuration.detector != AUTO:
+        return configuration.detector
+    if settings.detector is None or settings.detector in WITHOUT_DETECTOR:
+        raise BadRequestError("text: no detector finds what words describe; set SAM_DETECTOR, or name a detector")
+    return settings.detector
 
 
 def load_preannotator(
@@ -166,9 +190,26 @@ def load_detector_of(configuration: RunConfiguration, settings: Settings, store:
     """
     if configuration.detector in WITHOUT_DETECTOR:
         return None
-    detector_identity(configuration.detector, settings, store)  # its error lists the known detectors
-    path = detector_path(configuration.detector, settings, store)
+    name = detector_of(configuration, settings)
+    detector_identity(name, settings, store)  # its error lists the known detectors
+    path = detector_path(name, settings, store)
+    if configuration.text:
+        return _detector_of_texts(load_text_detector(path, settings.device, store=store), configuration)
     return load_detector(path, settings.device, dtype=settings.dtype, runtime=settings.runtime, store=store)
+
+
+def _detector_of_texts(detector: TextDetector, configuration: RunConfiguration) -> Detector:
+    texts = [words.text for words in configuration.words]
+    classes: Sequence[str] | None = getattr(getattr(detector, "detector", None), "class_names", None)
+    if classes is not None:  # an ordinary detector, which knows the names of its classes only
+        known = {name.casefold() for name in classes}
+        unknown = next((text for text in texts if text.casefold() not in known), None)
+        if unknown is not None:
+            raise BadRequestError(
+                f"text: {unknown!r} is not a class of {detector.name}; choose a text detector, or one of its classes: "
+                f"{', '.join(classes[:MAX_LISTED_NAMES])}"
+            )
+    return FixedTextDetector(detector, texts)
 
 
 def _object_source(detector: Detector | None, segmenter: Segmenter[Any], mapping: LabelMapping) -> ObjectSource:

@@ -22,7 +22,7 @@ from typing import Any
 from sam_backend.bounded_cache import BoundedCache
 from sam_backend.errors import BackendError, BadRequestError
 from sam_backend.interactive.extra_params import ClickOptions, ExtraParams
-from sam_backend.preannotation.configuration import RunConfiguration
+from sam_backend.preannotation.configuration import AUTO, RunConfiguration
 from sam_backend.preannotation.loading import preannotation_version, version_with
 from sam_backend.preannotation.own_detectors import detector_choices, own_detectors
 from sam_backend.protocol.fields import shown
@@ -155,7 +155,7 @@ class ProjectRegistry:
             BadRequestError: names the field and the known values.
         """
         for field, value, known in (
-            ("detector", configuration.detector, self.detector_names()),
+            ("detector", configuration.detector, (AUTO, *self.detector_names())),
             ("model", configuration.model, ("auto", *MODEL_NAMES)),
         ):
             if value not in known:

@@ -20,6 +20,7 @@ def test_a_configuration_survives_the_round_trip_through_json() -> None:
     body = {
         "project": 3,
         "detector": "yolov8n",
+        "text": "cat, red car=Vehicle",
         "label_thresholds": {"Cat": 0.5},
         "filter": {"ids": [4, 5], "state": "labeled", "sample": 1},
         "policy": "add",
@@ -45,12 +46,20 @@ def test_a_configuration_survives_the_round_trip_through_json() -> None:
         ({"project": 3, "filter": {"state": "done"}}, "filter.state='done'"),
         ({"project": 3, "at_most": 5}, "the field 'at_most', which was renamed: use 'max_detections'"),
         ({"project": 3, "max_detections": 0}, "max_detections"),
+        ({"project": 3, "text": "cat="}, "'cat=' needs words and a label"),
+        ({"project": 3, "text": "cat", "detector": "everything"}, "'everything' finds no words; use 'auto'"),
+        ({"project": 3, "detector": "auto"}, "detector='auto' needs text"),
         ({"project": 3, "show": 1}, "show=1 is neither true nor false"),
     ],
 )
 def test_a_field_that_cannot_be_used_is_named_with_its_value(wrong: dict[str, object], words: str) -> None:
     with pytest.raises(BadRequestError, match=words):
         RunConfiguration.from_json(wrong)
+
+
+def test_words_choose_the_detector_unless_one_is_named() -> None:
+    assert RunConfiguration.from_json({"project": 3, "text": "cat"}).detector == "auto"
+    assert RunConfiguration.from_json({"project": 3, "text": "cat", "detector": "yolov8n"}).detector == "yolov8n"
 
 
 def test_a_stored_configuration_of_an_earlier_version_is_read_with_the_new_names() -> None:

@@ -49,6 +49,16 @@ def test_a_label_with_an_alias_is_stored_by_its_alias() -> None:
     assert mapping(brush(vehicle), (ANY_OBJECT,)).targets[ANY_OBJECT].labels == ("Car",)
 
 
+def test_words_mean_the_label_that_they_name_or_that_is_written_after_them() -> None:
+    labels = '<Label value="Vehicle" hint="lorry"/><Label value="Cat"/>'
+
+    found = mapping(brush(labels), ("cat", "red car", "lorry"), text="cat, red car=Vehicle, lorry")
+
+    assert dict(found.report.mapped) == {"cat": "Cat", "red car": "Vehicle", "lorry": "Vehicle"}
+    with pytest.raises(BadRequestError, match="'dog' is not a label of the config"):
+        mapping(brush(labels), ("dog",), text="dog")
+
+
 def test_a_map_that_names_what_is_not_there_is_refused_by_name() -> None:
     with pytest.raises(BadRequestError, match="no class 'cat'"):
         mapping(brush('<Label value="A"/>'), label_map={"cat": "A"})
