@@ -38,9 +38,9 @@ def load_segmenter(
 
     Args:
         name_or_path: one of `MODEL_NAMES`, such as `mobile_sam` or `sam2.1_hiera_tiny`; one of their file names, such
-            as `sam_b.pt` or `sam2.1_t.pt`; or the path of a checkpoint, whose architecture is recognised. An existing
-            file takes precedence over a name. FastSAM's weights are licensed under AGPL-3.0, the others under
-            Apache-2.0.
+            as `sam_b.pt` or `sam2.1_t.pt`; the path of a checkpoint, whose architecture is recognised; or a folder of
+            transformers with SAM 3 or EdgeTAM. An existing file takes precedence over a name. FastSAM's weights are
+            licensed under AGPL-3.0, SAM 3's under the SAM License, the others under Apache-2.0.
         device: `cpu`, `cuda`, `cuda:1`, 0, `mps`, or `auto` for the best one of this machine.
         dtype: `float32`, `bfloat16`, `float16`, or `auto` for the precision that the runtime is fastest with.
         runtime: `torch`, `openvino`, or `auto` for the faster one; OpenVINO runs the models of the Segment Anything
@@ -58,6 +58,9 @@ def load_segmenter(
         from sam_model.classical.segmenter import ClassicalSegmenter
 
         return ClassicalSegmenter()
+    folder = Path(name_or_path).expanduser()
+    if folder.is_dir() and name_or_path not in MODEL_NAMES:
+        return _segmenter_of_folder(folder, device, dtype, runtime, cleaning)
     path = checkpoint_path(name_or_path, store, on_progress)
     # PyTorch takes seconds to import, so it is imported only when a model needs it
     if is_ultralytics_file(path):
@@ -74,6 +77,18 @@ def load_segmenter(
     return SamSegmenter(
         model, model.name, device, dtype, cleaning, runtime=runtime, converted_dir=_converted_dir(store)
     )
+
+
+def _segmenter_of_folder(
+    folder: Path, device: "Device", dtype: str, runtime: str, cleaning: "MaskCleaning | None"
+) -> Segmenter[Any]:
+    """Load a folder of transformers. PyTorch runs it, since its networks are not converted for OpenVINO."""
+    if runtime == "openvino":
+        raise ValueError(f"runtime 'openvino' cannot run {folder.name}, a model of transformers; possible: torch, auto")
+    from sam_model.sam.segmenter import SamSegmenter
+    from sam_model.transformers_models.loading import load_network_of
+
+    return SamSegmenter(load_network_of(folder), folder.name, device, dtype, cleaning, runtime="torch")
 
 
 def load_detector(
@@ -130,10 +145,11 @@ def _check_no_image_size(image_size: int | None, what: str) -> None:
 def load_text_detector(
     name_or_path: str, device: "Device" = "auto", *, store: "WeightStore | None" = None
 ) -> TextDetector:
-    """Load a text detector: OWLv2 from a folder, or any detector, which then finds its own class names only.
+    """Load a text detector from a folder, or any detector, which then finds its own class names only.
 
     Args:
-        name_or_path: a folder written by `save_pretrained` of transformers, or a name or path for `load_detector`.
+        name_or_path: a folder of transformers with OWLv2, Grounding DINO, MM-Grounding-DINO, LLMDet or SAM 3; or a name
+            or path for `load_detector`.
         device: `cpu`, `cuda`, `cuda:1`, 0, `mps`, or `auto` for the best one of this machine.
         store: the weights' folder; by default the one that the environment variables describe.
 

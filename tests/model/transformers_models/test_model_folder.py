@@ -42,7 +42,7 @@ def test_a_broken_config_is_named(tmp_path: Path, config: str) -> None:
 def test_a_folder_of_another_model_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
 
-    with pytest.raises(BrokenWeightsError, match="model_type 'bert' is not a text detector's; known: owlv2"):
+    with pytest.raises(BrokenWeightsError, match="model_type 'bert' is not that of a text detector; known: owlv2"):
         load_text_detector(str(tmp_path))
 
 
