@@ -14,6 +14,7 @@ from sam_backend.runs.run_store import RunStore, RunStoreError, runs_folder
 from sam_backend.runs.unreadable_runs import UnreadableRun
 from sam_backend.segmenter.choice import DEFAULT_MODEL
 from sam_backend.segmenter.loading import ModelLoading
+from sam_backend.segmenter.models import Models
 from sam_backend.settings import Settings
 from sam_model.weights.catalog import WeightFile, find_weights
 from sam_model.weights.store import Presence, WeightStore
@@ -36,7 +37,7 @@ class HealthMonitor:
         self,
         settings: Settings,
         credentials: LabelStudioCredentials,
-        model: ModelLoading,
+        models: Models,
         store: WeightStore,
         is_connected: Callable[[], bool],
         extra_params_problem: Callable[[], str | None],
@@ -45,12 +46,12 @@ class HealthMonitor:
         Args:
             settings: of the service.
             credentials: the Label Studio to check.
-            model: the model that answers clicks.
+            models: the models that answer clicks.
             store: the weights.
             is_connected: whether a project is registered.
             extra_params_problem: why a project's extra parameters cannot be used; None if they can.
         """
-        self._settings, self._credentials, self._model, self._store = settings, credentials, model, store
+        self._settings, self._credentials, self._models, self._store = settings, credentials, models, store
         self._is_connected, self._extra_params_problem = is_connected, extra_params_problem
         self._runs = RunStore(runs_folder(settings.runs_dir))
         self._last_result: tuple[Check, ...] = ()  # of Label Studio's checks
@@ -96,10 +97,10 @@ class HealthMonitor:
                 logger.warning("%s: %s. Next: %s", check.name, check.problem, check.next_step)
 
     def _check_label_studio(self) -> tuple[Check, ...]:
-        return tuple(check_label_studio(self._credentials, self._model.version, self._is_connected()))
+        return tuple(check_label_studio(self._credentials, self._models.version(), self._is_connected()))
 
     def _own_checks(self) -> tuple[Check, ...]:
-        checks = [check_model(self._settings, self._model, self._store), check_runs(self._runs)]
+        checks = [check_model(self._settings, self._models.default, self._store), check_runs(self._runs)]
         failed = check_failed_run(self._runs)
         if failed is not None:
             checks.append(failed)

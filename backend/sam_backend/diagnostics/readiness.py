@@ -4,24 +4,20 @@ import logging
 import threading
 from concurrent.futures import Future
 
-import numpy as np
-
 from sam_backend.diagnostics.health_monitor import HealthMonitor
 from sam_backend.diagnostics.label_studio_checks import ADDRESS, TOKEN
 from sam_backend.label_studio.credentials import LabelStudioCredentials
-from sam_backend.segmenter.loading import ModelLoading
-from sam_model.types import Point, Prompt
+from sam_backend.segmenter.models import Models
+from sam_backend.segmenter.self_test import check_segmenter
 
 logger = logging.getLogger(__name__)
 
-TEST_SIZE = (48, 64)  # height and width of the self-test's image, in pixels
-
 
 class Readiness:
-    """Return problems at once; the model's self-test runs once, in a thread, after the first call."""
+    """Return problems at once; the self-test of the first model runs once, in a thread, after the first call."""
 
-    def __init__(self, credentials: LabelStudioCredentials, model: ModelLoading, health_monitor: HealthMonitor) -> None:
-        self._credentials, self._model, self._health_monitor = credentials, model, health_monitor
+    def __init__(self, credentials: LabelStudioCredentials, models: Models, health_monitor: HealthMonitor) -> None:
+        self._credentials, self._models, self._health_monitor = credentials, models, health_monitor
         self._self_test: Future[None] | None = None
         self._lock = threading.Lock()
 
@@ -39,8 +35,9 @@ class Readiness:
         return self._model_problems() + [f"{check.name}: {check.problem}" for check in counted]
 
     def _model_problems(self) -> list[str]:
-        if self._model.state != "ready":
-            return [f"Model: {self._model.problem or self._model.progress or self._model.state}"]
+        model = self._models.default
+        if model.state != "ready":
+            return [f"Model: {model.problem or model.progress or model.state}"]
         with self._lock:
             if self._self_test is None:
                 self._self_test = Future()
@@ -53,17 +50,11 @@ class Readiness:
         return [] if error is None else [f"Model: the self-test failed: {type(error).__name__}: {error}"]
 
     def _run_self_test(self, result: "Future[None]") -> None:
-        """Segment a gray image with a point and with a box, as a request would."""
-        height, width = TEST_SIZE
+        model = self._models.default
         try:
-            segmenter = self._model.segmenter(wait_s=0)
-            embedding = segmenter.embed(np.full((height, width, 3), 128, np.uint8))
-            prompts = [Prompt(points=(Point(width / 2, height / 2, True),)), Prompt(box=(8.0, 8.0, 40.0, 40.0))]
-            shapes = [segmenter.segment(embedding, [prompt])[0].mask.shape for prompt in prompts]
-            if shapes != [TEST_SIZE, TEST_SIZE]:
-                raise ValueError(f"masks have the shapes {shapes}, expected: {TEST_SIZE}")
+            check_segmenter(model.segmenter(wait_s=0))
         except Exception as error:  # the edge of a thread
-            logger.exception("self-test of model %s failed", self._model.version)
+            logger.exception("self-test of model %s failed", model.version)
             result.set_exception(error)
         else:
             result.set_result(None)

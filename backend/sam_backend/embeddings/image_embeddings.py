@@ -22,15 +22,15 @@ class ImageEmbeddings:
 
     def __init__(
         self,
-        segmenter: Callable[[], Segmenter[Any]],
+        segmenter: Segmenter[Any],
         cache: EmbeddingCache[Any] | None = None,
         folder: EmbeddingFolder | None = None,
     ) -> None:
         """Store embeddings in `cache` and `folder`, where they are given.
 
         Args:
-            segmenter: returns the segmenter; may wait until it is loaded.
-            cache: embeddings in memory, of this segmenter only.
+            segmenter: computes the embeddings; its fingerprint is a part of their keys.
+            cache: embeddings in memory, of any segmenters.
             folder: embeddings on disk, of any segmenters; other processes may share it.
         """
         self._segmenter, self._cache, self._folder = segmenter, cache, folder
@@ -44,13 +44,16 @@ class ImageEmbeddings:
         if self._cache is None:
             return None
         began = time.perf_counter()
-        embedding: Embedding | None = self._cache.get(digest)
+        embedding: Embedding | None = self._cache.get(self._key(digest))
         metrics.add_to_request("embed", time.perf_counter() - began)  # more than nothing if another thread computes it
         return embedding
 
     def is_cached(self, digest: str) -> bool:
         """Whether an embedding is in memory or being computed."""
-        return self._cache is not None and digest in self._cache
+        return self._cache is not None and self._key(digest) in self._cache
+
+    def _key(self, digest: str) -> str:
+        return f"{digest} {self._segmenter.fingerprint}"
 
     def get(self, digest: str, load_image: Callable[[], Image], name: str) -> Embedding:
         """Return the embedding of an image: from memory, else from disk, else computed and then stored in both.
@@ -63,14 +66,14 @@ class ImageEmbeddings:
             name: of the task, for the log.
 
         Raises:
-            Exception: any error of `load_image`, the segmenter or its loading.
+            Exception: any error of `load_image` or the segmenter.
         """
         if self._cache is None:
             return self._read_or_compute(digest, load_image, name)
         embedding: Embedding
         began = time.perf_counter()
         embedding, was_cached = self._cache.get_or_compute(
-            digest, lambda: self._read_or_compute(digest, load_image, name)
+            self._key(digest), lambda: self._read_or_compute(digest, load_image, name)
         )
         if was_cached:
             metrics.add_to_request("embed", time.perf_counter() - began)
@@ -79,7 +82,7 @@ class ImageEmbeddings:
 
     def _read_or_compute(self, digest: str, load_image: Callable[[], Image], name: str) -> Embedding:
         if self._folder is not None:
-            stored = self._folder.read(digest, self._segmenter().fingerprint)
+            stored = self._folder.read(digest, self._segmenter.fingerprint)
             if stored is not None:
                 logger.info("%s: embedding read from SAM_EMBEDDINGS_DIR", name)
                 return stored
@@ -89,9 +92,8 @@ class ImageEmbeddings:
         start = time.perf_counter()
         image = load_image()
         loaded = time.perf_counter()
-        segmenter = self._segmenter()
         with metrics.stage("embed"):
-            embedding: Embedding = segmenter.embed(image)
+            embedding: Embedding = self._segmenter.embed(image)
         if self._folder is not None:
             self._folder.write(digest, embedding)
         logger.info(

@@ -35,6 +35,7 @@ class Click:
     tasks: tuple[int, ...]
     prompts: str  # such as "2 points", or "none"
     stages_s: Mapping[str, float]  # seconds; "total" is the whole request
+    model: str  # that answered; empty if none did
     result: str  # such as "1 region"; empty if there is none
     reason: str  # why the result lacks something; empty if it does not
     request_id: str | None
@@ -47,6 +48,7 @@ class Click:
             "tasks": list(self.tasks),
             "prompts": self.prompts,
             "milliseconds": {name: round(1e3 * seconds, 1) for name, seconds in self.stages_s.items()},
+            "model": self.model,
             "result": self.result,
             "reason": self.reason,
             "request_id": self.request_id,
@@ -60,6 +62,7 @@ class OpenClick:
     project: int | None = None
     tasks: tuple[int, ...] = ()
     prompts: str = "none"
+    model: str = ""
     result: str = ""
     is_listed: bool = True
     reasons: list[str] = field(default_factory=list)
@@ -125,6 +128,7 @@ def _closed(click: OpenClick, time_s: float, stages_s: Mapping[str, float]) -> C
         tasks=click.tasks[:MAX_CLICKS],
         prompts=click.prompts,
         stages_s=stages_s,
+        model=click.model,
         result=click.result,
         reason=reason,
         request_id=current_request_id(),

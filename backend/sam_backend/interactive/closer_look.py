@@ -66,7 +66,7 @@ class CloserLook:
             mask_input = self._previous_logits.mask_input(self._segmenter, embedding, key, prompt)
             (found,) = self._segmenter.segment(embedding, [replace(prompt, mask_input=mask_input)])
         if found.low_res_logits is not None:
-            self._previous_logits.remember(key, prompt, found.low_res_logits)
+            self._previous_logits.remember(key, embedding, prompt, found.low_res_logits)
         return found
 
     @cached_property

@@ -1,7 +1,7 @@
 """The extra parameters of a project's connected model: how clicks are answered, and the project's pre-annotation.
 
 They are a JSON object that a user writes under Settings > Model, such as {"sam_output": "polygon", "candidates": 3,
-"detector": "yolov8x"}. The fields of `ClickOptions` are for clicks. All others are fields of a run.
+"detector": "yolov8x"}. The fields of `ClickOptions` are for clicks. All others are fields of a run; `model` is both.
 """
 
 import json
@@ -26,6 +26,7 @@ class ClickOptions:
     candidates: int = 1  # suggestions for a single point, 1 to MAX_CANDIDATES
     each_point_an_object: bool = False  # is each positive point an object of its own?
     refine_regions: bool = False  # does a point inside a region of the task change that region?
+    model: str | None = None  # that answers, if it is one of SAM_MODELS; None is the default model
 
     def with_json(self, given: Mapping[str, Any]) -> "ClickOptions":
         """Return a copy with the fields of these options that a JSON object has.
@@ -41,6 +42,10 @@ class ClickOptions:
             changed["sam_output"] = shape
         if given.get("candidates") is not None:
             changed["candidates"] = whole_number(given["candidates"], "candidates", 1, MAX_CANDIDATES)
+        if given.get("model") is not None:
+            if not isinstance(given["model"], str):
+                raise BadRequestError(f"model={shown(given['model'])} is not a model's name")
+            changed["model"] = given["model"]
         for name in ("each_point_an_object", "refine_regions"):
             if given.get(name) is not None:
                 if not isinstance(given[name], bool):
@@ -88,7 +93,7 @@ class ExtraParams:
         if unknown:
             known = ", ".join(sorted({*CLICK_FIELDS, *run_fields}))
             raise BadRequestError(f"the object has an unknown field {shown(unknown[0])}; known: {known}")
-        run = {name: value for name, value in given.items() if name not in CLICK_FIELDS}
+        run = {name: value for name, value in given.items() if name in run_fields}
         return cls(defaults.with_json(given), run)
 
 

@@ -24,7 +24,7 @@ MAX_REFINEMENTS = 8  # clicks; all later clicks refine the mask of the first eig
 
 
 class PreviousLogits:
-    """Remembers the logits of the last masks, by image and prompt. Threads may share it."""
+    """Remembers the logits of the last masks, by image, model and prompt. Threads may share it."""
 
     def __init__(self, max_entries: int = 128) -> None:
         """Keep up to `max_entries` logits; SAM's take 256 KiB each."""
@@ -38,11 +38,12 @@ class PreviousLogits:
         """Return the logits of the prompt's clicks except the last; None if there is no mask to refine."""
         if not segmenter.uses_mask_input:
             return None
+        key = _key(image_key, embedding)
         steps = earlier_prompts(prompt)
         logits: LowResLogits | None = None
         first = 0
         for i in reversed(range(len(steps))):
-            logits = self._recall(image_key, steps[i])
+            logits = self._recall(key, steps[i])
             if logits is not None:
                 first = i + 1
                 break
@@ -50,25 +51,31 @@ class PreviousLogits:
             (answer,) = segmenter.segment(embedding, [replace(step, mask_input=logits)])
             logits = answer.low_res_logits
             if logits is not None:
-                self.remember(image_key, step, logits)
+                self.remember(image_key, embedding, step, logits)
         return logits
 
-    def remember(self, image_key: str, prompt: Prompt, logits: LowResLogits) -> None:
+    def remember(self, image_key: str, embedding: Embedding, prompt: Prompt, logits: LowResLogits) -> None:
         """Remember the logits of `prompt` with its mask input, if later clicks may refine them."""
         if prompt.box is not None or len(prompt.points) > MAX_REFINEMENTS:
             return
+        key = (_key(image_key, embedding), prompt)  # mask inputs do not take part in the equality of prompts
         with self._lock:
-            self._logits[(image_key, prompt)] = logits  # mask inputs do not take part in the equality of prompts
-            self._logits.move_to_end((image_key, prompt))
+            self._logits[key] = logits
+            self._logits.move_to_end(key)
             while len(self._logits) > self._max_entries:
                 self._logits.popitem(last=False)
 
-    def _recall(self, image_key: str, prompt: Prompt) -> LowResLogits | None:
+    def _recall(self, key: str, prompt: Prompt) -> LowResLogits | None:
         with self._lock:
-            logits = self._logits.get((image_key, prompt))
+            logits = self._logits.get((key, prompt))
             if logits is not None:
-                self._logits.move_to_end((image_key, prompt))
+                self._logits.move_to_end((key, prompt))
             return logits
+
+
+def _key(image_key: str, embedding: Embedding) -> str:
+    """Return the key of an image and a model: the logits of one model are no prompt for another."""
+    return f"{image_key} {embedding.fingerprint}"
 
 
 def earlier_prompts(prompt: Prompt) -> list[Prompt]:

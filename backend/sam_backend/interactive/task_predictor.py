@@ -8,23 +8,28 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain, count
+from typing import Any
 
 import cv2
 import numpy as np
 
 from sam_backend import metrics
+from sam_backend.embeddings.disk import EmbeddingFolder
 from sam_backend.embeddings.image_embeddings import ImageEmbeddings
+from sam_backend.embeddings.memory import EmbeddingCache
 from sam_backend.errors import BadRequestError, ImageError, ImageTooLargeError
 from sam_backend.images.decode import decode_image
 from sam_backend.images.fetch import ImageCredentials, ImageRequest
+from sam_backend.images.sources import host_of
 from sam_backend.images.versions import ImageVersion, ImageVersions
 from sam_backend.interactive.candidates import candidate_masks, is_ambiguous
 from sam_backend.interactive.click_log import log_missing_mask
 from sam_backend.interactive.closer_look import CloserLook
 from sam_backend.interactive.extra_params import DEFAULT_OPTIONS, ClickOptions
+from sam_backend.interactive.prefetch import PrefetchJob
 from sam_backend.interactive.previous_logits import PreviousLogits
 from sam_backend.interactive.prompts import ObjectPrompt, prompt_from_regions, regions_by_object
 from sam_backend.interactive.refinement import refining_prompt, region_to_refine
@@ -33,11 +38,11 @@ from sam_backend.protocol.predictions import Prediction, ResultJson
 from sam_backend.protocol.regions import PromptRegion, RotatedRectangle
 from sam_backend.protocol.requests import Task
 from sam_backend.request_pool import slot_released
-from sam_backend.segmenter.loading import ModelLoading
+from sam_backend.segmenter.request_model import RequestModel
 from sam_backend.shapes.polygon import PolygonStyle
 from sam_backend.shapes.regions import results_from_mask
 from sam_backend.shapes.targets import PromptTags, RegionTarget, click_target
-from sam_model.interfaces import Embedding
+from sam_model.interfaces import Embedding, Segmenter
 from sam_model.types import Image, Mask, ScoredMask
 
 logger = logging.getLogger(__name__)
@@ -59,11 +64,10 @@ class TaskPredictor:
 
     def __init__(
         self,
-        model: ModelLoading,
         images: ImageVersions,
-        embeddings: ImageEmbeddings,
+        cache: EmbeddingCache[Any],
+        folder: EmbeddingFolder | None,
         max_pixels: int,
-        model_wait_s: float,
         polygon_style: PolygonStyle,
         *,
         zooms: bool = True,
@@ -71,20 +75,16 @@ class TaskPredictor:
         """Take the parts of the service.
 
         Args:
-            model: the segmenter, loaded or being loaded.
             images: fetches images, and checks whether they changed.
-            embeddings: of this segmenter.
+            cache: embeddings in memory.
+            folder: embeddings on disk; None if they are not kept.
             max_pixels: of one image.
-            model_wait_s: time that a request waits for a segmenter that is being loaded.
             polygon_style: of polygon and vector regions.
             zooms: whether small objects are segmented in a crop of the image too.
         """
-        self._model = model
-        self._images = images
-        self._embeddings = embeddings
+        self._images, self._cache, self._folder = images, cache, folder
         self._previous_logits = PreviousLogits()
         self._max_pixels = max_pixels
-        self._model_wait_s = model_wait_s
         self._polygon_style = polygon_style
         self._zooms = zooms
 
@@ -94,6 +94,7 @@ class TaskPredictor:
         regions: Sequence[PromptRegion],
         config: LabelingConfig,
         credentials: ImageCredentials,
+        model: RequestModel,
         options: ClickOptions = DEFAULT_OPTIONS,
     ) -> Prediction:
         """Return the masks for a user's prompts on one task; no regions where the prompts give no object.
@@ -111,10 +112,11 @@ class TaskPredictor:
             # before the image is fetched: the config may have no tag for the mask
             targets = {of_object: _target(config, of_object[0], options.sam_output) for of_object in objects}
             request = image_request(task, config, credentials, to_name, page)
-            image = self.image(request)
-            embedding = self.embedding(task, image)
-            closer = self._closer_look(task, request, image.version)
-            for found, candidates in self._segment(task, image.version.digest, embedding, objects, options, closer):
+            image = self.image(request, model)
+            embedding = self.embedding(task, image, model)
+            segmenter, digest = model.segmenter(), image.version.digest
+            closer = self._closer_look(task, request, image.version, segmenter)
+            for found, candidates in self._segment(task, digest, embedding, objects, options, segmenter, closer):
                 target, ids = targets[found.regions], region_ids(task, found)
                 for number, scored in enumerate(candidates, 1):
                     with metrics.stage("encode"):
@@ -131,9 +133,9 @@ class TaskPredictor:
             len(scores),
             1e3 * (time.perf_counter() - start),
         )
-        return Prediction(self._model.version, tuple(results), min(scores, default=0.0))
+        return Prediction(model.version, tuple(results), min(scores, default=0.0))
 
-    def image(self, request: ImageRequest) -> TaskImage:
+    def image(self, request: ImageRequest, model: RequestModel) -> TaskImage:
         """Return the current version of an image; fetch or check it over the network if necessary.
 
         Raises:
@@ -144,8 +146,9 @@ class TaskPredictor:
             version = self._images.get(request)
         embedding: Embedding | None = None
         if version.data is None:
-            embedding = self._embeddings.cached(version.digest)
-            if embedding is None:  # the cache has dropped it
+            segmenter = model.ready_segmenter()
+            embedding = None if segmenter is None else self._embeddings(segmenter).cached(version.digest)
+            if embedding is None:  # the cache has dropped it, or another model made it
                 with slot_released():
                     version = self._images.get(request, with_data=True)
         if version.data is not None:
@@ -154,25 +157,32 @@ class TaskPredictor:
             logger.info("task %s: image fetched in %.0f ms", request.task_id, 1e3 * duration_s)
         return TaskImage(version, embedding)
 
-    def is_warm(self, request: ImageRequest) -> bool:
+    def is_warm(self, request: ImageRequest, model: RequestModel) -> bool:
         """Whether a click on the image needs neither the network nor a new embedding.
 
         Raises:
             ImageError: the address cannot be fetched.
         """
         digest = self._images.fresh_digest(request)
-        return digest is not None and self._embeddings.is_cached(digest)
+        return self._is_cached(digest, model)
 
-    def is_embedded(self, request: ImageRequest) -> bool:
+    def is_embedded(self, request: ImageRequest, model: RequestModel) -> bool:
         """Whether the version of the image that was seen last has its embedding in memory.
 
         Raises:
             ImageError: the address cannot be fetched.
         """
         digest = self._images.last_digest(request)
-        return digest is not None and self._embeddings.is_cached(digest)
+        return self._is_cached(digest, model)
 
-    def embedding(self, task: Task, image: TaskImage) -> Embedding:
+    def _is_cached(self, digest: str | None, model: RequestModel) -> bool:
+        segmenter = model.ready_segmenter()
+        return digest is not None and segmenter is not None and self._embeddings(segmenter).is_cached(digest)
+
+    def _embeddings(self, segmenter: Segmenter[Any]) -> ImageEmbeddings:
+        return ImageEmbeddings(segmenter, self._cache, self._folder)
+
+    def embedding(self, task: Task, image: TaskImage, model: RequestModel) -> Embedding:
         """Return the embedding of a task's image: stored, or computed by one thread, however many ask for it.
 
         Raises:
@@ -182,13 +192,16 @@ class TaskPredictor:
             return image.embedding
         data = image.version.data
         assert data is not None  # a TaskImage without embedding has the bytes
-        return self._embeddings.get(image.version.digest, lambda: self._decoded(data), task.name)
+        embeddings = self._embeddings(model.segmenter())
+        return embeddings.get(image.version.digest, lambda: self._decoded(data), task.name)
 
     def _decoded(self, data: bytes) -> Image:
         with metrics.stage("decode"):
             return decode_image(data, self._max_pixels)
 
-    def _closer_look(self, task: Task, request: ImageRequest, version: ImageVersion) -> CloserLook | None:
+    def _closer_look(
+        self, task: Task, request: ImageRequest, version: ImageVersion, segmenter: Segmenter[Any]
+    ) -> CloserLook | None:
         if not self._zooms:
             return None
 
@@ -201,8 +214,8 @@ class TaskPredictor:
                 raise ImageError("the image was replaced a moment ago")
             return self._decoded(found.data)
 
-        segmenter = self._model.segmenter(self._model_wait_s)
-        return CloserLook(segmenter, self._embeddings, self._previous_logits, load_image, version.digest, task.name)
+        embeddings = self._embeddings(segmenter)
+        return CloserLook(segmenter, embeddings, self._previous_logits, load_image, version.digest, task.name)
 
     def _results(
         self, first: PromptRegion, target: RegionTarget, scored: ScoredMask, ids: Iterator[str]
@@ -217,6 +230,7 @@ class TaskPredictor:
         embedding: Embedding,
         objects: Sequence[tuple[PromptRegion, ...]],
         options: ClickOptions,
+        segmenter: Segmenter[Any],
         closer: CloserLook | None,
     ) -> Iterator[tuple[ObjectPrompt, list[ScoredMask]]]:
         """Yield the objects with their masks, except objects without a usable prompt or with an empty mask.
@@ -234,8 +248,8 @@ class TaskPredictor:
             else:
                 (clicked if prompt.box is None else boxed).append(ObjectPrompt(of_object, prompt, refined))
         found = chain(
-            self._masks_of_clicks(digest, embedding, clicked, options.candidates),
-            ((each, [scored]) for each, scored in self._masks_of_boxes(embedding, boxed)),
+            self._masks_of_clicks(segmenter, digest, embedding, clicked, options.candidates),
+            ((each, [scored]) for each, scored in _masks_of_boxes(segmenter, embedding, boxed)),
         )
         for each, answers in found:
             is_plain = closer is not None and len(answers) == 1 and each.refined is None
@@ -246,10 +260,14 @@ class TaskPredictor:
                 log_missing_mask(task.name, f"empty mask for prompt {each.regions[0].id[:40]}")
 
     def _masks_of_clicks(
-        self, digest: str, embedding: Embedding, objects: Sequence[ObjectPrompt], candidates: int
+        self,
+        segmenter: Segmenter[Any],
+        digest: str,
+        embedding: Embedding,
+        objects: Sequence[ObjectPrompt],
+        candidates: int,
     ) -> Iterator[tuple[ObjectPrompt, list[ScoredMask]]]:
         """Yield the masks one by one: in a batch, numbers are rounded otherwise than for a single prompt."""
-        segmenter = self._model.segmenter(self._model_wait_s)
         for each in objects:
             with metrics.stage("segment"):
                 if each.refined is not None:
@@ -261,21 +279,8 @@ class TaskPredictor:
                     mask_input = self._previous_logits.mask_input(segmenter, embedding, digest, each.prompt)
                     found = segmenter.segment(embedding, [replace(each.prompt, mask_input=mask_input)])
             if found[0].low_res_logits is not None and each.refined is None:
-                self._previous_logits.remember(digest, each.prompt, found[0].low_res_logits)
+                self._previous_logits.remember(digest, embedding, each.prompt, found[0].low_res_logits)
             yield each, found
-
-    def _masks_of_boxes(
-        self, embedding: Embedding, objects: Sequence[ObjectPrompt]
-    ) -> Iterator[tuple[ObjectPrompt, ScoredMask]]:
-        """Yield the masks, computed in batches; a batch is limited by the memory of its masks."""
-        segmenter = self._model.segmenter(self._model_wait_s)
-        height, width = embedding.image_size
-        batch_size = max(1, min(MAX_BOXES_PER_CALL, MAX_PIXELS_PER_CALL // (height * width)))
-        for start in range(0, len(objects), batch_size):
-            batch = objects[start : start + batch_size]
-            with metrics.stage("segment"):
-                found = segmenter.segment(embedding, [each.prompt for each in batch])
-            yield from zip(batch, found, strict=True)
 
     def _at_original_size(self, mask: Mask, original_size: tuple[int, int] | None) -> Mask:
         """Resize a mask to the size of the image in the browser; Submit fails in Label Studio if the RLE is longer."""
@@ -294,6 +299,19 @@ class TaskPredictor:
             mask.shape[0],
         )
         return cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT).view(np.bool_)
+
+
+def _masks_of_boxes(
+    segmenter: Segmenter[Any], embedding: Embedding, objects: Sequence[ObjectPrompt]
+) -> Iterator[tuple[ObjectPrompt, ScoredMask]]:
+    """Yield the masks, computed in batches; a batch is limited by the memory of its masks."""
+    height, width = embedding.image_size
+    batch_size = max(1, min(MAX_BOXES_PER_CALL, MAX_PIXELS_PER_CALL // (height * width)))
+    for start in range(0, len(objects), batch_size):
+        batch = objects[start : start + batch_size]
+        with metrics.stage("segment"):
+            found = segmenter.segment(embedding, [each.prompt for each in batch])
+        yield from zip(batch, found, strict=True)
 
 
 def _target(config: LabelingConfig, region: PromptRegion, project_shape: str | None) -> RegionTarget:
@@ -315,6 +333,18 @@ def image_request(
     if page >= len(addresses):
         raise BadRequestError(f"item_index={page}, but the item has {len(addresses)} page(s), counted from 0")
     return ImageRequest(addresses[page], task.id, task.project_id, credentials.login, credentials.password)
+
+
+def embedding_job(
+    predictor: TaskPredictor, task: Task, image: ImageRequest, model: Callable[[], RequestModel]
+) -> PrefetchJob:
+    """Return the job that embeds a task's image with the model that `model` returns when the job runs."""
+
+    def fetch() -> tuple[TaskImage, RequestModel]:
+        chosen = model()
+        return predictor.image(image, chosen), chosen
+
+    return PrefetchJob(task.name, host_of(image.uri), fetch, lambda found: predictor.embedding(task, *found))
 
 
 def region_ids(task: Task, of_object: ObjectPrompt) -> Iterator[str]:

@@ -156,11 +156,10 @@ def load_preannotator(
     mapping = mapping_of(configuration, config, detector)
     if segmenter is None:
         segmenter = choice.load(lambda progress: None)
-    loaded = segmenter
     return Preannotator(
         fetcher,
-        _object_source(detector, loaded, mapping),
-        embeddings or ImageEmbeddings(lambda: loaded, folder=embedding_folder(settings)),
+        _object_source(detector, segmenter, mapping),
+        embeddings or ImageEmbeddings(segmenter, folder=embedding_folder(settings)),
         mapping,
         version_with(configuration, choice.name, choice.version, settings, store),
         run_id,

@@ -46,7 +46,7 @@ class EmbeddingBuilder:
         max_pixels: int,
     ) -> None:
         self._fetcher, self._folder, self._segmenter = fetcher, folder, segmenter
-        self._embeddings = ImageEmbeddings(lambda: segmenter, folder=folder)
+        self._embeddings = ImageEmbeddings(segmenter, folder=folder)
         self._config, self._project, self._credentials = config, project, credentials
         self._max_pixels = max_pixels
 

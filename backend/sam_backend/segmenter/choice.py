@@ -33,6 +33,7 @@ class ModelChoice:
     version: str
     load: Callable[[OnProgress], Segmenter[Any]]
     fallback: "ModelChoice | None" = None  # used if the weights cannot be downloaded or read
+    weights_bytes: Callable[[], int] = lambda: 0  # size of the file of weights; 0 if it is not known
 
 
 def choose_model(settings: Settings, store: WeightStore) -> ModelChoice:

@@ -18,6 +18,11 @@ from sam_model.weights.errors import WeightsError
 logger = logging.getLogger(__name__)
 
 
+def download_text(progress: Progress) -> str:
+    """Return a progress for people, such as `10.5 of 40.7 MB downloaded`."""
+    return f"{progress.done / 1e6:.1f} of {progress.total / 1e6:.1f} MB downloaded"
+
+
 class ModelLoading:
     """Loads a segmenter once, in a thread. `start` creates the thread, so the process may fork before."""
 
@@ -66,9 +71,14 @@ class ModelLoading:
     @property
     def progress(self) -> str | None:
         """Return how much of the weights is downloaded; None if no download is running."""
-        if self.state != "loading" or self._progress is None:
+        return None if self.download is None else download_text(self.download)
+
+    @property
+    def download(self) -> Progress | None:
+        """Return the progress of the download of the weights; None if no download is running."""
+        if self.state != "loading" or self._progress is None or self._progress.done == self._progress.total:
             return None
-        return f"{self._progress.done / 1e6:.1f} of {self._progress.total / 1e6:.1f} MB downloaded"
+        return self._progress
 
     @property
     def state(self) -> str:
@@ -82,8 +92,13 @@ class ModelLoading:
         """Return why loading failed; None unless it did."""
         return mask_userinfo(str(self._loaded.exception())) if self.state == "failed" else None  # of a mirror
 
-    def segmenter(self, wait_s: float) -> Segmenter[Any]:
-        """Return the segmenter, after waiting for it for up to `wait_s` seconds.
+    @property
+    def ready_segmenter(self) -> Segmenter[Any] | None:
+        """Return the segmenter; None while it is loading, or if loading failed."""
+        return self._loaded.result() if self.state == "ready" else None
+
+    def segmenter(self, wait_s: float | None) -> Segmenter[Any]:
+        """Return the segmenter, after waiting for it for up to `wait_s` seconds; None waits without a limit.
 
         Raises:
             ModelNotReadyError: it is still being loaded, or could not be loaded.

@@ -31,6 +31,7 @@ from sam_backend.service.default_preannotation import default_configuration
 from sam_backend.service.preannotator_cache import PreannotatorCache
 from sam_backend.service.project_registry import ProjectRegistry
 from sam_backend.settings import Settings
+from sam_model.interfaces import Segmenter
 from sam_model.weights.errors import WeightsError
 from sam_model.weights.store import WeightStore
 
@@ -41,6 +42,7 @@ REPEATED_REQUEST_S = 5.0  # Label Studio sends two equal requests when a task is
 OPENED_AFTER_SETUP_S = 5.0  # before it sends a task to be opened, Label Studio sends POST /setup
 
 Answer = orjson.Fragment | list[Any] | dict[str, str]  # a prediction's JSON, an empty list, or a refusal
+EmbeddingsOf = Callable[[Segmenter[Any]], ImageEmbeddings]
 Load = Callable[[RunConfiguration, str, ImageCredentials], Preannotator]
 StartSoon = Callable[[int, Sequence[int]], object]
 StoreFailure = Callable[[int, str], object]
@@ -180,7 +182,7 @@ class BatchPredictions:
 
 
 def preannotator_loader(
-    settings: Settings, projects: ProjectRegistry, store: WeightStore, fetcher: Fetcher, embeddings: ImageEmbeddings
+    settings: Settings, projects: ProjectRegistry, store: WeightStore, fetcher: Fetcher, embeddings: EmbeddingsOf
 ) -> Load:
     """Return the function that loads a pre-annotator; it shares segmenter and embeddings with the clicks."""
 
@@ -194,7 +196,7 @@ def preannotator_loader(
             store,
             fetcher,
             segmenter=segmenter,
-            embeddings=None if segmenter is None else embeddings,
+            embeddings=None if segmenter is None else embeddings(segmenter),
             credentials=credentials,
         )
 

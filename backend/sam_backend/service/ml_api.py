@@ -1,19 +1,18 @@
 """The calls of Label Studio's ML API, for this package's own server and for label-studio-ml's."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sam_backend.errors import BackendError, BadRequestError
 from sam_backend.images.fetch import ImageCredentials
-from sam_backend.images.sources import host_of
 from sam_backend.interactive.click_log import OpenClick
-from sam_backend.interactive.prefetch import PrefetchJob
-from sam_backend.interactive.task_predictor import image_request
+from sam_backend.interactive.task_predictor import embedding_job, image_request
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.predictions import Prediction
 from sam_backend.protocol.regions import KeyPoint, PromptRegion
 from sam_backend.protocol.requests import CAPABILITIES, EVENTS, PredictRequest, SetupRequest, Task, WebhookEvent
+from sam_backend.segmenter.request_model import RequestModel
 from sam_backend.service.service import Service
 from sam_backend.shapes.click_shapes import describe_click_shapes
 
@@ -27,7 +26,7 @@ def setup(service: Service, request: SetupRequest) -> str:
     service.credentials.learn_from_setup(request.hostname, request.access_token)
     if request.project_id is not None:
         service.projects.learn(request.project_id, request.extra_params, request.project_created_s)
-    version = service.model.version
+    version = service.models.version()
     if request.project_id is not None:
         version = service.projects.version_for_setup(request.project_id, request.project_created_s)
     options = service.projects.click_options(request.project_id, request.project_created_s)
@@ -39,7 +38,8 @@ def setup(service: Service, request: SetupRequest) -> str:
             service.projects.note_problem(request.project_id, f"could not use the model's extra parameters: {error}")
     else:
         if request.project_id is not None:
-            described = ", ".join(part for part in (shapes, options.text()) if part)
+            model = "" if options.model is None else f"model {options.model}"
+            described = ", ".join(part for part in (shapes, options.text(), model) if part)
             service.projects.note_clicks(request.project_id, described, request.project_created_s)
     return version
 
@@ -74,7 +74,9 @@ def predict(service: Service, request: PredictRequest, click: OpenClick) -> list
         for task in request.tasks:
             _prefetch(service, task, request.labeling_config, credentials)
         if len(request.tasks) == 1:
-            service.next_tasks.task_opened(request.tasks[0], request.labeling_config, credentials)
+            service.next_tasks.task_opened(
+                request.tasks[0], request.labeling_config, credentials, _model_of(service, request.tasks[0])
+            )
         answers = service.batch_predictions.predict(request.tasks, request.labeling_config, credentials)
         predicted = sum(bool(answer) for answer in answers or ())
         click.result = f"{predicted} of {len(request.tasks)} tasks predicted" if predicted else ""
@@ -91,14 +93,18 @@ def predict(service: Service, request: PredictRequest, click: OpenClick) -> list
         raise BadRequestError(f"the request has {prompts} prompts; the maximum is {max_prompts}: see SAM_MAX_PROMPTS")
     config = LabelingConfig.from_xml(request.labeling_config)
     options = service.projects.click_options(request.tasks[0].project_id, request.tasks[0].project_created_s)
+    model = service.models.for_request(options.model)
     results = []
     for task in request.tasks:
         try:
-            results.append(service.predictor.predict(task, request.context, config, credentials, options).to_json())
+            found = service.predictor.predict(task, request.context, config, credentials, model, options)
         except BackendError as error:
             raise type(error)(f"{task.name}: {error}") from error
+        results.append(found.to_json())
+    click.model = model.name
+    click.reasons += [model.note] if model.note else []
     for task in request.tasks:
-        service.next_tasks.task_clicked(task, request.labeling_config, credentials)
+        service.next_tasks.task_clicked(task, request.labeling_config, credentials, _model_of(service, task))
     regions = len({region["id"] for result in results for region in result["result"]})
     click.result = f"{regions} region{'s' if regions > 1 else ''}" if regions else ""
     if not request.context:
@@ -113,11 +119,12 @@ def _answer_to_event(
 
     The item of `capabilities` names what a click may hold. Label Studio 1.23.2 sends neither event.
     """
-    answer = Prediction(service.model.version).to_json()
+    options = service.projects.click_options(task.project_id, task.project_created_s)
+    answer = Prediction(service.models.version(options.model)).to_json()
     if event == CAPABILITIES:
         return answer | {"capabilities": _capabilities(service)}
     _prefetch(service, task, request.labeling_config, credentials)
-    service.next_tasks.task_opened(task, request.labeling_config, credentials)
+    service.next_tasks.task_opened(task, request.labeling_config, credentials, _model_of(service, task))
     return answer
 
 
@@ -127,7 +134,7 @@ def _capabilities(service: Service) -> dict[str, Any]:
         "prompts": ["keypoint", "rectangle"],
         "negative_keypoints": True,
         "max_prompts": service.settings.max_prompts,
-        "model": service.model.name,
+        "model": service.models.default.name,
     }
 
 
@@ -148,16 +155,17 @@ def _prefetch(service: Service, task: Task, labeling_config: str, credentials: I
     try:
         config = LabelingConfig.from_xml(labeling_config)
         image = image_request(task, config, credentials)
-        is_warm = service.predictor.is_warm(image)
+        model = _model_of(service, task)
+        is_warm = service.predictor.is_warm(image, model())
     except BackendError as error:
         logger.warning("could not prefetch %s: %s", task.name, error)
         return
     if is_warm:
         return
-    job = PrefetchJob(
-        name=task.name,
-        origin=host_of(image.uri),
-        fetch=lambda: service.predictor.image(image),
-        embed=lambda fetched: service.predictor.embedding(task, fetched),
-    )
-    service.prefetcher.submit(image, job)
+    service.prefetcher.submit(image, embedding_job(service.predictor, task, image, model))
+
+
+def _model_of(service: Service, task: Task) -> Callable[[], RequestModel]:
+    """Return a function for the model of a task's project, as it is when the function is called."""
+    options = service.projects.click_options(task.project_id, task.project_created_s)
+    return lambda: service.models.for_request(options.model)

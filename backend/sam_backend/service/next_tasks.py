@@ -18,14 +18,14 @@ from sam_backend.bounded_cache import BoundedCache
 from sam_backend.embeddings.memory import EmbeddingCache
 from sam_backend.errors import BackendError
 from sam_backend.images.fetch import ImageCredentials
-from sam_backend.images.sources import host_of
 from sam_backend.interactive.prefetch import Prefetcher, PrefetchJob
-from sam_backend.interactive.task_predictor import TaskPredictor, image_request
+from sam_backend.interactive.task_predictor import TaskPredictor, embedding_job, image_request
 from sam_backend.label_studio.client import LabelStudioApiError, LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.label_studio.task_pages import ListedTask, tasks_after
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.requests import Task
+from sam_backend.segmenter.request_model import RequestModel
 
 logger = logging.getLogger(__name__)
 
@@ -82,8 +82,10 @@ class NextTasks:
         self._opened: BoundedCache[tuple[int, int], bool] = BoundedCache(MAX_OPENED, MAX_OPENED)
         self._lock = threading.Lock()  # one API call at a time
 
-    def task_opened(self, task: Task, labeling_config: str, credentials: ImageCredentials) -> None:
-        """Embed the tasks after an opened one; return at once."""
+    def task_opened(
+        self, task: Task, labeling_config: str, credentials: ImageCredentials, model: Callable[[], RequestModel]
+    ) -> None:
+        """Embed the tasks after an opened one with the project's model; return at once."""
         if task.id is None or task.project_id is None or not self._number or not self._credentials.is_known:
             return
         self._opened.put((task.project_id, task.id), True, 1)
@@ -94,15 +96,17 @@ class NextTasks:
                 f"the tasks after task {after}",
                 "Label Studio's API",
                 lambda: self._next(project, after),
-                lambda found: self._embed(found, project, labeling_config, credentials),
+                lambda found: self._embed(found, project, labeling_config, credentials, model),
             ),
         )
 
-    def task_clicked(self, task: Task, labeling_config: str, credentials: ImageCredentials) -> None:
+    def task_clicked(
+        self, task: Task, labeling_config: str, credentials: ImageCredentials, model: Callable[[], RequestModel]
+    ) -> None:
         """Do the same for a task with a click, unless it was opened before: tasks with predictions open silently."""
         if task.id is None or task.project_id is None or (task.project_id, task.id) in self._opened:
             return
-        self.task_opened(task, labeling_config, credentials)
+        self.task_opened(task, labeling_config, credentials, model)
 
     def _next(self, project: int, after: int) -> tuple[ListedTask, ...]:
         """Return the next tasks, those that are not labeled before the others; from a stored listing if possible."""
@@ -137,7 +141,12 @@ class NextTasks:
         return max(0, min(self._number, fitting - 2))
 
     def _embed(
-        self, found: tuple[ListedTask, ...], project: int, labeling_config: str, credentials: ImageCredentials
+        self,
+        found: tuple[ListedTask, ...],
+        project: int,
+        labeling_config: str,
+        credentials: ImageCredentials,
+        model: Callable[[], RequestModel],
     ) -> None:
         """Submit the images; the nearest task last, since the prefetcher begins with the job that came last."""
         config = LabelingConfig.from_xml(labeling_config)
@@ -145,17 +154,9 @@ class NextTasks:
             task = Task(listed.id, project, listed.data)
             try:
                 image = image_request(task, config, credentials)
-                if self._predictor.is_embedded(image):
+                if self._predictor.is_embedded(image, model()):
                     continue
             except BackendError as error:
                 logger.info("could not prefetch %s: %s", task.name, error)
                 continue
-            self._prefetcher.submit(
-                image,
-                PrefetchJob(
-                    task.name,
-                    host_of(image.uri),
-                    lambda image=image: self._predictor.image(image),  # type: ignore[misc]
-                    lambda fetched, task=task: self._predictor.embedding(task, fetched),  # type: ignore[misc]
-                ),
-            )
+            self._prefetcher.submit(image, embedding_job(self._predictor, task, image, model))

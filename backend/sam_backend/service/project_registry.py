@@ -27,6 +27,7 @@ from sam_backend.preannotation.loading import preannotation_version, version_wit
 from sam_backend.preannotation.own_detectors import detector_choices, own_detectors
 from sam_backend.protocol.fields import shown
 from sam_backend.segmenter.loading import ModelLoading
+from sam_backend.segmenter.models import Models
 from sam_backend.settings import Settings
 from sam_model.interfaces import Segmenter
 from sam_model.registry import MODEL_NAMES
@@ -53,12 +54,12 @@ class ProjectRegistry:
     def __init__(
         self,
         settings: Settings,
-        model: ModelLoading,
+        models: Models,
         store: WeightStore,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._settings, self._model, self._store, self._clock = settings, model, store, clock
+        self._settings, self._models, self._store, self._clock = settings, models, store, clock
         self._extra: BoundedCache[ProjectKey, bytes] = BoundedCache(MAX_PROJECTS, MAX_STORED_BYTES)
         self._versions: BoundedCache[bytes, str] = BoundedCache(MAX_PROJECTS, MAX_STORED_BYTES)
         self._newest: BoundedCache[int, ProjectKey] = BoundedCache(MAX_PROJECTS, MAX_STORED_BYTES)
@@ -132,7 +133,7 @@ class ProjectRegistry:
         """
         given = self._extra_params(project, created_s)
         detector = self._settings.detector
-        if not given.run and detector is None:
+        if not given.run.keys() - {"model"} and detector is None:  # the model alone is for the clicks
             return None
         try:
             shape = given.clicks.sam_output or "auto"
@@ -166,11 +167,13 @@ class ProjectRegistry:
     def click_options(self, project: int | None, created_s: int | None = None) -> ClickOptions:
         """Return how a project's clicks are answered: by its extra parameters, otherwise by the settings.
 
-        Extra parameters that cannot be used are left out: `problem` has the reason since POST /setup.
+        Extra parameters that cannot be used are left out: `problem` has the reason since POST /setup. A model that is
+        not one of SAM_MODELS counts for the project's runs only.
         """
         if project is not None:
             with suppress(BadRequestError):
-                return self._extra_params(project, created_s).clicks
+                options = self._extra_params(project, created_s).clicks
+                return options if options.model in self._models.names_for_projects else replace(options, model=None)
         return click_options_of(self._settings)
 
     def _extra_params(self, project: int, created_s: int | None) -> ExtraParams:
@@ -183,11 +186,12 @@ class ProjectRegistry:
     def resolved(self, configuration: RunConfiguration) -> RunConfiguration:
         """Return the configuration with the service's own model in place of `auto`.
 
-        A run then uses the model that answers clicks. If the settings name a weights file, `auto` stays: the run's
-        process has the same settings.
+        A run then uses the model that answers clicks. If that is the weights file of the settings, `auto` stays: the
+        run's process has the same settings.
         """
-        is_open = configuration.model == "auto" and self._settings.model == "auto"
-        return configuration.with_model(self._model.name) if is_open else configuration
+        name = self._models.default.name
+        is_open = configuration.model == "auto" and (self._settings.model == "auto" or name in MODEL_NAMES)
+        return configuration.with_model(name) if is_open else configuration
 
     def shared_segmenter(self, configuration: RunConfiguration) -> Segmenter[Any] | None:
         """Return the segmenter that answers clicks if the configuration names it; otherwise None.
@@ -195,10 +199,8 @@ class ProjectRegistry:
         Raises:
             ModelNotReadyError: it is still loading, or could not be loaded.
         """
-        return self._model.segmenter(self._settings.model_wait_s) if self._is_shared(configuration) else None
-
-    def _is_shared(self, configuration: RunConfiguration) -> bool:
-        return configuration.model in ("auto", self._model.name)
+        default = self._models.default
+        return default.segmenter(self._settings.model_wait_s) if _is_of(configuration, default) else None
 
     def version(self, configuration: RunConfiguration) -> str:
         """Return the model version of a configuration's predictions; may hash a file or import a library.
@@ -206,16 +208,15 @@ class ProjectRegistry:
         Raises:
             BadRequestError: no such model, detector or file.
         """
+        model = self._models.default
         own = own_detectors(self._settings, self._store).get(configuration.detector)
         modified_ns = own.stat().st_mtime_ns if own is not None else 0  # a file may be replaced
-        fields = json.dumps(
-            [configuration.to_json() | {"project": 0, "filter": None}, self._model.version, modified_ns]
-        )
+        fields = json.dumps([configuration.to_json() | {"project": 0, "filter": None}, model.version, modified_ns])
         key = hashlib.sha256(fields.encode()).digest()
         known = self._versions.get(key)
         if known is None:
-            if self._is_shared(configuration):
-                known = version_with(configuration, self._model.name, self._model.version, self._settings, self._store)
+            if _is_of(configuration, model):
+                known = version_with(configuration, model.name, model.version, self._settings, self._store)
             else:
                 known = preannotation_version(configuration, self._settings, self._store)
             self._versions.put(key, known, len(known) + _ENTRY_BYTES)
@@ -230,10 +231,14 @@ class ProjectRegistry:
             configuration = self.configuration(project, created_s)
         except BackendError as error:
             self.note_problem(project, str(error)[:1000])
-            return self._model.version
+            configuration = None
         if configuration is None:
-            return self._model.version
-        return _within(VERSION_TIMEOUT_S, lambda: self.version(configuration)) or self._model.version
+            return self._models.version(self.click_options(project, created_s).model)
+        return _within(VERSION_TIMEOUT_S, lambda: self.version(configuration)) or self._models.version()
+
+
+def _is_of(configuration: RunConfiguration, model: ModelLoading) -> bool:
+    return configuration.model in ("auto", model.name)
 
 
 def click_options_of(settings: Settings) -> ClickOptions:

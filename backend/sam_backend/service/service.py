@@ -18,6 +18,7 @@ from sam_backend.interactive.task_predictor import TaskPredictor
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.segmenter.choice import choose_model
 from sam_backend.segmenter.loading import ModelLoading
+from sam_backend.segmenter.models import Models
 from sam_backend.service.batch_predictions import BatchPredictions, preannotator_loader
 from sam_backend.service.next_tasks import NextTasks
 from sam_backend.service.previews import Previews
@@ -39,7 +40,7 @@ class Service:
     settings: Settings
     credentials: LabelStudioCredentials
     store: WeightStore
-    model: ModelLoading
+    models: Models
     cache: EmbeddingCache[Any]
     predictor: TaskPredictor
     prefetcher: Prefetcher
@@ -52,6 +53,11 @@ class Service:
     batch_predictions: BatchPredictions
     health_monitor: HealthMonitor
     readiness: Readiness
+
+    @property
+    def model(self) -> ModelLoading:
+        """Return the default model, which answers clicks now."""
+        return self.models.default
 
     def start(self) -> None:
         """Start the threads, in the process that answers requests: threads do not survive a fork."""
@@ -102,18 +108,26 @@ def assemble(
         )
     else:
         logger.info("%s answers clicks", model.version)
-    embeddings = ImageEmbeddings(lambda: model.segmenter(settings.model_wait_s), cache, embedding_folder(settings))
-    predictor = _task_predictor(settings, model, fetcher, embeddings)
-    projects = ProjectRegistry(settings, model, store)
+    models = Models(model, wait_s=settings.model_wait_s)
+    folder = embedding_folder(settings)
+    predictor = TaskPredictor(
+        images=ImageVersions(fetcher, settings.image_check_s),
+        cache=cache,
+        folder=folder,
+        max_pixels=settings.max_image_megapixels * 1_000_000,
+        polygon_style=polygon_style(settings),
+        zooms=settings.zoom,
+    )
+    projects = ProjectRegistry(settings, models, store)
     runs = Runs(settings, credentials, projects)
     health_monitor = HealthMonitor(
-        settings, credentials, model, store, lambda: len(projects) > 0, lambda: projects.problem
+        settings, credentials, models, store, lambda: len(projects) > 0, lambda: projects.problem
     )
     return Service(
         settings=settings,
         credentials=credentials,
         store=store,
-        model=model,
+        models=models,
         cache=cache,
         predictor=predictor,
         prefetcher=Prefetcher(),
@@ -126,24 +140,12 @@ def assemble(
         batch_predictions=BatchPredictions(
             settings,
             projects,
-            preannotator_loader(settings, projects, store, fetcher, embeddings),
+            preannotator_loader(
+                settings, projects, store, fetcher, lambda segmenter: ImageEmbeddings(segmenter, cache, folder)
+            ),
             runs.start_soon,
             runs.store_failure,
         ),
         health_monitor=health_monitor,
-        readiness=Readiness(credentials, model, health_monitor),
-    )
-
-
-def _task_predictor(
-    settings: Settings, model: ModelLoading, fetcher: ImageFetcher, embeddings: ImageEmbeddings
-) -> TaskPredictor:
-    return TaskPredictor(
-        model=model,
-        images=ImageVersions(fetcher, settings.image_check_s),
-        embeddings=embeddings,
-        max_pixels=settings.max_image_megapixels * 1_000_000,
-        model_wait_s=settings.model_wait_s,
-        polygon_style=polygon_style(settings),
-        zooms=settings.zoom,
+        readiness=Readiness(credentials, models, health_monitor),
     )

@@ -178,7 +178,7 @@ def test_a_click_uses_the_embedding_that_a_batch_prediction_left_in_memory(
 
 def test_an_image_in_memory_is_neither_decoded_nor_embedded_again() -> None:
     segmenter = DiscSegmenter()
-    embeddings = ImageEmbeddings(lambda: segmenter, EmbeddingCache(1 << 20))
+    embeddings = ImageEmbeddings(segmenter, EmbeddingCache(1 << 20))
     image = np.zeros((20, 40, 3), np.uint8)
     assert not embeddings.is_cached("a")
     first = embeddings.get("a", lambda: image, "task 1")
@@ -191,7 +191,7 @@ def test_an_image_in_memory_is_neither_decoded_nor_embedded_again() -> None:
 
 def test_without_memory_and_folder_every_call_computes() -> None:
     segmenter = DiscSegmenter()
-    embeddings = ImageEmbeddings(lambda: segmenter)
+    embeddings = ImageEmbeddings(segmenter)
     image = np.zeros((20, 40, 3), np.uint8)
 
     for _ in range(2):

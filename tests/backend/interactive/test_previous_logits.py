@@ -41,7 +41,7 @@ def answer(answers: PreviousLogits, segmenter: CountingSegmenter, prompt: Prompt
     """The mask input that the prompt gets, after which its own answer is remembered."""
     embedding = DiscEmbedding((20, 40))
     found = answers.mask_input(segmenter, embedding, image, prompt)
-    answers.remember(image, prompt, np.float32([[segmenter.told(Prompt(prompt.points, mask_input=found))]]))
+    answers.remember(image, embedding, prompt, np.float32([[segmenter.told(Prompt(prompt.points, mask_input=found))]]))
     return None if found is None else float(found[0, 0])
 
 
@@ -137,7 +137,7 @@ def test_sam_answers_clicks_one_by_one_as_it_answers_them_after_a_restart(
         replayed = PreviousLogits().mask_input(segmenter, embedding, "image", prompt)
         (found,) = segmenter.segment(embedding, [Prompt(prompt.points, mask_input=remembered)])
         assert found.low_res_logits is not None
-        growing.remember("image", prompt, found.low_res_logits)
+        growing.remember("image", embedding, prompt, found.low_res_logits)
 
         assert (remembered is None) == (replayed is None) == (count == 1)
         if remembered is not None and replayed is not None:

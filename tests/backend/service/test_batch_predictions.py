@@ -15,6 +15,7 @@ from sam_backend.preannotation.outcome import BulkTask, Outcome
 from sam_backend.protocol.requests import Task
 from sam_backend.segmenter.choice import ModelChoice
 from sam_backend.segmenter.loading import ModelLoading
+from sam_backend.segmenter.models import Models
 from sam_backend.service.batch_predictions import (
     OPENED_AFTER_SETUP_S,
     REPEATED_REQUEST_S,
@@ -62,9 +63,9 @@ class Batch:
     def __post_init__(self) -> None:
         self.may_load.set()
         settings = Settings(batch_predict_timeout_s=self.batch_s, task_open_timeout_s=OPENED_S)
-        model = ModelLoading(ModelChoice("disc", "disc-1", lambda _: DiscSegmenter()))
+        models = Models(ModelLoading(ModelChoice("disc", "disc-1", lambda _: DiscSegmenter())))
         store = store_from_env({"SAM_OFFLINE": "1"})
-        self.projects = ProjectRegistry(settings, model, store, clock=lambda: self.now)
+        self.projects = ProjectRegistry(settings, models, store, clock=lambda: self.now)
         self.projects.learn(1, b'{"detector": "boxes"}')
         configuration = self.projects.configuration(1)
         assert configuration is not None

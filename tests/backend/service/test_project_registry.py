@@ -11,6 +11,7 @@ from sam_backend.errors import BadRequestError
 from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.segmenter.choice import ModelChoice
 from sam_backend.segmenter.loading import ModelLoading
+from sam_backend.segmenter.models import Models
 from sam_backend.service import project_registry
 from sam_backend.service.project_registry import (
     MAX_EXTRA_PARAMS_BYTES,
@@ -26,8 +27,8 @@ CREATED_S = 1_700_000_000
 
 
 def registry(**settings: Any) -> ProjectRegistry:
-    model = ModelLoading(ModelChoice("disc", "disc-1", lambda _: DiscSegmenter()))
-    return ProjectRegistry(Settings(**settings), model, store_from_env({"SAM_OFFLINE": "1"}))
+    models = Models(ModelLoading(ModelChoice("disc", "disc-1", lambda _: DiscSegmenter())))
+    return ProjectRegistry(Settings(**settings), models, store_from_env({"SAM_OFFLINE": "1"}))
 
 
 def test_an_unknown_project_has_no_pre_annotation() -> None:
@@ -192,8 +193,8 @@ def test_of_the_files_in_the_folder_only_the_bare_name_is_a_detector(tmp_path: P
     for path in (tmp_path / "best.pt", tmp_path / "other.pt", folder / "folder" / "best.pt", folder / "best.pt"):
         write_yolo_file(path)
     (folder / "link.pt").symlink_to(tmp_path / "other.pt")
-    model = ModelLoading(ModelChoice("disc", "disc-1", lambda _: DiscSegmenter()))
-    projects = ProjectRegistry(Settings(), model, WeightStore(folder, is_offline=True))
+    models = Models(ModelLoading(ModelChoice("disc", "disc-1", lambda _: DiscSegmenter())))
+    projects = ProjectRegistry(Settings(), models, WeightStore(folder, is_offline=True))
 
     projects.check_names(RunConfiguration(1, detector="best.pt"))
     with pytest.raises(BadRequestError, match=r"detector=.* is not one of everything, .*, best\.pt$"):
@@ -202,8 +203,8 @@ def test_of_the_files_in_the_folder_only_the_bare_name_is_a_detector(tmp_path: P
 
 def test_the_version_of_an_own_detector_follows_its_file(tmp_path: Path) -> None:
     write_yolo_file(tmp_path / "best.pt")
-    model = ModelLoading(ModelChoice("disc", "disc-1", lambda _: DiscSegmenter()))
-    projects = ProjectRegistry(Settings(), model, WeightStore(tmp_path, is_offline=True))
+    models = Models(ModelLoading(ModelChoice("disc", "disc-1", lambda _: DiscSegmenter())))
+    projects = ProjectRegistry(Settings(), models, WeightStore(tmp_path, is_offline=True))
     projects.learn(1, b'{"detector": "best.pt"}')
 
     first = projects.version_for_setup(1)
