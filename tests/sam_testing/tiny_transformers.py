@@ -181,3 +181,29 @@ def write_tiny_grounding_dino(folder: Path, is_mm: bool = True) -> Path:
     BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
     GroundingDinoImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 110}).save_pretrained(folder)
     return folder
+
+
+def write_tiny_edgetam(folder: Path) -> Path:
+    """Write an EdgeTAM with images of 64 pixels; its backbone needs timm."""
+    from transformers import EdgeTamConfig, EdgeTamModel
+
+    config = EdgeTamConfig(
+        vision_config={
+            "model_type": "edgetam_vision_model",
+            "backbone_config": {
+                "model_type": "timm_wrapper",
+                "architecture": "repvit_m1",
+                "num_classes": 2,
+                "model_args": {"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3]},
+            },
+            "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+            "fpn_hidden_size": 32,
+        },
+        prompt_encoder_config={**PROMPTS, "image_size": 64, "patch_size": 16},
+        mask_decoder_config=MASKS,
+    )
+    model = EdgeTamModel(config)
+    seed(model)
+    model.save_pretrained(folder)
+    write_pixel_statistics(folder, 64)
+    return folder

@@ -6,6 +6,7 @@ Sources: SAM 3, arXiv:2511.16719; EdgeTAM, arXiv:2501.07256; the models `sam3_tr
 (Apache-2.0).
 """
 
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +22,7 @@ from sam_model.sam.sizes import DecoderSize
 from sam_model.transformers_models.model_folder import load_model
 from sam_model.transformers_models.square_images import PixelStatistics, pixel_statistics, squashed
 from sam_model.types import Image
+from sam_model.weights.errors import BrokenWeightsError
 
 CLASSES = {  # by model_type; the published folders are those of the models for videos
     "edgetam": "EdgeTamModel",
@@ -175,5 +177,7 @@ def load_prompted_network(folder: Path, model_type: str) -> PromptedNetwork:
     Raises:
         BrokenWeightsError: transformers is not installed, or the folder has no weights of the model.
     """
+    if CLASSES[model_type] == "EdgeTamModel" and importlib.util.find_spec("timm") is None:
+        raise BrokenWeightsError(f"could not load {folder.name}: EdgeTAM needs the package timm: pip install timm")
     statistics = pixel_statistics(folder)
     return PromptedNetwork(load_model(folder, CLASSES[model_type]), folder.name, statistics)

@@ -129,6 +129,13 @@ def test_openvino_cannot_run_it(folder: Path) -> None:
         load_segmenter(str(folder), "cpu", runtime="openvino")
 
 
+def test_edgetam_without_timm_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "edgetam_video"}')
+
+    with pytest.raises(BrokenWeightsError, match="EdgeTAM needs the package timm: pip install timm"):
+        load_segmenter(str(tmp_path))
+
+
 def test_a_text_detector_is_no_segmenter(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "owlv2"}')
 
