@@ -77,13 +77,13 @@ def test_two_workers_give_the_bytes_that_this_process_gives(cluster: Any) -> Non
 
 def test_a_killed_worker_loses_nothing_and_doubles_nothing(cluster: Any) -> None:
     outcomes = []
-    for outcome in RayExecutor(ORDER).run(tasks(30), lambda: False):
+    for outcome in RayExecutor(ORDER).run(tasks(12), lambda: False):
         outcomes.append(outcome)
         if len(outcomes) == 3:
             os.kill(_workers()[0], signal.SIGKILL)
 
-    assert sorted(one.task_id for one in outcomes) == list(range(1, 31))
-    assert {one.task_id: one for one in outcomes} == locally(30)
+    assert sorted(one.task_id for one in outcomes) == list(range(1, 13))
+    assert {one.task_id: one for one in outcomes} == locally(12)
 
 
 def _workers() -> list[int]:
