@@ -1,1 +1,1 @@
-"""Predictions as files for import."""
+"""Annotations and predictions as files: data sets for training, and tasks for import."""

@@ -23,6 +23,16 @@ class ListedTask:
 
 
 @dataclass(frozen=True)
+class StoredTask:
+    """A task with its stored annotations and predictions, as Label Studio's API returns them."""
+
+    id: int
+    data: dict[str, Any]
+    annotations: tuple[Json, ...]
+    predictions: tuple[Json, ...]
+
+
+@dataclass(frozen=True)
 class TaskPage:
     """Tasks in the order of their ids; `left` is the number of these tasks and all after them."""
 
@@ -48,6 +58,28 @@ def tasks_after(
     query = {"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:id"]}
     answer = _tasks(api, project, query, page_size=page_size)
     return TaskPage(tuple(map(_listed, answer["tasks"])), int(answer["total"]))
+
+
+def stored_tasks_after(
+    api: LabelStudioClient, project: int, after_id: int, *, with_predictions: bool, page_size: int
+) -> tuple[list[StoredTask], int]:
+    """Return the next tasks after a task id with all regions, and the number of these tasks and all after them."""
+    query = {
+        "filters": {"conjunction": "and", "items": [_condition("id", "greater", after_id)]},
+        "ordering": ["tasks:id"],
+    }
+    include = "id,data,annotations" + (",predictions" if with_predictions else "")
+    answer = _tasks(api, project, query, fields="all", include=include, page_size=page_size)
+    found = [
+        StoredTask(
+            int(item["id"]),
+            item["data"],
+            tuple(item.get("annotations") or ()),
+            tuple(item.get("predictions") or ()) if with_predictions else (),
+        )
+        for item in answer["tasks"]
+    ]
+    return found, int(answer["total"])
 
 
 def tasks_of_ids(api: LabelStudioClient, project: int, ids: Sequence[int]) -> list[ListedTask]:

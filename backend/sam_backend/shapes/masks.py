@@ -24,17 +24,24 @@ PNG = "data:image/png;base64,"
 def mask_from_region(region: DrawnRegion) -> Mask | None:
     """Return the mask (H, W) of a region; None if its value has no area, or cannot be read."""
     try:
-        value = decoded(region.value, RegionValue)
-        if value.rle is not None:
-            return decode_mask(value.rle, *region.size)
-        if value.imageDataURL is not None:
-            return _mask_from_png(value.imageDataURL, region.size)
-    except (BadRequestError, ValueError, OSError):
+        return mask_from_value(decoded(region.value, RegionValue), region.size)
+    except BadRequestError:
         return None
-    outline = _outline(value, region.size)
+
+
+def mask_from_value(value: RegionValue, size: tuple[int, int]) -> Mask | None:
+    """Return the mask (H, W) of a region's value; None if it has no area, or its run lengths or PNG cannot be read."""
+    try:
+        if value.rle is not None:
+            return decode_mask(value.rle, *size)
+        if value.imageDataURL is not None:
+            return _mask_from_png(value.imageDataURL, size)
+    except (ValueError, OSError):
+        return None
+    outline = _outline(value, size)
     if len(outline) < 3:
         return None
-    return fill_outlines([outline], region.size)
+    return fill_outlines([outline], size)
 
 
 def _outline(value: RegionValue, size: tuple[int, int]) -> Outline:
