@@ -1,0 +1,55 @@
+"""Proposals: regions of an image that may be an object, from any segmenter."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+
+from sam_model.automatic_segmentation import SegmentedObject, segment_automatically
+from sam_model.classical.segmenter import ClassicalEmbedding
+from sam_model.exemplars.region_tree import merged_regions
+from sam_model.interfaces import Segmenter
+from sam_model.masks.boxes import box_from_mask
+from sam_model.masks.coco_rle import run_lengths_from_mask
+from sam_model.types import Image
+
+MAX_PROPOSALS = 100  # of one image
+
+
+def propose_regions(
+    segmenter: Segmenter[Any], image: Image, embed: Callable[[], Any], limit: int = MAX_PROPOSALS
+) -> list[SegmentedObject]:
+    """Return at most `limit` regions that may be an object, the likeliest ones first; they may overlap.
+
+    SAM and FastSAM segment everything. The classical segmenter's superpixels are merged.
+
+    Args:
+        segmenter: any segmenter.
+        image: RGB uint8 (H, W, 3).
+        embed: returns the image's embedding by the segmenter.
+        limit: maximum number of regions.
+
+    Raises:
+        ValueError: `image` is not RGB uint8.
+    """
+    if hasattr(segmenter, "model") or hasattr(segmenter, "find_masks"):  # SAM, FastSAM
+        return segment_automatically(segmenter, image, embed=embed)[:limit]
+    embedding = embed()
+    if isinstance(embedding, ClassicalEmbedding):
+        return list(_merged(embedding, limit))
+    return segment_automatically(segmenter, image, embed=lambda: embedding)[:limit]
+
+
+def _merged(embedding: ClassicalEmbedding, limit: int) -> Iterator[SegmentedObject]:
+    height, width = embedding.image_size
+    labels = cv2.resize(embedding.graph.labels, (width, height), interpolation=cv2.INTER_NEAREST)
+    regions = merged_regions(embedding.graph)[:limit]
+    for region in regions:
+        chosen = np.zeros(embedding.graph.count, np.bool_)
+        chosen[region.members] = True
+        mask = chosen[labels]
+        box = box_from_mask(mask)
+        if box is not None:
+            score = max(0.0, 1 - float(np.exp(-region.contrast)))
+            yield SegmentedObject(run_lengths_from_mask(mask), box, score)

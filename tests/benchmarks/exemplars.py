@@ -1,0 +1,219 @@
+"""Objects that are found by one example, without weights: drawn images, and objects of photographs that are pasted.
+
+Drawn images: 30 with objects of three classes; size, rotation and light vary. The example is one object of the first
+class in the first image that has it; all its regions count as annotated. An object is found if a match with a score
+above 0.5 covers it with IoU 0.5. In the second set, the decoys share colour or shape with the class that is searched.
+
+Photographs: the object of each photograph is cut out, turned, scaled, and pasted on others. The example is the object
+in its own photograph; precision@10 counts how many of the ten matches with the highest scores are the object.
+
+Search: seconds for one million descriptors in a memory-mapped file, of the engine's own length.
+
+    python tests/benchmarks/exemplars.py [--photos FOLDER] [--rows 1000000]
+
+FOLDER is as for classical_quality.py.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from classical_quality import samples_in
+
+from sam_model.automatic_segmentation import SegmentedObject
+from sam_model.classical.segmenter import ClassicalSegmenter
+from sam_model.exemplars.classical_descriptor import ClassicalDescriber
+from sam_model.exemplars.descriptors import Descriptors
+from sam_model.exemplars.examples import background_of
+from sam_model.exemplars.matches import match_regions
+from sam_model.exemplars.proposals import propose_regions
+from sam_model.exemplars.similarity import Examples, similarity_scores
+from sam_model.types import Image, Mask
+from sam_testing.drawn_classes import ALIKE, CLASSES, drawn_classes
+
+IMAGES, THRESHOLD, MIN_IOU = 30, 0.5, 0.5
+PASTED = 5  # objects on one photograph
+COPIES = 12  # of each object
+SEED = 7
+SEGMENTER, DESCRIBER = ClassicalSegmenter(), ClassicalDescriber()
+
+
+@dataclass(frozen=True, eq=False)
+class Described:
+    """An image with its proposals and their descriptors; `truth` are the masks of its objects with their names."""
+
+    image: Image
+    truth: list[tuple[Any, Mask]]
+    regions: list[SegmentedObject]
+    descriptors: Descriptors
+
+
+def described(image: Image, truth: list[tuple[Any, Mask]]) -> Described:
+    embedding = SEGMENTER.embed(image)
+    regions = propose_regions(SEGMENTER, image, lambda: embedding)
+    descriptors = DESCRIBER.describe(image, embedding, [one.run_lengths.mask for one in regions])
+    return Described(image, truth, regions, descriptors)
+
+
+def examples_of(one: Described, name: Any, first_only: bool = True) -> Examples:
+    """Return one object of an image as the example, and its background as the negative examples."""
+    masks = [mask for found, mask in one.truth if found == name]
+    positive = DESCRIBER.describe(one.image, None, masks[: 1 if first_only else None])
+    return Examples(positive, background_of(one.regions, one.descriptors, masks))
+
+
+def iou(one: Mask, other: Mask) -> float:
+    return float(np.count_nonzero(one & other) / max(1, np.count_nonzero(one | other)))
+
+
+def matched(one: Described, name: Any, examples: Examples, threshold: float) -> list[tuple[float, bool]]:
+    """Return score and correctness of each match; an object is found once."""
+    found = match_regions(
+        one.regions, one.descriptors, {"x": lambda rows: similarity_scores(rows, examples)}, {"x": threshold}
+    )
+    left = [mask for kind, mask in one.truth if kind == name]
+    answers = []
+    for match in found:
+        mask = one.regions[match.position].run_lengths.mask
+        hit = next((position for position, each in enumerate(left) if iou(each, mask) >= MIN_IOU), None)
+        if hit is not None:
+            del left[hit]
+        answers.append((match.score, hit is not None))
+    return answers
+
+
+def drawn(classes: Sequence[Any]) -> dict[str, float]:
+    """Return precision and recall for the first class, the mean of ten images with the example."""
+    began = time.perf_counter()
+    images = []
+    for seed in range(IMAGES):
+        image, objects = drawn_classes(seed, classes)
+        images.append(described(image, [(one.kind, one.mask) for one in objects]))
+    seconds = (time.perf_counter() - began) / IMAGES
+    correct = found = total = 0
+    for position in range(10):
+        examples = examples_of(images[position], classes[0])
+        for one in (each for other, each in enumerate(images) if other != position):
+            answers = matched(one, classes[0], examples, THRESHOLD)
+            correct += sum(is_right for _, is_right in answers)
+            found += len(answers)
+            total += sum(kind == classes[0] for kind, _ in one.truth)
+    return {
+        "precision": round(correct / max(1, found), 3),
+        "recall": round(correct / total, 3),
+        "seconds_per_image": round(seconds, 2),
+    }
+
+
+def pasted_photographs(folder: Path) -> dict[str, Any]:
+    """Return precision@10 of each object that is cut out and pasted."""
+    random = np.random.default_rng(SEED)
+    samples = list(samples_in(folder))
+    originals = {one.name: described(one.image, [(one.name, one.truth)]) for one in samples}
+    left = [one for one in samples for _ in range(COPIES)]
+    random.shuffle(left)  # type: ignore[arg-type]
+    scenes = []
+    while left:
+        ground = samples[len(scenes) % len(samples)]
+        here, image, truth = [], ground.image.copy(), []
+        for one in list(left):
+            if len(here) == PASTED:
+                break
+            if one.name != ground.name and one.name not in {each.name for each in here}:
+                here.append(one)
+                left.remove(one)
+        if not here:
+            break
+        for place, one in enumerate(here):
+            mask = paste(image, one.image, one.truth, place, random)
+            if mask is not None:
+                truth.append((one.name, mask))
+        scenes.append(described(image, truth))
+    precision, recall = {}, {}
+    for one in samples:
+        examples = examples_of(originals[one.name], one.name)
+        answers = [answer for scene in scenes for answer in matched(scene, one.name, examples, 0.0)]
+        best = sorted(answers, key=lambda answer: -answer[0])[:10]
+        precision[one.name] = sum(is_right for _, is_right in best) / 10
+        copies = [mask for scene in scenes for name, mask in scene.truth if name == one.name]
+        reached = [
+            max((iou(mask, each.run_lengths.mask) for each in scene.regions), default=0.0) >= MIN_IOU
+            for scene in scenes
+            for name, mask in scene.truth
+            if name == one.name
+        ]
+        recall[one.name] = sum(reached) / max(1, len(copies))
+    return {
+        "images": len(scenes),
+        "precision_at_10": round(float(np.mean(list(precision.values()))), 3),
+        "objects_with_a_proposal": round(float(np.mean(list(recall.values()))), 3),
+        "of_each": precision,
+        "proposals_of_each": {name: round(value, 2) for name, value in recall.items()},
+    }
+
+
+def paste(image: Image, source: Image, truth: Mask, place: int, random: np.random.Generator) -> Mask | None:
+    """Paste an object, turned, scaled and lit at random, into one of six cells of `image`; return its mask."""
+    height, width = image.shape[:2]
+    row, column = divmod(place, 3)
+    cell = np.array([width / 3, height / 2])
+    x, y, w, h = cv2.boundingRect(truth.view(np.uint8))
+    reach = float(np.hypot(w, h))
+    scale = float(random.uniform(0.6, 0.95)) * cell.min() / reach
+    turn = cv2.getRotationMatrix2D((x + w / 2, y + h / 2), float(random.uniform(0, 360)), scale)
+    turn[:, 2] += (np.array([column, row]) + 0.5) * cell - [x + w / 2, y + h / 2]
+    moved = cv2.warpAffine(truth.astype(np.uint8), turn, (width, height), flags=cv2.INTER_NEAREST).view(np.bool_)
+    if np.count_nonzero(moved) < 200:
+        return None
+    pixels = cv2.warpAffine(source, turn, (width, height), flags=cv2.INTER_AREA)
+    lit = np.clip(pixels * random.uniform(0.75, 1.2), 0, 255).astype(np.uint8)
+    image[moved] = lit[moved]
+    return np.asarray(moved)
+
+
+def search(rows: int) -> dict[str, float]:
+    """Return the seconds of a search over descriptors in a memory-mapped file."""
+    length = ClassicalDescriber().describe(np.zeros((8, 8, 3), np.uint8), None, [np.ones((8, 8), bool)]).shape[1]
+    random = np.random.default_rng(SEED)
+    with tempfile.TemporaryDirectory() as folder:
+        file = np.memmap(Path(folder) / "rows", np.float16, "w+", shape=(rows, length))
+        for start in range(0, rows, 50_000):
+            part = random.normal(size=(min(50_000, rows - start), length))
+            file[start : start + len(part)] = part / np.linalg.norm(part, axis=1, keepdims=True)
+        file.flush()
+        examples = Examples(np.asarray(file[:10], np.float32), np.asarray(file[10:200], np.float32))
+        seconds = []
+        for _ in range(3):
+            began = time.perf_counter()
+            similarity_scores(np.memmap(Path(folder) / "rows", np.float16, "r", shape=(rows, length)), examples)
+            seconds.append(time.perf_counter() - began)
+    return {"rows": rows, "length": length, "examples": 200, "seconds": round(min(seconds), 2)}
+
+
+def main() -> None:
+    """Measure, print a table and one line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, help="folder with index.json, images and masks")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="descriptors of the search")
+    options = parser.parse_args()
+    result: dict[str, Any] = {"benchmark": "exemplars", "descriptor": DESCRIBER.fingerprint, "images": IMAGES}
+    result["drawn"], result["drawn_alike"] = drawn(CLASSES), drawn(ALIKE)
+    for name in ("drawn", "drawn_alike"):
+        print(name, result[name], flush=True)
+    result["search"] = search(options.rows)
+    print("search", result["search"], flush=True)
+    if options.photos:
+        result["photographs"] = pasted_photographs(options.photos)
+        print("photographs", result["photographs"], flush=True)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from sam_model.classical.segmenter import ClassicalSegmenter
+from sam_model.exemplars.classical_descriptor import ClassicalDescriber
+from sam_model.exemplars.examples import background_of
+from sam_model.exemplars.learned import scorer_of
+from sam_model.exemplars.matches import Match, exact_masks, match_regions
+from sam_model.exemplars.proposals import propose_regions
+from sam_model.exemplars.similarity import Examples
+from sam_model.types import Mask
+from sam_testing.drawn_classes import ALIKE, CLASSES, DrawnClass, drawn_classes
+
+SEGMENTER, DESCRIBER = ClassicalSegmenter(), ClassicalDescriber()
+
+
+def iou(one: Mask, other: Mask) -> float:
+    return float((one & other).sum() / (one | other).sum())
+
+
+def found_by_one_example(classes: tuple[DrawnClass, ...], seeds: range) -> tuple[list[float], int]:
+    """Return the IoU of each match with the nearest object of the first class, and the number of its objects."""
+    image, objects = drawn_classes(100, classes)
+    embedding = SEGMENTER.embed(image)
+    regions = propose_regions(SEGMENTER, image, lambda: embedding)
+    rows = DESCRIBER.describe(image, embedding, [one.run_lengths.mask for one in regions])
+    masks = [one.mask for one in objects if one.kind == classes[0]]
+    negative = background_of(regions, rows, masks)
+    scorer = scorer_of(Examples(DESCRIBER.describe(image, embedding, masks[:1]), negative))
+    ious, total = [], 0
+    for seed in seeds:
+        image, objects = drawn_classes(seed, classes)
+        embedding = SEGMENTER.embed(image)
+        regions = propose_regions(SEGMENTER, image, lambda: embedding)  # noqa: B023  # called at once
+        rows = DESCRIBER.describe(image, embedding, [one.run_lengths.mask for one in regions])
+        matches = match_regions(regions, rows, {"it": scorer}, {"it": 0.5})
+        wanted = [one.mask for one in objects if one.kind == classes[0]]
+        total += len(wanted)
+        ious += [
+            max(iou(mask, each) for each in wanted) for _, mask in exact_masks(SEGMENTER, embedding, regions, matches)
+        ]
+    return ious, total
+
+
+@pytest.mark.parametrize("classes", [CLASSES, ALIKE], ids=["other shape and colour", "same shape or colour"])
+def test_one_example_finds_the_objects_of_its_class_and_no_others(classes: tuple[DrawnClass, ...]) -> None:
+    ious, total = found_by_one_example(classes, range(4))
+
+    right = sum(value > 0.8 for value in ious)
+    assert right == total
+    assert len(ious) - right <= total // 8
+
+
+def test_an_object_is_found_once_with_the_label_of_the_higher_score() -> None:
+    image, objects = drawn_classes(3)
+    embedding = SEGMENTER.embed(image)
+    regions = propose_regions(SEGMENTER, image, lambda: embedding)
+    rows = np.zeros((len(regions), 2), np.float32)
+    nested = [n for n, one in enumerate(regions) if iou(one.run_lengths.mask, objects[0].mask) > 0.6]
+    rows[nested] = [0.6, 0.8]
+
+    matches = match_regions(
+        regions, rows, {"a": lambda given: given[:, 0], "b": lambda given: given[:, 1]}, {"a": 0.5, "b": 0.7}
+    )
+
+    assert len(nested) > 1
+    assert matches == [Match(nested[0], "b", pytest.approx(0.8))]
+    assert match_regions(regions, rows, {"b": lambda given: given[:, 1]}, {"b": 0.9}) == []
+    assert match_regions([], rows[:0], {"b": lambda given: given[:, 1]}, {"b": 0.9}) == []
