@@ -1,107 +1,326 @@
-"""OpenVINO beside PyTorch, for the same modules, in one run.
+"""The networks beside their authors' code: SAM, MobileSAM, YOLOv8 and FastSAM, in PyTorch and in the fastest runtime.
 
-Measured: embedding an image, and one prompt from the embedding to the mask at the size of the image, with PyTorch in
-float32 and with what `SAM_RUNTIME=auto` chooses on this machine; the two alternate, and ratios of neighbours are
-reported as median and range. Weights are seeded, so the quality beside the speed is the IoU of the masks of both.
+Measured, each from what a user of the peer calls to boolean masks at the size of the image (or boxes): segment-anything
+1.0 and MobileSAM (`SamPredictor`, `SamAutomaticMaskGenerator`), Ultralytics 8.4 (`YOLO.predict`), ours with PyTorch in
+float32, and ours with what `SAM_RUNTIME=auto` chooses on this machine. All run in one process and take turns, so that
+other work on the machine affects all; ratios are of neighbours, median and range. Weights are seeded; to the masks of
+segment everything, discs around the points are added, so that each filter drops some. The quality beside the speed is
+the IoU of the masks of both of ours.
 
-    python tests/benchmarks/runtimes.py [--model mobile_sam] [--rounds 5] [--folder FOLDER]
+    PYTHONPATH=model:tests .venv-parity/bin/python tests/benchmarks/runtimes.py [--only NAME ...] [--rounds 5]
+        [--slow-rounds 1] [--points 32] [--folder FOLDER]
 """
 
 import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from sam_model.sam.segmenter import SamEmbedding, SamSegmenter
+from sam_model.sam.automatic_mask_settings import automatic_mask_settings
+from sam_model.sam.automatic_masks import segment_everything
+from sam_model.sam.segmenter import LowResMasks, SamEmbedding, SamSegmenter
 from sam_model.sam.sizes import SIZES
 from sam_model.types import Image, Point, Prompt
-from sam_testing.seeded_checkpoints import seeded_sam
+from sam_model.yolo.checkpoint import load_yolo
+from sam_model.yolo.detector import YoloDetector
+from sam_model.yolo.fast_sam import FastSamSegmenter
+from sam_testing.reference_pairs import REFERENCE_NAMES, reference_package
+from sam_testing.seeded_checkpoints import seeded_sam, seeded_state
 
 CONVERSION_TIMEOUT_S = 900
+SLOW_S = 4.0  # work of which the peer takes longer is repeated --slow-rounds times
+FULL_HD, LARGE = (1080, 1920), (3000, 4000)
+FILTERS = {"pred_iou_thresh": 0.7, "stability_score_thresh": 0.9}
+OBJECTS = {"score_threshold": 0.001, "iou_threshold": 0.7}  # finds enough with seeded weights
+
+Work = Callable[[], Any]
+Row = dict[str, Any]
 
 
-def smooth_image(height: int, width: int) -> Image:
+def smooth_image(size: tuple[int, int]) -> Image:
     """Return an image of large coloured spots."""
     spots = np.random.default_rng(0).normal(128, 80, (9, 12, 3)).clip(0, 255).astype(np.uint8)
-    return cv2.resize(spots, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.uint8)
+    return np.asarray(cv2.resize(spots, size[::-1], interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def prompts_in(height: int, width: int, count: int) -> list[Prompt]:
+def alternated(sides: dict[str, Work], rounds: int, slow_rounds: int) -> Row:
+    """Return, of each side, median and minimum in ms, and of each after the first, how often it is as fast."""
+    first: dict[str, float] = {}
+    for name, work in sides.items():
+        first[name] = seconds(work)
+    count = slow_rounds if max(first.values()) > SLOW_S else rounds
+    times = np.array([[seconds(work) for work in sides.values()] for _ in range(count)])
+    row: Row = {"rounds": count}
+    for place, name in enumerate(sides):
+        mine = 1e3 * times[:, place]
+        row[name] = {"median_ms": round(float(np.median(mine)), 1), "min_ms": round(float(mine.min()), 1)}
+        if place:
+            ratios = times[:, 0] / times[:, place]
+            row[name] |= {"ratio": rounded(np.median(ratios)), "range": [rounded(ratios.min()), rounded(ratios.max())]}
+            row[name]["ratio_of_minima"] = rounded(times[:, 0].min() / times[:, place].min())
+    return row
+
+
+def rounded(value: Any) -> float:
+    return round(float(value), 2)
+
+
+def seconds(work: Work) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+class BlobSegmenter(SamSegmenter):
+    """A segmenter that adds a disc around its point to each mask."""
+
+    blobs = False
+
+    def low_res_masks(
+        self,
+        embedding: SamEmbedding,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        boxes: Tensor | None = None,
+        mask_inputs: Tensor | None = None,
+        *,
+        multimask: bool,
+    ) -> LowResMasks:
+        """Compute the masks, and add the discs."""
+        found = super().low_res_masks(embedding, points, labels, boxes, mask_inputs, multimask=multimask)
+        if not self.blobs or points is None:
+            return found
+        low_res = self._scaled(points, embedding)[:, 0] / 4
+        return LowResMasks(with_discs(found.logits, low_res), found.iou_predictions)
+
+
+def with_discs(logits: Tensor, points: Tensor) -> Tensor:
+    """Add discs around points (P, 2) to logits (P, M, h, w) that matter little; the M discs differ in size."""
+    rows, columns = torch.meshgrid(*(torch.arange(side) + 0.5 for side in logits.shape[-2:]), indexing="ij")
+    distance = torch.hypot(columns - points[:, 0, None, None], rows - points[:, 1, None, None])  # (P, h, w)
+    radius = 6 + 10 * torch.arange(logits.shape[1]) + 8 * torch.sin(points.sum(1))[:, None]  # (P, M)
+    return 0.1 * logits + (radius.clamp(min=3)[..., None, None] - distance[:, None]).clamp(-10, 10)
+
+
+@contextmanager
+def discs(predictor_type: Any, reference: Any, ours: list[BlobSegmenter]) -> Iterator[None]:
+    """Add discs to the masks of the reference and of our segmenters."""
+    points: list[Tensor] = []
+    original = predictor_type.predict_torch
+
+    def noting(self: Any, point_coords: Tensor, *args: Any, **kwargs: Any) -> Any:
+        points[:] = [point_coords[:, 0] / 4]
+        return original(self, point_coords, *args, **kwargs)
+
+    hook = reference.mask_decoder.register_forward_hook(
+        lambda _, __, output: (with_discs(output[0], points[0]), output[1])
+    )
+    predictor_type.predict_torch = noting
+    for segmenter in ours:
+        segmenter.blobs = True
+    yield
+    for segmenter in ours:
+        segmenter.blobs = False
+    hook.remove()
+    predictor_type.predict_torch = original
+
+
+class Sams:
+    """A model in the authors' code and twice in ours, with the same weights."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        package = reference_package(name)
+        self.name, self.package, self.predictor_type = name, package, package.SamPredictor
+        self.reference = package.sam_model_registry[REFERENCE_NAMES[name]]().eval()
+        self.reference.load_state_dict(seeded_state(SIZES[name]))
+        self.torch = BlobSegmenter(seeded_sam(SIZES[name]), name)
+        self.auto = BlobSegmenter(seeded_sam(SIZES[name]), name, dtype="auto", runtime="auto", converted_dir=folder)
+        image = smooth_image((90, 160))  # starts the conversion of the decoders
+        self.auto.segment(self.auto.embed(image), [*points_in((90, 160), 1), Prompt(box=(10, 10, 50, 50))])
+        self.is_converted = self.auto._converted is None or self.auto._converted.wait(CONVERSION_TIMEOUT_S)
+
+    def embedding(self, size: tuple[int, int]) -> dict[str, Work]:
+        """Embed an image."""
+        image, predictor = smooth_image(size), self.predictor_type(self.reference)
+        return {
+            "peer": lambda: predictor.set_image(image),
+            "torch": lambda: self.torch.embed(image),
+            "auto": lambda: self.auto.embed(image),
+        }
+
+    def prompts(self, size: tuple[int, int], kind: str) -> dict[str, Work]:
+        """Answer one point, one box or 64 points with the best mask of each, of an image that is embedded."""
+        image, predictor = smooth_image(size), self.predictor_type(self.reference)
+        predictor.set_image(image)
+        height, width = size
+        box = (0.2 * width, 0.1 * height, 0.7 * width, 0.8 * height)
+        prompts = [Prompt(box=box)] if kind == "box" else points_in(size, 64 if kind == "64 points" else 1)
+        places = np.array([[(p.x, p.y) for p in prompt.points] for prompt in prompts])
+
+        def peer() -> Any:
+            if kind == "box":
+                return predictor.predict(box=np.array(box), multimask_output=False)[0]
+            if kind == "point":
+                masks, iou, _ = predictor.predict(places[0], np.array([1]), multimask_output=True)
+                return masks[iou.argmax()]
+            scaled = torch.tensor(predictor.transform.apply_coords(places, size), dtype=torch.float)
+            masks, iou, _ = predictor.predict_torch(scaled, torch.ones(len(places), 1), multimask_output=True)
+            return masks[torch.arange(len(masks)), iou.argmax(1)].numpy()
+
+        return {"peer": peer} | {
+            name: partial(segmenter.segment, segmenter.embed(image), prompts)
+            for name, segmenter in (("torch", self.torch), ("auto", self.auto))
+        }
+
+    def everything(self, size: tuple[int, int], points: int) -> dict[str, Work]:
+        """Find all masks of an image from a grid of points, as run lengths."""
+        image = smooth_image(size)
+        settings = {"points_per_side": points, **FILTERS}
+
+        def peer() -> Any:
+            with discs(self.predictor_type, self.reference, []):
+                generator = self.package.SamAutomaticMaskGenerator(
+                    self.reference, output_mode="uncompressed_rle", **settings
+                )
+                return generator.generate(image)
+
+        def ours(segmenter: BlobSegmenter) -> Any:
+            with discs(self.predictor_type, self.reference, [segmenter]):
+                return segment_everything(segmenter, image, automatic_mask_settings(**settings))
+
+        return {"peer": peer, "torch": partial(ours, self.torch), "auto": partial(ours, self.auto)}
+
+    def overlaps(self) -> list[float]:
+        """Return the IoU of both of our segmenters' masks for some prompts, each with its own embedding."""
+        image = smooth_image(FULL_HD)
+        prompts = [*points_in(FULL_HD, 12), *(Prompt(box=(x, 100, x + 700, 900)) for x in range(0, 1200, 150))]
+        pairs = zip(
+            self.torch.segment(self.torch.embed(image), prompts),
+            self.auto.segment(self.auto.embed(image), prompts),
+            strict=True,
+        )
+        return [iou(a.mask, b.mask) for a, b in pairs]
+
+
+def points_in(size: tuple[int, int], count: int) -> list[Prompt]:
     """Return points spread over an image."""
-    places = np.random.default_rng(1).uniform((0, 0), (width, height), (count, 2))
+    places = np.random.default_rng(1).uniform((0, 0), size[::-1], (count, 2))
     return [Prompt(points=(Point(float(x), float(y)),)) for x, y in places]
 
 
-def alternated(slow: Callable[[], Any], fast: Callable[[], Any], rounds: int) -> dict[str, Any]:
-    """Return medians in ms of wall-clock time, and median and range of the ratios of neighbours."""
-    slow(), fast()
-    times = []
-    for _ in range(rounds):
-        begin = time.perf_counter()
-        slow()
-        middle = time.perf_counter()
-        fast()
-        times.append((middle - begin, time.perf_counter() - middle))
-    pairs = np.array(times) * 1e3
-    ratios = pairs[:, 0] / pairs[:, 1]
-    return {
-        "torch_ms": round(float(np.median(pairs[:, 0])), 1),
-        "auto_ms": round(float(np.median(pairs[:, 1])), 1),
-        "ratio": round(float(np.median(ratios)), 2),
-        "ratio_range": [round(float(ratios.min()), 2), round(float(ratios.max()), 2)],
-    }
+def iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    return float((a & b).sum() / max(1, (a | b).sum()))
 
 
-def overlaps(exact: SamSegmenter, fast: SamSegmenter, image: Image) -> list[float]:
-    """Return the IoU of both segmenters' masks for some points, each with its own embedding."""
-    prompts = prompts_in(image.shape[0], image.shape[1], 20)
-    pairs = zip(exact.segment(exact.embed(image), prompts), fast.segment(fast.embed(image), prompts), strict=True)
-    return [float((a.mask & b.mask).sum() / max(1, (a.mask | b.mask).sum())) for a, b in pairs]
+def yolo(path: Path, description: str, folder: Path, classes: int | None = None, side: int = 640) -> dict[str, Work]:
+    """Find the objects of an image of Full HD, with masks at its size if the network has them."""
+    from ultralytics import YOLO
+
+    from sam_testing.ultralytics_files import ultralytics_image, write_ultralytics_file
+
+    image = cv2.resize(ultralytics_image("bus.jpg"), FULL_HD[::-1])
+    bgr = np.ascontiguousarray(image[..., ::-1])
+    write_ultralytics_file(path, description, classes, 320)
+    theirs = YOLO(path)
+    settings = {"conf": OBJECTS["score_threshold"], "iou": OBJECTS["iou_threshold"], "imgsz": side}
+
+    def peer() -> Any:
+        (result,) = theirs.predict(bgr, retina_masks=True, verbose=False, device="cpu", **settings)
+        return result.boxes.data.numpy(), None if result.masks is None else result.masks.data.numpy()
+
+    sides: dict[str, Work] = {"peer": peer}
+    for name, choice in (("torch", {}), ("auto", {"dtype": "auto", "runtime": "auto", "converted_dir": folder})):
+        detector = YoloDetector(load_yolo(path), "cpu", image_size=side, **choice)  # type: ignore[arg-type]
+        detector.detect(image, **OBJECTS)
+        if isinstance(detector._run, torch.nn.Module) is False:
+            detector._run.wait(CONVERSION_TIMEOUT_S)  # type: ignore[union-attr]
+        sides[name] = partial(detector.detect, image, **OBJECTS)  # type: ignore[arg-type]
+    return sides
+
+
+def fast_sam(path: Path, folder: Path) -> dict[str, Work]:
+    """Find all masks of an image of Full HD with FastSAM-s, at its size."""
+    sides = yolo(path, "yolov8s-seg.yaml", folder, classes=1, side=1024)
+    from sam_testing.ultralytics_files import ultralytics_image
+
+    image = cv2.resize(ultralytics_image("bus.jpg"), FULL_HD[::-1])
+    for name, choice in (("torch", {}), ("auto", {"dtype": "auto", "runtime": "auto", "converted_dir": folder})):
+        segmenter = FastSamSegmenter(load_yolo(path), **choice)  # type: ignore[arg-type]
+        find = partial(segmenter.find_masks, image, OBJECTS["score_threshold"], OBJECTS["iou_threshold"])
+        find()
+        if name == "auto" and hasattr(segmenter.detector._run, "wait"):
+            segmenter.detector._run.wait(CONVERSION_TIMEOUT_S)
+        sides[name] = find
+    return sides
+
+
+def cases(folder: Path, points: int) -> Iterator[tuple[str, Callable[[], dict[str, Work]]]]:
+    """Yield the name of each row, and what makes its sides."""
+    loaded: dict[str, Sams] = {}
+
+    def sams(name: str) -> Sams:
+        if name not in loaded:
+            loaded[name] = Sams(name, folder)
+        return loaded[name]
+
+    yield "MobileSAM, embed, 1080p", lambda: sams("mobile_sam").embedding(FULL_HD)
+    yield "MobileSAM, 1 point, 12 MP", lambda: sams("mobile_sam").prompts(LARGE, "point")
+    yield "MobileSAM, 1 box, 12 MP", lambda: sams("mobile_sam").prompts(LARGE, "box")
+    yield "MobileSAM, 64 points, 1080p", lambda: sams("mobile_sam").prompts(FULL_HD, "64 points")
+    everything = f"MobileSAM, everything, {points} x {points} points, 1080p"
+    yield everything, lambda: sams("mobile_sam").everything(FULL_HD, points)
+    yield "MobileSAM, IoU", lambda: quality(sams("mobile_sam"))
+    yield "SAM-b, embed, 1080p", lambda: sams("sam_b").embedding(FULL_HD)
+    yield "SAM-b, 1 point, 1080p", lambda: sams("sam_b").prompts(FULL_HD, "point")
+    yield "SAM-b, IoU", lambda: quality(sams("sam_b"))
+    yield "yolov8x, 1080p", lambda: yolo(folder / "my-x.pt", "yolov8x.yaml", folder)
+    yield "yolov8n-seg, 1080p", lambda: yolo(folder / "my-n-seg.pt", "yolov8n-seg.yaml", folder)
+    yield "FastSAM-s, 1080p", lambda: fast_sam(folder / "my-fastsam.pt", folder)
+
+
+def quality(sams: Sams) -> dict[str, Work]:
+    """Return a work without sides: the IoU of our masks."""
+    return {"iou": sams.overlaps}
 
 
 def main() -> None:
+    """Print a line per row and a line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="mobile_sam")
+    parser.add_argument("--only", nargs="+", default=[""], help="parts of the names of rows")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--slow-rounds", type=int, default=2)
+    parser.add_argument("--points", type=int, default=32, help="points per side of segment everything")
     parser.add_argument("--folder", type=Path, help="keeps the converted networks")
     options = parser.parse_args()
+    torch.set_num_threads(torch.get_num_threads())
     folder = options.folder or Path(tempfile.mkdtemp())
-    size = SIZES[options.model]
-    exact = SamSegmenter(seeded_sam(size), size.name, "cpu")
-    fast = SamSegmenter(seeded_sam(size), size.name, "cpu", "auto", runtime="auto", converted_dir=folder)
-    full_hd, large = smooth_image(1080, 1920), smooth_image(3000, 4000)
-
-    def embeddings(image: Image) -> tuple[SamEmbedding, SamEmbedding]:
-        return exact.embed(image), fast.embed(image)
-
-    one = prompts_in(3000, 4000, 1)
-    fast.segment(fast.embed(full_hd), prompts_in(1080, 1920, 1))  # starts the decoder's conversion
-    is_converted = fast._converted is not None and fast._converted.wait(CONVERSION_TIMEOUT_S)
-    exact_large, fast_large = embeddings(large)
-    rows = {
-        "embed, 1920 x 1080": alternated(lambda: exact.embed(full_hd), lambda: fast.embed(full_hd), options.rounds),
-        "1 point, 4000 x 3000": alternated(
-            lambda: exact.segment(exact_large, one), lambda: fast.segment(fast_large, one), options.rounds
-        ),
-    }
-    iou = overlaps(exact, fast, full_hd)
-    for name, row in rows.items():
-        print(f"{name:<22} {row}")
-    result = {
-        "benchmark": "runtimes",
-        "model": size.name,
-        "runtime": str(fast.runtime),
-        "is_converted": is_converted,
-        "rows": rows,
-        "iou": {"min": round(min(iou), 4), "mean": round(float(np.mean(iou)), 4)},
-    }
-    print(json.dumps(result))
+    folder.mkdir(parents=True, exist_ok=True)
+    rows: dict[str, Row] = {}
+    for name, make in cases(folder, options.points):
+        if not any(part in name for part in options.only):
+            continue
+        sides = make()
+        if "iou" in sides:
+            found = sides["iou"]()
+            rows[name] = {"min": round(min(found), 4), "mean": round(float(np.mean(found)), 4)}
+        else:
+            rows[name] = alternated(sides, options.rounds, options.slow_rounds)
+        print(f"{name:<50} {rows[name]}", flush=True)
+    packages = ("torch", "openvino", "segment-anything", "mobilesam-mirror", "ultralytics")
+    versions = {package: version(package) for package in packages}
+    print(json.dumps({"benchmark": "runtimes", "versions": versions, "rows": rows}))
 
 
 if __name__ == "__main__":
