@@ -15,7 +15,8 @@ import torch
 from sam_model.masks.boxes import non_maximum_suppression
 from sam_model.masks.cleaning import fill_background_regions, remove_small_regions
 from sam_model.masks.coco_rle import run_lengths_from_mask
-from sam_model.masks.stability import stability_score
+from sam_model.masks.stability import upscaled_mask_with_stability
+from sam_model.masks.upscaling import Axis
 from sam_model.sam.automatic_mask_settings import automatic_mask_settings
 from sam_model.sam.automatic_masks import AutomaticMask, segment_everything
 from sam_model.sam.crops import crops_of, point_grids
@@ -154,9 +155,9 @@ def test_what_is_made_of_a_mask_is_the_reference_s() -> None:
     for density in (0.1, 0.4, 0.6, 0.9):
         logits = random.normal(0, 1, (37, 53)).astype(np.float32) + np.float32(density - 0.5)
         mask = logits > 0
-        assert stability_score(logits, 0.0, 0.3) == float(
-            amg.calculate_stability_score(torch.from_numpy(logits), 0.0, 0.3)
-        )
+        same_size = [Axis(side, side, 0, side, side) for side in logits.shape]
+        _, _, stability = upscaled_mask_with_stability(logits, same_size[0], same_size[1], 0.0, 0.3)
+        assert stability == float(amg.calculate_stability_score(torch.from_numpy(logits), 0.0, 0.3))
         (rle,) = amg.mask_to_rle_pytorch(torch.from_numpy(mask)[None])
         assert run_lengths_from_mask(mask).to_coco() == rle
         for area in (2, 6, 5000):

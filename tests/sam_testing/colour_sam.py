@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sam_model.masks.upscaling import Axis, upscaled
 from sam_model.sam.sam import Sam, encoder_size
 from sam_model.sam.segmenter import LowResMasks, SamEmbedding
 from sam_model.types import Image, Prompt, ScoredMask
@@ -70,7 +71,10 @@ class ColourSam:
         return LowResMasks(torch.stack(logits), torch.tensor([[GOOD, RESTLESS, BAD]]).repeat(len(objects), 1))
 
     def full_size_logits(self, logits: Tensor, embedding: SamEmbedding) -> Tensor:
-        return Sam.upscale_masks(self.model, logits, embedding.input_size, embedding.image_size)  # type: ignore[arg-type]
+        return upscaled(logits, *self.mask_axes(embedding))
+
+    def mask_axes(self, embedding: SamEmbedding) -> tuple[Axis, Axis]:
+        return Sam.mask_axes(self.model, embedding.input_size, embedding.image_size)  # type: ignore[arg-type]
 
     def mask_input_from(self, logits: Tensor) -> NDArray[np.float32]:
         return logits.numpy()

@@ -11,6 +11,8 @@ Boxes = NDArray[np.float32]
 
 def box_from_mask(mask: Mask) -> Box | None:
     """Return the smallest box around a mask (H, W), to the pixels' outer edges, or None if the mask is empty."""
+    if mask.size == 0:
+        return None
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     if width == 0:
         return None

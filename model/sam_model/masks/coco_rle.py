@@ -63,7 +63,7 @@ def run_lengths_from_mask(
     columns[:, :-1] = mask.T
     flat = columns.ravel()
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    if flat[0]:
+    if flat.size and flat[0]:
         changes = np.concatenate([[0], changes])
     # every run ends within its column, so starts and ends alternate
     position = (changes // columns.shape[1] + column) * height + changes % columns.shape[1] + row

@@ -6,20 +6,35 @@ Source: SAM, arXiv:2304.02643, appendix B, "Filtering".
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_model.masks.upscaling import Axis, Region, region_above, upscaled_strips
+from sam_model.types import Mask
+
 Logits = NDArray[np.float32]
 
 
-def stability_score(logits: Logits, mask_threshold: float, offset: float) -> float:
-    """Return the IoU of the masks at `mask_threshold` + `offset` and at `mask_threshold` - `offset`, 0..1.
+def upscaled_mask_with_stability(
+    logits: Logits, rows: Axis, columns: Axis, mask_threshold: float, offset: float
+) -> tuple[Mask, Region, float]:
+    """Return the mask of low-resolution logits in a region of the image, that region, and the stability score.
 
-    The first mask lies within the second, so the IoU is the quotient of their areas. It is computed in float32, as in
-    the reference. NaN if both masks are empty.
+    No logit outside the region counts for either of them. The score is the IoU of the masks at `mask_threshold` +
+    `offset` and at `mask_threshold` - `offset` at the size of the image, 0..1. The first mask lies within the second,
+    so the IoU is the quotient of their areas. It is computed in float32, as in the reference; NaN if both are empty.
 
     Args:
-        logits: (H, W) of any size; the reference uses the size of the original image.
+        logits: (`rows.cells`, `columns.cells`).
+        rows: from the logits to the image.
+        columns: the same.
         mask_threshold: logits above it belong to the mask.
         offset: distance of the two thresholds from `mask_threshold`.
     """
-    smaller = np.count_nonzero(logits > np.float32(mask_threshold + offset))
-    larger = np.count_nonzero(logits > np.float32(mask_threshold - offset))
-    return float(np.float32(smaller) / np.float32(larger)) if larger else float("nan")
+    region = region_above(logits, rows, columns, mask_threshold - offset)
+    (top, bottom), (left, right) = ((part.start, part.stop) for part in region)
+    mask: Mask = np.zeros((bottom - top, right - left), dtype=bool)
+    smaller = larger = 0
+    for part, strip in upscaled_strips(logits, rows, columns, region):
+        np.greater(strip, np.float32(mask_threshold), out=mask[part.start - top : part.stop - top])
+        smaller += np.count_nonzero(strip > np.float32(mask_threshold + offset))
+        larger += np.count_nonzero(strip > np.float32(mask_threshold - offset))
+    score = float(np.float32(smaller) / np.float32(larger)) if larger else float("nan")
+    return mask, region, score

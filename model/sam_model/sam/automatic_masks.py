@@ -24,7 +24,7 @@ from sam_model.masks.cleaning import fill_background_regions, remove_small_regio
 from sam_model.masks.coco_rle import RunLengths, run_lengths_from_mask
 from sam_model.masks.edges import soft_border, thin_edges
 from sam_model.masks.polygons import Polygon, polygons_from_mask
-from sam_model.masks.stability import stability_score
+from sam_model.masks.stability import upscaled_mask_with_stability
 from sam_model.sam.automatic_mask_settings import AutomaticMaskSettings
 from sam_model.sam.crops import Crop, PointGrid, crops_of, is_cut_off, point_grid
 from sam_model.sam.segmenter import SamEmbedding, SamSegmenter
@@ -116,19 +116,20 @@ def _masks_at_points(
     settings: AutomaticMaskSettings,
 ) -> Iterator[AutomaticMask]:
     """Yield the masks of a batch of points (N, 2), in pixels of the crop, that pass all filters."""
+    rows, columns = segmenter.mask_axes(embedding)
+    threshold, least = segmenter.model.mask_threshold, settings.stability_score_thresh
     for point, iou, logits in _good_masks(segmenter, embedding, points, settings.pred_iou_thresh):
-        full_size = segmenter.full_size_logits(logits[None], embedding)[0].float().cpu().numpy()
-        threshold = segmenter.model.mask_threshold
-        stability = stability_score(full_size, threshold, settings.stability_score_offset)
-        least = settings.stability_score_thresh
+        mask, region, stability = upscaled_mask_with_stability(
+            logits.cpu().numpy(), rows, columns, threshold, settings.stability_score_offset
+        )
         if least > 0 and not stability >= np.float32(least):  # NaN, of an empty mask, fails, too
             continue
-        mask = full_size > threshold
         inner = box_from_mask(mask)
         if inner is None:
             continue
         x_min, y_min, x_max, y_max = (int(edge) for edge in inner)
-        box = (x_min + crop.x_min, y_min + crop.y_min, x_max + crop.x_min, y_max + crop.y_min)
+        left, top = region[1].start + crop.x_min, region[0].start + crop.y_min
+        box = (x_min + left, y_min + top, x_max + left, y_max + top)
         if is_cut_off(_first_and_last_pixels([box]), crop, image_size)[0]:
             continue
         yield AutomaticMask(

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from sam_model.masks.upscaling import Axis
 from sam_model.sam.mask_decoder import MaskDecoder
 from sam_model.sam.prompt_encoder import PromptEncoder
 from sam_model.sam.sizes import DecoderSize
@@ -56,5 +57,5 @@ class SamNetwork(nn.Module, ABC):
         """Compute what the decoder reads of normalised pixels (B, 3, image_size, image_size)."""
 
     @abstractmethod
-    def upscale_masks(self, logits: Tensor, input_size: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
-        """Upscale low-resolution logits (K, h, w) to the size of the original image, (K, H, W)."""
+    def mask_axes(self, input_size: tuple[int, int], image_size: tuple[int, int]) -> tuple[Axis, Axis]:
+        """Return how rows and columns of low-resolution logits become those of the original image."""

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sam_model.masks.upscaling import Axis
 from sam_model.sam.image_encoder import ImageEncoderViT
-from sam_model.sam.interpolation import interpolate
 from sam_model.sam.mask_decoder import MaskDecoder
 from sam_model.sam.network import Features, SamNetwork
 from sam_model.sam.prompt_encoder import PromptEncoder
@@ -54,14 +54,17 @@ class Sam(SamNetwork):
         """Compute the image embedding (B, C, grid, grid) of normalised pixels; there are no further maps."""
         return self.image_encoder(pixels), ()
 
-    def upscale_masks(self, logits: Tensor, input_size: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
-        """Upscale low-resolution logits (K, h, w) to the size of the original image, (K, H, W).
+    def mask_axes(self, input_size: tuple[int, int], image_size: tuple[int, int]) -> tuple[Axis, Axis]:
+        """Return how rows and columns of low-resolution logits become those of the original image.
 
         As in the official code, they are interpolated twice: to the padded square, then, without the padding, to the
         image.
         """
-        x = interpolate(logits, (self.image_size, self.image_size))
-        return interpolate(x[:, : input_size[0], : input_size[1]], image_size)
+        rows, columns = (
+            Axis(self.size.low_res, self.image_size, 0, inner, full)
+            for inner, full in zip(input_size, image_size, strict=True)
+        )
+        return rows, columns
 
 
 def encoder_size(image_size: tuple[int, int], long_side: int) -> tuple[int, int]:

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sam_model.masks.cleaning import MaskCleaning, clean_mask
+from sam_model.masks.upscaling import Axis, upscaled, upscaled_mask
 from sam_model.runtime.choice import choose_runtime
 from sam_model.runtime.torch_runtime import Device, torch_device, torch_dtype
 from sam_model.sam.converted_sam import ConvertedSam
 from sam_model.sam.mask_prompts import logits_from_mask
 from sam_model.sam.network import SamNetwork
 from sam_model.sam.prompt_batches import PromptBatch, batch_prompts
-from sam_model.types import Image, Mask, Prompt, ScoredMask
+from sam_model.types import Image, Prompt, ScoredMask
 from sam_model.weights.digest import weights_digest
 from sam_model.weights.store import DEFAULT_DIRECTORY
 
@@ -190,7 +191,11 @@ class SamSegmenter:
     @torch.inference_mode()
     def full_size_logits(self, logits: Tensor, embedding: SamEmbedding) -> Tensor:
         """Upscale low-resolution logits (K, 256, 256) to the size of the original image, (K, H, W)."""
-        return self.model.upscale_masks(logits, embedding.input_size, embedding.image_size)
+        return upscaled(logits, *self.mask_axes(embedding))
+
+    def mask_axes(self, embedding: SamEmbedding) -> tuple[Axis, Axis]:
+        """Return how rows and columns of low-resolution logits become those of the original image."""
+        return self.model.mask_axes(embedding.input_size, embedding.image_size)
 
     def segment(self, embedding: SamEmbedding, prompts: Sequence[Prompt]) -> list[ScoredMask]:
         """Return the best mask of each prompt, in the order of the prompts, at the size of the original image.
@@ -236,8 +241,11 @@ class SamSegmenter:
         return ScoredMask(best.mask, best.score, best.low_res_logits, alternatives=tuple(masks[1:]))
 
     def _scored_mask(self, embedding: SamEmbedding, prompt: Prompt, logits: Tensor, score: float) -> ScoredMask:
-        full = self.full_size_logits(logits[None], embedding)[0]
-        mask: Mask = full.cpu().numpy() > self.model.mask_threshold
+        threshold = self.model.mask_threshold
+        if logits.device.type == "cpu":
+            mask = upscaled_mask(logits.numpy(), *self.mask_axes(embedding), threshold)
+        else:
+            mask = (self.full_size_logits(logits[None], embedding)[0] > threshold).cpu().numpy()
         return ScoredMask(clean_mask(mask, self.cleaning, prompt.points), score, self.mask_input_from(logits))
 
     def mask_input_from(self, logits: Tensor) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sam_model.sam.interpolation import interpolate
+from sam_model.masks.upscaling import Axis
 from sam_model.sam.network import Features, SamNetwork
 from sam_model.sam.prompt_encoder import PromptEncoder
 from sam_model.sam2.hiera import ImageEncoder
@@ -86,9 +86,11 @@ class Sam2(SamNetwork):
         """Add "no earlier image" to an image embedding (1, C, grid, grid)."""
         return (features + self.no_mem_embed.to(features.dtype).view(1, -1, 1, 1)).contiguous()
 
-    def upscale_masks(self, logits: Tensor, input_size: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
-        """Upscale low-resolution logits (K, h, w) to the size of the original image, (K, H, W)."""
-        return interpolate(logits, image_size)
+    def mask_axes(self, input_size: tuple[int, int], image_size: tuple[int, int]) -> tuple[Axis, Axis]:
+        """Return how rows and columns of low-resolution logits become those of the original image, in one step."""
+        low_res = self.size.low_res
+        rows, columns = (Axis(low_res, low_res, 0, low_res, full) for full in image_size)
+        return rows, columns
 
 
 def project(x: Tensor, *convs: nn.Conv2d) -> Tensor:

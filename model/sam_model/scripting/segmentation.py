@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sam_model.masks.boxes import box_from_mask
 from sam_model.masks.coco_rle import RunLengths, run_lengths_from_mask
-from sam_model.masks.stability import stability_score
+from sam_model.masks.stability import upscaled_mask_with_stability
 from sam_model.sam.automatic_mask_settings import AutomaticMaskSettings
 from sam_model.sam.automatic_masks import segment_everything
 from sam_model.sam.prompt_batches import batch_prompts
@@ -97,13 +97,16 @@ def masks_of_prompts(segmenter: SamSegmenter, embedding: SamEmbedding, prompts: 
         for index, candidates, scores in zip(batch.indices, answer.logits, answer.iou_predictions, strict=True):
             found[index] = []
             for logits, score in zip(candidates, scores.tolist(), strict=True):
-                full_size = segmenter.full_size_logits(logits[None], embedding)[0].float().cpu().numpy()
-                mask = full_size > threshold
-                stability = stability_score(full_size, threshold, STABILITY_OFFSET)
-                low_res = segmenter.mask_input_from(logits)
-                found[index].append(
-                    FoundMask(run_lengths_from_mask(mask), box_from_mask(mask), score, stability, low_res)
+                mask, region, stability = upscaled_mask_with_stability(
+                    logits.cpu().numpy(), *segmenter.mask_axes(embedding), threshold, STABILITY_OFFSET
                 )
+                left, top = region[1].start, region[0].start
+                box = box_from_mask(mask)
+                if box is not None:
+                    box = (box[0] + left, box[1] + top, box[2] + left, box[3] + top)
+                run_lengths = run_lengths_from_mask(mask, (top, left), embedding.image_size)
+                low_res = segmenter.mask_input_from(logits)
+                found[index].append(FoundMask(run_lengths, box, score, stability, low_res))
     return [mask for index in range(len(prompts)) for mask in found[index]]
 
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from sam_model.sam.interpolation import interpolate
+from sam_model.masks.upscaling import Axis
 from sam_model.sam.mask_decoder import MaskDecoder
 from sam_model.sam.network import Features, SamNetwork
 from sam_model.sam.prompt_encoder import PromptEncoder
@@ -100,9 +100,11 @@ class PromptedNetwork(SamNetwork):
         quarter, half, features = self.model.get_image_embeddings(pixels)
         return features.to(pixels.dtype).contiguous(), (quarter.contiguous(), half.contiguous())
 
-    def upscale_masks(self, logits: Tensor, input_size: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
-        """Upscale low-resolution logits (K, h, w) to the size of the original image, (K, H, W)."""
-        return interpolate(logits, image_size)
+    def mask_axes(self, input_size: tuple[int, int], image_size: tuple[int, int]) -> tuple[Axis, Axis]:
+        """Return how rows and columns of low-resolution logits become those of the original image, in one step."""
+        low_res = self.size.low_res
+        rows, columns = (Axis(low_res, low_res, 0, low_res, full) for full in image_size)
+        return rows, columns
 
 
 class _Prompts:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sam_model.masks.upscaling import upscaled
 from sam_model.sam import attention
 from sam_model.sam.attention import RelativeAttention
 from sam_model.sam.layers import LayerNorm2d, join_windows, split_windows
@@ -196,7 +197,7 @@ def test_masks_come_back_without_the_padding() -> None:
     logits = torch.full((1, 32, 32), -1.0)
     logits[:, :, :8] = 1.0  # the left quarter of the square, half of an image twice as high as wide
 
-    masks = model.upscale_masks(logits, input_size=(128, 64), image_size=(40, 20)) > 0
+    masks = upscaled(logits, *model.mask_axes(input_size=(128, 64), image_size=(40, 20))) > 0
 
     assert masks.shape == (1, 40, 20)
     assert masks[0, :, :10].all()
