@@ -61,6 +61,7 @@ class Settings:
     api_token: str | None = field(default=None, repr=False)  # required for /api/*, in place of the password
     allowed_hosts: tuple[str, ...] = ()  # host names allowed in addition to IP addresses and names of private networks
     detector: str | None = None  # for every project; None: only projects whose extra parameters name a detector
+    text_detector: str | None = None  # for words; None: the project's detector, or a folder in weights_dir
     preannotate_on_import: bool = False  # start a run for imported tasks?
     batch_predict_timeout_s: float = 60.0  # for "Retrieve Predictions"; Label Studio waits 100 s
     task_open_timeout_s: float = 5.0  # for a request with one task, which may come from an open editor
@@ -208,6 +209,7 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "api_token": ("SAM_API_TOKEN", _token),
     "allowed_hosts": ("SAM_ALLOWED_HOSTS", _hosts),
     "detector": ("SAM_DETECTOR", _text),
+    "text_detector": ("SAM_TEXT_DETECTOR", _text),
     "preannotate_on_import": ("SAM_PREANNOTATE_ON_IMPORT", _boolean),
     "batch_predict_timeout_s": ("SAM_BATCH_PREDICT_TIMEOUT_S", _number(float, 0.1, 95)),
     "task_open_timeout_s": ("SAM_TASK_OPEN_TIMEOUT_S", _number(float, 0.1, 95)),

@@ -92,6 +92,7 @@ def services(
         write_yolo_file(directory / "weights" / OWN_DETECTOR)
         settings = {
             "SAM_MODEL": "classical",
+            "SAM_TEXT_DETECTOR": "classical",
             "SAM_RUNS_DIR": str(directory / "runs"),
             "SAM_WEIGHTS_DIR": str(directory / "weights"),
         }

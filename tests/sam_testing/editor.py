@@ -98,6 +98,13 @@ class Editor:
             self.page.mouse.up()
         return _prompts_of(answered.value)
 
+    def type_words(self, words: str) -> list[dict[str, Any]]:
+        """Type words into the first `<TextArea>` and press *Add*; return the prompts that the page sent."""
+        self.page.locator(".lsf-text-area textarea, .lsf-text-area input").first.fill(words)
+        with self.page.expect_response("**/interactive-annotating") as answered:
+            self.page.get_by_role("button", name="Add", exact=True).click()
+        return _prompts_of(answered.value)
+
     @property
     def suggestions(self) -> Locator:
         """Return the text below the image that counts the suggestions."""

@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--title", default="label-studio-sam", help="title of the backend in Label Studio (default %(default)s)"
     )
     parser.add_argument(
-        "--fix-config", action="store_true", help="add the missing tags to the labeling config; no tag is removed"
+        "--fix-config",
+        action="store_true",
+        help="add the missing tags to the labeling config, and a <TextArea> for words; no tag is removed",
     )
     parser.add_argument(
         "--extra-params",
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace) -> CommandResult:
     from sam_backend.label_studio.projects import project_details
     from sam_backend.network.base_url import parse_base_url
     from sam_backend.protocol.labeling_config import LabelingConfig
-    from sam_backend.protocol.smart_tags import missing_tags, with_smart_tags
+    from sam_backend.protocol.smart_tags import has_words, missing_tags, with_smart_tags
     from sam_backend.redaction import mask_userinfo
     from sam_backend.shapes.click_shapes import describe_click_shapes
 
@@ -69,23 +71,25 @@ def run(args: argparse.Namespace) -> CommandResult:
     password = (user, secret) if user and secret else None
     connection = connect(api, args.project, backend_url, args.title, extra_params, password)
     lacking = missing_tags(project.labeling_config)
+    optional = () if has_words(project.labeling_config) else ("TextArea",)
+    is_fixed = args.fix_config and bool(lacking or optional)
     fitting = with_smart_tags(project.labeling_config)
     try:
         sam_output = DEFAULT_OPTIONS.with_json(connection.extra_params).sam_output
         shapes = describe_click_shapes(LabelingConfig.from_xml(fitting), sam_output)
     except BackendError as error:
         shapes = f"none: {error}"
-    if lacking and args.fix_config:
+    if is_fixed:
         api.call("PATCH", f"/api/projects/{args.project}/", {"label_config": fitting})
     answer = {"label_studio": release, "project": project.title, "url": connection.url, "is_new": connection.is_new}
-    answer |= {"missing_tags": list(lacking), "is_config_fixed": bool(lacking and args.fix_config)}
+    answer |= {"missing_tags": list(lacking), "is_config_fixed": is_fixed}
     answer |= {"clicks": shapes}
     answer |= {"model_version": connection.model_version, "labeling_config": fitting}
     how = "connected" if connection.is_new else "was already connected and is up to date"
     lines = [f"{connection.url} {how}: project {args.project}, {project.title!r}, Label Studio {release}, interactive"]
     tags = ", ".join(f"<{tag}>" for tag in lacking)
-    if lacking and args.fix_config:
-        lines.append(f"labeling config: added {tags}")
+    if is_fixed:
+        lines.append(f"labeling config: added {', '.join(f'<{tag}>' for tag in (*lacking, *optional))}")
     elif lacking:
         lines += [f"the labeling config lacks {tags}; --fix-config changes it to:", "", fitting]
     lines.append(f"regions for clicks: {shapes}")

@@ -17,6 +17,7 @@ from sam_backend.preannotation.object_sources import DetectorObjects, Everything
 from sam_backend.preannotation.own_detectors import detector_choices, detector_path
 from sam_backend.preannotation.preannotator import Preannotator
 from sam_backend.preannotation.provenance import model_version
+from sam_backend.preannotation.text_detectors import NO_TEXT_DETECTOR, text_detector_name
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.segmenter.choice import ModelChoice, choose_model
 from sam_backend.settings import MIB, Settings, SettingsError
@@ -64,7 +65,7 @@ def version_with(
     Raises:
         BadRequestError: the detector is neither a name nor a file.
     """
-    detector, fingerprint = detector_identity(detector_of(configuration, settings), settings, store)
+    detector, fingerprint = detector_identity(detector_of(configuration, settings, store), settings, store)
     options = configuration.to_json()
     identity = {
         name: options[name] for name in ("score_threshold", "label_thresholds", "label_map", "iou_threshold", "shape")
@@ -107,17 +108,18 @@ def _folder_digest(folder: Path) -> str:
     return hashlib.sha256("".join(sha256_of(file) for file in files).encode()).hexdigest()
 
 
-def detector_of(configuration: RunConfiguration, settings: Settings) -> str:
-    """Return the name or path of a run's detector; for words, `auto` is the service's own detector.
+def detector_of(configuration: RunConfiguration, settings: Settings, store: WeightStore) -> str:
+    """Return the name or path of a run's detector; for words, `auto` is the service's text detector.
 
     Raises:
         BadRequestError: no detector finds what words describe.
     """
     if configuration.detector != AUTO:
         return configuration.detector
-    if settings.detector is None or settings.detector in WITHOUT_DETECTOR:
-        raise BadRequestError("text: no detector finds what words describe; set SAM_DETECTOR, or name a detector")
-    return settings.detector
+    name = text_detector_name(None, settings, store)
+    if name is None:
+        raise BadRequestError(f"text: {NO_TEXT_DETECTOR}")
+    return name
 
 
 def load_preannotator(
@@ -189,12 +191,27 @@ def load_detector_of(configuration: RunConfiguration, settings: Settings, store:
     """
     if configuration.detector in WITHOUT_DETECTOR:
         return None
-    name = detector_of(configuration, settings)
+    name = detector_of(configuration, settings, store)
     detector_identity(name, settings, store)  # its error lists the known detectors
     path = detector_path(name, settings, store)
     if configuration.text:
-        return _detector_of_texts(load_text_detector(path, settings.device, store=store), configuration)
+        return _detector_of_texts(load_text_detector_of(name, settings, store), configuration)
+    if Path(path).is_dir():
+        raise BadRequestError(f"detector={configuration.detector!r} finds what words describe: text is needed too")
     return load_detector(path, settings.device, dtype=settings.dtype, runtime=settings.runtime, store=store)
+
+
+def load_text_detector_of(name: str, settings: Settings, store: WeightStore) -> TextDetector:
+    """Load the text detector that `text_detector_name` returned.
+
+    Raises:
+        BadRequestError: it is neither a known detector nor a file or folder.
+        WeightsError: its weights are missing and cannot be downloaded, or are damaged.
+    """
+    try:
+        return load_text_detector(detector_path(name, settings, store), settings.device, store=store)
+    except ValueError as error:
+        raise BadRequestError(f"could not load the text detector {name!r}: {error}") from None
 
 
 def _detector_of_texts(detector: TextDetector, configuration: RunConfiguration) -> Detector:

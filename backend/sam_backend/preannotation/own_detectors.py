@@ -1,9 +1,11 @@
-"""Detectors in files of the service's own, which may be chosen by the file's name.
+"""Detectors in files and folders of the service's own, which may be chosen by their name.
 
-These are the file that `SAM_DETECTOR` names, and the Ultralytics and ONNX files that lie in `SAM_WEIGHTS_DIR`. A
+These are the file that `SAM_DETECTOR` names, and the Ultralytics and ONNX files that lie in `SAM_WEIGHTS_DIR`. Text
+detectors are folders there, as `save_pretrained` of transformers writes them, or the one of `SAM_TEXT_DETECTOR`. A
 request chooses one of these names; it cannot name a path.
 """
 
+import json
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,10 +15,12 @@ from sam_model.registry import DETECTOR_NAMES, is_ultralytics_file
 from sam_model.weights.catalog import CATALOG
 from sam_model.weights.store import WeightStore
 
+TEXT_MODEL_TYPES = ("sam3", "sam3_video", "mm-grounding-dino", "grounding-dino", "owlv2")  # preferred ones first
+
 
 def detector_choices(settings: Settings, store: WeightStore) -> tuple[str, ...]:
     """Return the names that a request may use for its detector."""
-    own = own_detectors(settings, store)
+    own = (*own_detectors(settings, store), *own_text_detectors(store))
     return (*WITHOUT_DETECTOR, *DETECTOR_NAMES, *(name for name in own if name not in DETECTOR_NAMES))
 
 
@@ -39,7 +43,31 @@ def own_detectors(settings: Settings, store: WeightStore) -> dict[str, Path]:
 
 def detector_path(name_or_path: str, settings: Settings, store: WeightStore) -> str:
     """Return the path of one of the service's own detectors; anything else as it is."""
-    return str(own_detectors(settings, store).get(name_or_path, name_or_path))
+    own = own_detectors(settings, store).get(name_or_path) or own_text_detectors(store).get(name_or_path)
+    return str(own or name_or_path)
+
+
+def own_text_detectors(store: WeightStore) -> dict[str, Path]:
+    """Return the text detectors in the folder of weights: folder name to path, preferred ones first.
+
+    A link that leads out of the folder is left out.
+    """
+    folder = store.directory.expanduser().resolve()
+    found = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        kind = _model_type(path / "config.json") if path.is_dir() and path.resolve().parent == folder else None
+        if kind in TEXT_MODEL_TYPES:
+            found.append((TEXT_MODEL_TYPES.index(kind), path.name, path))
+    return {name: path for _, name, path in sorted(found)}
+
+
+def _model_type(config: Path) -> str | None:
+    try:
+        found = json.loads(config.read_bytes())
+    except (OSError, ValueError):
+        return None
+    kind = found.get("model_type") if isinstance(found, dict) else None
+    return kind if isinstance(kind, str) else None
 
 
 def _is_detector(path: Path) -> bool:

@@ -65,7 +65,7 @@ class ControlTag:
     `label_words` are pairs of a label's value, alias or hint, and the label as Label Studio stores it: the alias, or
     the value. `predicted_values` are pairs of a detector's class and its label. `score_threshold` is the tag's
     `model_score_threshold`, 0..1. `is_smart` says whether the editor offers a smart tool for it. `sam_output` is one of
-    `SHAPES`: the shape of the regions for this tag.
+    `SHAPES`: the shape of the regions for this tag. `is_per_region` says whether it describes a region, not the image.
     """
 
     kind: str
@@ -78,6 +78,12 @@ class ControlTag:
     is_smart: bool = True
     sam_output: str | None = None
     label_words: tuple[tuple[str, str], ...] = ()
+    is_per_region: bool = False
+
+    @property
+    def takes_words(self) -> bool:
+        """Whether words that are typed into it are a prompt: a smart `<TextArea>` of the whole image."""
+        return self.kind == "textarea" and self.is_smart and not self.is_per_region
 
     def knows(self, labels: tuple[str, ...]) -> bool:
         """Whether the tag has all of `labels`."""
@@ -158,6 +164,7 @@ class _OpenControl:
             is_smart=self.attributes.get("smart", "true").strip().lower() != "false",
             sam_output=_sam_output(self.kind, self.attributes),
             label_words=tuple(self.words),
+            is_per_region=self.attributes.get("perRegion", "false").strip().lower() == "true",
         )
 
 

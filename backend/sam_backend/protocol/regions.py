@@ -24,6 +24,7 @@ MAX_SIDE = 1_000_000  # pixels
 MAX_CONTEXT_BYTES = 1 << 20  # a prompt has about 350 bytes, and masks are not sent
 KEYPOINT_TYPES = {"keypoint", "keypointlabels"}
 RECTANGLE_TYPES = {"rectangle", "rectanglelabels"}
+TEXT_TYPE = "textarea"
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,41 @@ class _Context(Struct):
     result: Raw = MISSING
 
 
+@dataclass(frozen=True)
+class TypedText:
+    """What a user typed into the `<TextArea>` called `from_name`."""
+
+    text: str
+    from_name: str
+
+
+class _TextValue(Struct):
+    text: str | list[str]
+
+
+def typed_texts_from_context(context: Raw) -> tuple[TypedText, ...]:
+    """Return the texts of a request's context, in its order; an item of a `<TextArea>` is a line.
+
+    Source: a request of Label Studio 1.23.2's editor: {"type": "textarea", "value": {"text": ["red ellipse\\n"]}}.
+
+    Raises:
+        BadRequestError: a result is malformed.
+    """
+    if TEXT_TYPE.encode() not in bytes(context):
+        return ()
+    result = decoded(context, _Context, "params.context").result
+    if is_null(result):
+        return ()
+    texts = []
+    for position, one in enumerate(decoded(result, list[_Result], "params.context.result")):
+        if one.type.lower() == TEXT_TYPE:
+            where = f"params.context.result[{position}]"
+            text = _value(one, _TextValue, where).text
+            lines = text if isinstance(text, str) else "\n".join(text)
+            texts.append(TypedText(lines, _required(one.from_name, f"{where}.from_name")))
+    return tuple(texts)
+
+
 def _prompt_regions(results: Json, field: str) -> tuple[PromptRegion, ...]:
     regions: dict[str, PromptRegion] = {}
     palettes: dict[str, tuple[str, tuple[str, ...]]] = {}
@@ -155,7 +191,7 @@ def _prompt_regions(results: Json, field: str) -> tuple[PromptRegion, ...]:
             palettes[region_id] = (_required(result.from_name, f"{where}.from_name"), labels)
         else:
             logger.debug("%s: region of type %s ignored: not a prompt", where, shown(kind))
-    if kinds and not regions:
+    if kinds - {TEXT_TYPE} and not regions:
         logger.warning("no prompts in the request: no key point or rectangle, only %s", ", ".join(sorted(kinds))[:200])
     return tuple(_with_palette(region, palettes.get(region.id)) for region in regions.values())
 

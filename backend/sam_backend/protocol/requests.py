@@ -18,7 +18,12 @@ from sam_backend.network.base_url import parse_base_url, parse_token
 from sam_backend.protocol.fields import shown
 from sam_backend.protocol.labeling_config import MAX_CONFIG_LENGTH
 from sam_backend.protocol.mask_skipping import without_masks
-from sam_backend.protocol.regions import PromptRegion, prompt_regions_from_context
+from sam_backend.protocol.regions import (
+    PromptRegion,
+    TypedText,
+    prompt_regions_from_context,
+    typed_texts_from_context,
+)
 from sam_backend.protocol.task_data import TaskData
 from sam_backend.protocol.task_regions import TaskSource
 from sam_backend.protocol.typed_json import MISSING, decoded, is_null, optional_text, shown_json, text
@@ -87,6 +92,7 @@ class PredictRequest:
     login: str | None
     password: str | None
     event: str | None = None  # of the context: one of EVENTS, None for a click
+    texts: tuple[TypedText, ...] = ()  # of the context
 
     @classmethod
     def from_json(cls, body: bytes | bytearray) -> "PredictRequest":
@@ -116,6 +122,7 @@ class PredictRequest:
             labeling_config=text(request.label_config, "label_config", _CONFIG_BYTES),
             context=prompt_regions_from_context(context) if is_click else None,
             event=_event(context) if is_click else None,
+            texts=typed_texts_from_context(context) if is_click else (),
             login=optional_text(params.login, "params.login", MAX_NAME_BYTES),
             password=optional_text(params.password, "params.password", MAX_NAME_BYTES),
         )

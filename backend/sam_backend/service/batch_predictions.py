@@ -28,7 +28,7 @@ from sam_backend.preannotation.provenance import DIRECT
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.requests import Task
 from sam_backend.service.default_preannotation import default_configuration
-from sam_backend.service.preannotator_cache import PreannotatorCache
+from sam_backend.service.loaded_cache import LoadedCache
 from sam_backend.service.project_registry import ProjectRegistry
 from sam_backend.settings import Settings
 from sam_model.interfaces import Segmenter
@@ -72,7 +72,7 @@ class BatchPredictions:
         """
         self._settings, self._projects = settings, projects
         self._load, self._start_soon, self._store_failure, self._clock = load, start_soon, store_failure, clock
-        self._preannotators = PreannotatorCache()
+        self._preannotators: LoadedCache[Preannotator] = LoadedCache()
         self._is_predicting = threading.Lock()
         self._opened: dict[tuple[int, str], float] = {}  # (task, model version) -> when a request counts as new again
         self._lock = threading.Lock()

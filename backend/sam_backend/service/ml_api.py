@@ -8,9 +8,10 @@ from sam_backend.errors import BackendError, BadRequestError
 from sam_backend.images.fetch import ImageCredentials
 from sam_backend.interactive.click_log import OpenClick
 from sam_backend.interactive.task_predictor import embedding_job, image_request
+from sam_backend.protocol.fields import shown
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.predictions import Prediction
-from sam_backend.protocol.regions import KeyPoint, PromptRegion
+from sam_backend.protocol.regions import KeyPoint, PromptRegion, TypedText
 from sam_backend.protocol.requests import CAPABILITIES, EVENTS, PredictRequest, SetupRequest, Task, WebhookEvent
 from sam_backend.segmenter.request_model import RequestModel
 from sam_backend.service.service import Service
@@ -85,7 +86,7 @@ def predict(service: Service, request: PredictRequest, click: OpenClick) -> list
     if request.event is not None:
         click.is_listed = False
         return [_answer_to_event(service, request.event, task, request, credentials) for task in request.tasks]
-    click.prompts = _described(request.context)
+    click.prompts = _described(request.context, request.texts)
     if not request.tasks:
         raise BadRequestError("tasks is empty: params.context needs a task")
     prompts, max_prompts = len(request.context) * len(request.tasks), service.settings.max_prompts
@@ -94,6 +95,8 @@ def predict(service: Service, request: PredictRequest, click: OpenClick) -> list
     config = LabelingConfig.from_xml(request.labeling_config)
     options = service.projects.click_options(request.tasks[0].project_id, request.tasks[0].project_created_s)
     model = service.models.for_request(options.model)
+    if request.texts and not request.context:
+        return _answer_to_words(service, request, config, credentials, model, click)
     results = []
     for task in request.tasks:
         try:
@@ -108,7 +111,35 @@ def predict(service: Service, request: PredictRequest, click: OpenClick) -> list
     regions = len({region["id"] for result in results for region in result["result"]})
     click.result = f"{regions} region{'s' if regions > 1 else ''}" if regions else ""
     if not request.context:
-        click.reasons.append("the request has no key point and no rectangle")
+        click.reasons.append("the request has no key point, no rectangle and no words")
+    return results
+
+
+def _answer_to_words(
+    service: Service,
+    request: PredictRequest,
+    config: LabelingConfig,
+    credentials: ImageCredentials,
+    model: RequestModel,
+    click: OpenClick,
+) -> list[Any]:
+    """Return predictions with all objects that the typed words name."""
+    takes_words = {tag.name for tag in config.controls if tag.takes_words}
+    texts = [typed.text for typed in request.texts if typed.from_name in takes_words]
+    if not texts:
+        click.reasons.append('the <TextArea> has smart="false" or perRegion="true", so its words are no prompt')
+        return [Prediction(model.version).to_json() for _ in request.tasks]
+    results, objects = [], 0
+    for task in request.tasks:
+        try:
+            answer = service.word_predictions.predict(task, texts, config, credentials, model)
+        except BackendError as error:
+            raise type(error)(f"{task.name}: {error}") from error
+        results.append(answer.item)
+        objects += answer.objects
+    click.model = model.name
+    click.reasons += [model.note] if model.note else []
+    click.result = f"{objects} object{'s' if objects > 1 else ''}" if objects else ""
     return results
 
 
@@ -131,21 +162,22 @@ def _answer_to_event(
 def _capabilities(service: Service) -> dict[str, Any]:
     return {
         "events": list(EVENTS),
-        "prompts": ["keypoint", "rectangle"],
+        "prompts": ["keypoint", "rectangle", "textarea"],
         "negative_keypoints": True,
         "max_prompts": service.settings.max_prompts,
         "model": service.models.default.name,
     }
 
 
-def _described(prompts: Sequence[PromptRegion]) -> str:
-    """Return the number of points and rectangles, such as `2 points (1 negative), 1 rectangle`."""
+def _described(prompts: Sequence[PromptRegion], texts: Sequence[TypedText]) -> str:
+    """Return the number of points and rectangles, such as `2 points (1 negative), 1 rectangle`, and the words."""
     points = [prompt.shape for prompt in prompts if isinstance(prompt.shape, KeyPoint)]
     negative = sum(not point.is_positive for point in points)
     numbers = ((len(points), "point"), (len(prompts) - len(points), "rectangle"))
     parts = [f"{number} {name}{'s' if number > 1 else ''}" for number, name in numbers if number]
     if negative:
         parts[0] += f" ({negative} negative)"
+    parts += [f"words {shown(' '.join(typed.text.split()))}" for typed in texts]
     return ", ".join(parts) or "none"
 
 

@@ -145,6 +145,27 @@ class ProjectRegistry:
             configuration = replace(configuration, detector=detector)
         return self.resolved(configuration)
 
+    def text_configuration(self, project: int | None, created_s: int | None = None) -> RunConfiguration:
+        """Return the shape, thresholds and limits for words: those of the project's pre-annotation.
+
+        Raises:
+            BadRequestError: as `configuration`.
+        """
+        found = None if project is None else self.configuration(project, created_s)
+        if found is not None:
+            return found
+        shape = self.click_options(project, created_s).sam_output or "auto"
+        return RunConfiguration(project or 1, shape=shape)
+
+    def chosen_detector(self, project: int | None, created_s: int | None = None) -> str | None:
+        """Return the detector that a project's extra parameters name; None if they name none.
+
+        Raises:
+            BadRequestError: the extra parameters cannot be used.
+        """
+        named = None if project is None else self._extra_params(project, created_s).run.get("detector")
+        return None if named is None else str(named).strip()
+
     def detector_names(self) -> tuple[str, ...]:
         """Return the names that a request may use for its detector."""
         return detector_choices(self._settings, self._store)

@@ -25,9 +25,11 @@ from sam_backend.service.previews import Previews
 from sam_backend.service.project_list import ProjectList
 from sam_backend.service.project_registry import ProjectRegistry
 from sam_backend.service.runs import Runs
+from sam_backend.service.word_predictions import WordPredictions
 from sam_backend.settings import MIB, Settings
 from sam_backend.shapes.polygon import polygon_style
 from sam_model.images.budget import DECODING_MEMORY
+from sam_model.interfaces import Segmenter
 from sam_model.weights.store import WeightStore
 
 logger = logging.getLogger(__name__)
@@ -51,6 +53,7 @@ class Service:
     runs: Runs
     previews: Previews
     batch_predictions: BatchPredictions
+    word_predictions: WordPredictions
     health_monitor: HealthMonitor
     readiness: Readiness
 
@@ -110,6 +113,10 @@ def assemble(
         logger.info("%s answers clicks", model.version)
     models = Models(model, wait_s=settings.model_wait_s)
     folder = embedding_folder(settings)
+
+    def embeddings(segmenter: Segmenter[Any]) -> ImageEmbeddings:
+        return ImageEmbeddings(segmenter, cache, folder)
+
     predictor = TaskPredictor(
         images=ImageVersions(fetcher, settings.image_check_s),
         cache=cache,
@@ -140,12 +147,11 @@ def assemble(
         batch_predictions=BatchPredictions(
             settings,
             projects,
-            preannotator_loader(
-                settings, projects, store, fetcher, lambda segmenter: ImageEmbeddings(segmenter, cache, folder)
-            ),
+            preannotator_loader(settings, projects, store, fetcher, embeddings),
             runs.start_soon,
             runs.store_failure,
         ),
+        word_predictions=WordPredictions(settings, projects, store, fetcher, embeddings),
         health_monitor=health_monitor,
         readiness=Readiness(credentials, models, health_monitor),
     )

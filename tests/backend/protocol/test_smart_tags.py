@@ -2,7 +2,7 @@ import pytest
 
 from sam_backend.errors import LabelingConfigError
 from sam_backend.protocol.labeling_config import LabelingConfig
-from sam_backend.protocol.smart_tags import missing_tags, with_smart_tags
+from sam_backend.protocol.smart_tags import has_words, missing_tags, with_smart_tags
 
 RECTANGLES = """<View>
   <Image name="photo" value="$image"/>
@@ -21,6 +21,7 @@ def test_what_is_missing_is_added_for_the_labels_that_are_there_and_nothing_is_l
     assert [(tag.kind, tag.labels) for tag in config.controls] == [
         ("rectanglelabels", ("Cat & dog", "Car")),
         ("keypointlabels", ("Cat & dog", "Car")),
+        ("textarea", ()),
     ]
 
 
@@ -35,7 +36,17 @@ def test_a_config_with_a_tag_for_regions_gets_no_brush(tag: str) -> None:
 def test_a_palette_is_shared_by_plain_tags() -> None:
     config = LabelingConfig.from_xml(with_smart_tags(PALETTE))
 
-    assert [tag.kind for tag in config.controls] == ["labels", "brush", "keypoint", "rectangle"]
+    assert [tag.kind for tag in config.controls] == ["labels", "brush", "keypoint", "rectangle", "textarea"]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"), [("", True), ('smart="false"', False), ('perRegion="true"', False)]
+)
+def test_a_text_of_the_image_is_a_field_for_words_unless_it_is_not_smart(attributes: str, expected: bool) -> None:
+    config = PALETTE.replace("</View>", f'<TextArea name="caption" toName="i" {attributes}/></View>')
+
+    assert has_words(config) is expected
+    assert with_smart_tags(config).count("<TextArea") == (1 if expected else 2)
 
 
 def test_a_config_that_has_all_stays_as_it_is() -> None:

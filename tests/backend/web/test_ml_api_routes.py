@@ -673,7 +673,7 @@ def test_the_event_capabilities_names_prompts_and_limits(service: SamService) ->
 
     assert answer["result"] == []
     assert answer["capabilities"]["events"] == ["prewarm", "capabilities"]
-    assert answer["capabilities"]["prompts"] == ["keypoint", "rectangle"]
+    assert answer["capabilities"]["prompts"] == ["keypoint", "rectangle", "textarea"]
 
 
 @pytest.mark.parametrize("event", ["hover", 7, None, {"name": "prewarm"}])

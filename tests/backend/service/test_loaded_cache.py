@@ -1,11 +1,11 @@
-"""Loaded pre-annotators: each one once, the ones used last stay."""
+"""Loaded models: each one once, the ones used last stay."""
 
 import threading
 from typing import Any
 
 import pytest
 
-from sam_backend.service.preannotator_cache import PreannotatorCache
+from sam_backend.service.loaded_cache import LoadedCache
 
 
 class Loader:
@@ -20,7 +20,7 @@ class Loader:
 
 
 def test_a_key_is_loaded_once_although_two_threads_need_it() -> None:
-    cache, may_load, loads = PreannotatorCache(), threading.Event(), []
+    cache, may_load, loads = LoadedCache(), threading.Event(), []
 
     def load() -> Any:
         loads.append(1)
@@ -36,7 +36,7 @@ def test_a_key_is_loaded_once_although_two_threads_need_it() -> None:
 
 
 def test_the_key_used_longest_ago_is_dropped() -> None:
-    cache, load = PreannotatorCache(max_loaded=2), Loader()
+    cache, load = LoadedCache(max_loaded=2), Loader()
 
     for key in ("a", "b", "a", "c"):  # c takes the place of b
         cache.get(key, load).result(30)
@@ -47,7 +47,7 @@ def test_the_key_used_longest_ago_is_dropped() -> None:
 
 
 def test_a_load_that_failed_is_tried_again() -> None:
-    cache = PreannotatorCache()
+    cache = LoadedCache()
 
     def fail() -> Any:
         raise OSError("disk full")
@@ -55,4 +55,4 @@ def test_a_load_that_failed_is_tried_again() -> None:
     with pytest.raises(OSError, match="disk full"):
         cache.get("a", fail).result(30)
 
-    assert cache.get("a", lambda: "loaded").result(30) == "loaded"  # type: ignore[arg-type,return-value]
+    assert cache.get("a", lambda: "loaded").result(30) == "loaded"
