@@ -30,6 +30,7 @@ class Settings:
     weights_dir: Path = DEFAULT_DIRECTORY  # folder of downloaded weights
     weights_mirror: str = ""  # URL of a folder with the same file names, used in place of the official URLs
     offline: bool = False  # never download weights?
+    hugging_face_token: str | None = field(default=None, repr=False)  # for gated weights; sent to Hugging Face only
     min_hole_area: int = 0  # pixels: smaller holes of a SAM mask are filled
     min_region_area: int = 0  # pixels: smaller parts of a SAM mask are removed
     keep_clicked_region: bool = False  # keep only the clicked parts of a SAM mask?
@@ -180,6 +181,7 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "weights_dir": ("SAM_WEIGHTS_DIR", _folder),
     "weights_mirror": ("SAM_WEIGHTS_MIRROR", _text),
     "offline": ("SAM_OFFLINE", _boolean),
+    "hugging_face_token": ("HF_TOKEN", _token),
     "min_hole_area": ("SAM_MIN_HOLE_AREA", _number(int, 0, 1_000_000_000)),
     "min_region_area": ("SAM_MIN_REGION_AREA", _number(int, 0, 1_000_000_000)),
     "keep_clicked_region": ("SAM_KEEP_CLICKED_REGION", _boolean),

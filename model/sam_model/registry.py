@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sam_model.interfaces import Detector, Segmenter, TextDetector
 from sam_model.weights.catalog import CATALOG, find_weights
+from sam_model.weights.folders import FOLDERS, find_folder
 
 if TYPE_CHECKING:
     from sam_model.masks.cleaning import MaskCleaning
@@ -20,6 +21,8 @@ DETECTOR_NAMES = (  # FastSAM is both: it detects all objects, and it answers pr
     "classical",
     *(weights.model for weights in CATALOG if weights.role == "detector" or weights.model.startswith("fastsam")),
 )
+
+TEXT_DETECTOR_NAMES = tuple(folder.model for folder in FOLDERS if folder.finds_texts)
 
 
 def load_segmenter(
@@ -38,9 +41,10 @@ def load_segmenter(
 
     Args:
         name_or_path: one of `MODEL_NAMES`, such as `mobile_sam` or `sam2.1_hiera_tiny`; one of their file names, such
-            as `sam_b.pt` or `sam2.1_t.pt`; the path of a checkpoint, whose architecture is recognised; or a folder of
-            transformers with SAM 3 or EdgeTAM. An existing file takes precedence over a name. FastSAM's weights are
-            licensed under AGPL-3.0, SAM 3's under the SAM License, the others under Apache-2.0.
+            as `sam_b.pt` or `sam2.1_t.pt`; `sam3` or `edgetam`; the path of a checkpoint, whose architecture is
+            recognised; or a folder of transformers with SAM 3 or EdgeTAM. An existing file takes precedence over a
+            name. FastSAM's weights are licensed under AGPL-3.0, SAM 3's under the SAM License, the others under
+            Apache-2.0.
         device: `cpu`, `cuda`, `cuda:1`, 0, `mps`, or `auto` for the best one of this machine.
         dtype: `float32`, `bfloat16`, `float16`, or `auto` for the precision that the runtime is fastest with.
         runtime: `torch`, `openvino`, or `auto` for the faster one; OpenVINO runs the models of the Segment Anything
@@ -58,8 +62,8 @@ def load_segmenter(
         from sam_model.classical.segmenter import ClassicalSegmenter
 
         return ClassicalSegmenter()
-    folder = Path(name_or_path).expanduser()
-    if folder.is_dir() and name_or_path not in MODEL_NAMES:
+    folder = model_folder(name_or_path, store, on_progress)
+    if folder is not None:
         return _segmenter_of_folder(folder, device, dtype, runtime, cleaning)
     path = checkpoint_path(name_or_path, store, on_progress)
     # PyTorch takes seconds to import, so it is imported only when a model needs it
@@ -148,8 +152,8 @@ def load_text_detector(
     """Load a text detector from a folder, or any detector, which then finds its own class names only.
 
     Args:
-        name_or_path: a folder of transformers with OWLv2, Grounding DINO, MM-Grounding-DINO, LLMDet or SAM 3; or a name
-            or path for `load_detector`.
+        name_or_path: one of `TEXT_DETECTOR_NAMES`, such as `owlv2_base`; a folder of transformers with OWLv2, Grounding
+            DINO, MM-Grounding-DINO, LLMDet or SAM 3; or a name or path for `load_detector`.
         device: `cpu`, `cuda`, `cuda:1`, 0, `mps`, or `auto` for the best one of this machine.
         store: the weights' folder; by default the one that the environment variables describe.
 
@@ -159,12 +163,30 @@ def load_text_detector(
     """
     from sam_model.detectors.text import ClassNameDetector
 
-    folder = Path(name_or_path).expanduser()
-    if folder.is_dir():
+    folder = model_folder(name_or_path, store)
+    if folder is not None:
         from sam_model.transformers_models.loading import load_text_detector_of
 
         return load_text_detector_of(folder, device)
     return ClassNameDetector(load_detector(name_or_path, device, store=store))
+
+
+def model_folder(
+    name_or_path: str, store: "WeightStore | None" = None, on_progress: "OnProgress | None" = None
+) -> Path | None:
+    """Return the folder of a model of transformers, downloaded if it is missing; None if the model is no folder.
+
+    Raises:
+        WeightsError: the weights are missing and cannot be downloaded, or have another hash.
+    """
+    known = find_folder(name_or_path)
+    if known is not None:
+        from sam_model.weights.folder_store import fetch_folder
+
+        return fetch_folder(_store(store), known, on_progress)
+    path = Path(name_or_path).expanduser()
+    is_name = any(name_or_path in weights.names for weights in CATALOG)
+    return path if name_or_path and path.is_dir() and not is_name else None
 
 
 def is_ultralytics_file(path: Path) -> bool:

@@ -176,13 +176,14 @@ def _count(number: int, noun: str) -> str:
 def _annotator(args: argparse.Namespace) -> "Annotator":
     from sam_model.annotation.annotator import Annotator, DetectionSettings
     from sam_model.detectors.fixed_text import FixedTextDetector
-    from sam_model.registry import load_detector, load_segmenter, load_text_detector
+    from sam_model.registry import TEXT_DETECTOR_NAMES, load_detector, load_segmenter, load_text_detector
 
     classes, texts = [name.strip() for name in (args.classes or "").split(",") if name.strip()], list(args.text)
     settings = Settings.from_env()
     store = weight_store(settings)
     detector: Detector
-    if texts and Path(args.detector).expanduser().is_dir():  # a model of transformers, which finds any text
+    is_text_detector = args.detector in TEXT_DETECTOR_NAMES or Path(args.detector).expanduser().is_dir()
+    if texts and is_text_detector:  # a model of transformers, which finds any text
         detector = FixedTextDetector(load_text_detector(args.detector, args.device, store=store), texts)
     else:
         classes += texts

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from typing import Any
 
 from tqdm import tqdm
 
@@ -11,11 +12,15 @@ from sam_backend.settings import Settings
 from sam_model.weights.catalog import CATALOG, WeightFile, find_weights
 from sam_model.weights.download import Progress
 from sam_model.weights.errors import WeightsError
+from sam_model.weights.folder_store import fetch_folder, folder_path, folder_presence
+from sam_model.weights.folders import FOLDERS, NEEDED, OPTIONAL, find_folder
 from sam_model.weights.store import Presence, WeightStore, shown_path
 
 DESCRIPTION = """Weights are stored in the folder SAM_WEIGHTS_DIR (default ~/.cache/label-studio-sam).
-SAM_WEIGHTS_MIRROR sets another server to download from; SAM_OFFLINE=1 forbids downloads."""
+SAM_WEIGHTS_MIRROR sets another server to download from; SAM_OFFLINE=1 forbids downloads.
+HF_TOKEN is the token of Hugging Face for gated weights (sam3)."""
 MB = 1_000_000
+FOLDER_NAMES = tuple(folder.model for folder in FOLDERS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +52,7 @@ def run(args: argparse.Namespace) -> CommandResult:
 
 
 def _list(args: argparse.Namespace, store: WeightStore) -> CommandResult:
-    lines = [f"{'model':<12} {'file':<22} {'MB':>7}  {'state':<18} {'licence':<11} other names"]
+    lines = [f"{'model':<24} {'file':<28} {'MB':>7}  {'state':<18} {'hash':<14} {'licence':<11} other names"]
     for status in store.statuses():
         weights, state = status.weights, status.presence.value
         if status.presence is Presence.PARTIAL:
@@ -56,34 +61,67 @@ def _list(args: argparse.Namespace, store: WeightStore) -> CommandResult:
             )
             state = f"{done} downloaded"
         size = f"{(weights.size or status.bytes_here) / MB:.1f}" if weights.size or status.bytes_here else "?"
-        row = f"{weights.model:<12} {weights.file:<22} {size:>7}  {state:<18} {weights.licence:<11}"
+        hash_source = "recorded" if weights.sha256 else "first download"
+        row = f"{weights.model:<24} {weights.file:<28} {size:>7}  {state:<18} {hash_source:<14} {weights.licence:<11}"
         lines.append(f"{row} {', '.join(weights.aliases)}".rstrip())
+    for folder in FOLDERS:
+        state = folder_presence(store, folder).value
+        row = f"{folder.model:<24} {folder.model + '/':<28} {'?':>7}  {state:<18} {'first download':<14}"
+        note = "gated: accept the licence, set HF_TOKEN" if folder.is_gated else ""
+        lines.append(f"{row} {folder.licence:<11} {note}".rstrip())
     return CommandResult(text="\n".join([*lines, "", f"folder: {shown_path(store.directory.expanduser())}"]))
 
 
 def _download(args: argparse.Namespace, store: WeightStore) -> CommandResult:
-    weights = find_weights(args.name)
-    with tqdm(total=weights.size or None, desc=weights.file, unit="B", unit_scale=True, disable=None) as bar:
+    folder = find_folder(args.name)
+    if folder is not None:
+        with _ProgressBar() as bar:
+            path = fetch_folder(store, folder, bar.show)
+        return CommandResult(text=f"{folder.model}: {shown_path(path)}; no hash is recorded for its files")
+    weights = _file_called(args.name)
+    with _ProgressBar() as bar:
+        path = store.fetch(weights, bar.show)
+    outcome = "its hash is correct" if weights.sha256 else f"no hash is recorded for it; see {path.name}.sha256"
+    return CommandResult(text=f"{weights.model}: {shown_path(path)}, {outcome}")
 
-        def show(progress: Progress) -> None:
-            bar.total = progress.total
-            bar.update(progress.done - bar.n)
 
-        path = store.fetch(weights, show)
-    return CommandResult(text=f"{weights.model}: {shown_path(path)}, its hash is correct")
+class _ProgressBar:
+    """One bar per file on a terminal."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._file = ""
+
+    def __enter__(self) -> "_ProgressBar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def show(self, progress: Progress) -> None:
+        """Move the bar."""
+        if progress.file != self._file:
+            self.__exit__()
+            self._bar = tqdm(total=progress.total, desc=progress.file, unit="B", unit_scale=True, disable=None)
+            self._file = progress.file
+        self._bar.update(progress.done - self._bar.n)
 
 
 def _path(args: argparse.Namespace, store: WeightStore) -> CommandResult:
-    path = store.path(find_weights(args.name)).expanduser()
+    folder = find_folder(args.name)
+    path = folder_path(store, folder) if folder else store.path(_file_called(args.name)).expanduser()
     if path.exists():
         return CommandResult(text=str(path))
     return CommandResult(text=str(path), warnings=(f"{path.name} is not downloaded",), exit_code=1)
 
 
 def _verify(args: argparse.Namespace, store: WeightStore) -> CommandResult:
-    chosen: list[WeightFile] = [find_weights(args.name)] if args.name else []
-    if not args.name:
-        chosen = [weights for weights in CATALOG if store.path(weights).exists()]
+    folders = [folder for folder in FOLDERS if args.name in (None, folder.model)]
+    chosen = [] if args.name in FOLDER_NAMES else [_file_called(args.name)] if args.name else list(CATALOG)
+    chosen += [folder.file(name) for folder in folders for name in (*OPTIONAL, *NEEDED)]
+    if args.name is None or args.name in FOLDER_NAMES:
+        chosen = [weights for weights in chosen if store.path(weights).exists()]
         if not chosen:
             return CommandResult(text="no weights are downloaded")
     correct, wrong = [], []
@@ -94,3 +132,15 @@ def _verify(args: argparse.Namespace, store: WeightStore) -> CommandResult:
         except WeightsError as error:
             wrong.append(str(error))
     return CommandResult(text="\n".join(correct), warnings=tuple(wrong), exit_code=1 if wrong else 0)
+
+
+def _file_called(name: str) -> WeightFile:
+    """Return the file of a model that is no folder.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    try:
+        return find_weights(name)
+    except ValueError as error:
+        raise ValueError(f"{error}, {', '.join(FOLDER_NAMES)}") from None

@@ -25,8 +25,9 @@ from sam_backend.shapes.polygon import DEFAULT_STYLE, polygon_style
 from sam_model.detectors.fixed_text import FixedTextDetector
 from sam_model.images.budget import DECODING_MEMORY
 from sam_model.interfaces import Detector, Segmenter, TextDetector
-from sam_model.registry import DETECTOR_NAMES, load_detector, load_text_detector
+from sam_model.registry import DETECTOR_NAMES, TEXT_DETECTOR_NAMES, load_detector, load_text_detector
 from sam_model.weights.catalog import find_weights
+from sam_model.weights.folders import find_folder
 from sam_model.weights.store import WeightStore, sha256_of
 
 VERSION = 1  # to be raised when predictions of the same models and settings change
@@ -88,6 +89,9 @@ def detector_identity(name_or_path: str, settings: Settings, store: WeightStore)
     """
     if name_or_path in (*WITHOUT_DETECTOR, "classical"):
         return name_or_path, name_or_path
+    folder = find_folder(name_or_path) if name_or_path in TEXT_DETECTOR_NAMES else None
+    if folder is not None:
+        return folder.model, store.pinned_sha256(folder.file("model.safetensors")) or "unpinned"
     path = Path(detector_path(name_or_path, settings, store)).expanduser()
     if path.is_dir():  # a text detector
         return path.name, _folder_digest(path)
@@ -194,6 +198,8 @@ def load_detector_of(configuration: RunConfiguration, settings: Settings, store:
     name = detector_of(configuration, settings, store)
     detector_identity(name, settings, store)  # its error lists the known detectors
     path = detector_path(name, settings, store)
+    if name in TEXT_DETECTOR_NAMES and not configuration.text:
+        raise BadRequestError(f"detector={name!r} needs text, such as 'cat, red car=Vehicle'")
     if configuration.text:
         return _detector_of_texts(load_text_detector_of(name, settings, store), configuration)
     if Path(path).is_dir():

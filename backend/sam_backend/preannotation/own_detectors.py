@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sam_backend.preannotation.configuration import WITHOUT_DETECTOR
 from sam_backend.settings import Settings
-from sam_model.registry import DETECTOR_NAMES, is_ultralytics_file
+from sam_model.registry import DETECTOR_NAMES, TEXT_DETECTOR_NAMES, is_ultralytics_file
 from sam_model.weights.catalog import CATALOG
 from sam_model.weights.store import WeightStore
 
@@ -20,8 +20,9 @@ TEXT_MODEL_TYPES = ("sam3", "sam3_video", "mm-grounding-dino", "grounding-dino",
 
 def detector_choices(settings: Settings, store: WeightStore) -> tuple[str, ...]:
     """Return the names that a request may use for its detector."""
+    known = (*DETECTOR_NAMES, *TEXT_DETECTOR_NAMES)
     own = (*own_detectors(settings, store), *own_text_detectors(store))
-    return (*WITHOUT_DETECTOR, *DETECTOR_NAMES, *(name for name in own if name not in DETECTOR_NAMES))
+    return (*WITHOUT_DETECTOR, *known, *(name for name in own if name not in known))
 
 
 def own_detectors(settings: Settings, store: WeightStore) -> dict[str, Path]:

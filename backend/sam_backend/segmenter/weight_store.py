@@ -13,4 +13,5 @@ def weight_store(settings: Settings) -> WeightStore:
         mirror=settings.weights_mirror,
         is_offline=settings.offline,
         proxies=urllib.request.getproxies(),
+        hugging_face_token=settings.hugging_face_token or "",
     )

@@ -10,12 +10,11 @@ from sam_model.types import Detection, Image
 class FixedTextDetector:
     """A `TextDetector` as a `sam_model.interfaces.Detector`."""
 
-    has_masks = False
-
     def __init__(self, detector: TextDetector, texts: Sequence[str]) -> None:
         """Use `detector` with the same `texts` for every image. The texts are the classes, in this order."""
         self._detector = detector
         self.class_names = tuple(texts)
+        self.has_masks = bool(getattr(detector, "has_masks", False))
         self.name = detector.name
         self.fingerprint = f"{detector.fingerprint}-{json.dumps(self.class_names)}"
 

@@ -55,13 +55,14 @@ class ClassNameDetector:
 def segment_texts(
     segmenter: Segmenter[Any], detector: TextDetector, image: Image, texts: Sequence[str], score_threshold: float = 0.25
 ) -> list[tuple[Detection, ScoredMask]]:
-    """Detect what texts describe, and segment each detection's box.
+    """Detect what texts describe, and segment each detection's box; masks of the detector itself stay.
 
     Raises:
         ValueError: a text is empty or unknown to the detector, or `image` is not RGB uint8.
     """
     found = detector.detect_texts(image, texts, score_threshold=score_threshold)
-    if not found:
-        return []
+    own = [(one, ScoredMask(one.mask, one.score)) for one in found if one.mask is not None]
+    if len(own) == len(found):
+        return own
     masks = segment_boxes(segmenter, segmenter.embed(image), [one.box for one in found])
     return list(zip(found, masks, strict=True))

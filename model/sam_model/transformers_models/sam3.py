@@ -33,6 +33,8 @@ MASK_THRESHOLD = 0.5
 class Sam3Detector:
     """SAM 3 as a `sam_model.interfaces.TextDetector`; its detections have masks. Threads may share one."""
 
+    has_masks = True
+
     def __init__(self, folder: Path, device: Device = "auto") -> None:
         """Load a folder that `save_pretrained` wrote, or a snapshot of the published weights.
 

@@ -1,7 +1,6 @@
 """The catalogue of weights: names, URLs, hashes, sizes and licences.
 
-Hashes and sizes were collected from public records of the official files. Where no hash is recorded, the hash of the
-first download is stored beside the file and checked from then on (see `store.py`).
+Hashes and sizes were collected from public records of the official files. `folders.py` has the models of several files.
 """
 
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ HQ_SAM_FILES = "https://huggingface.co/lkeab/hq-sam/resolve/main"
 MOBILE_SAM_FILES = (
     "https://raw.githubusercontent.com/ChaoningZhang/MobileSAM/f706ad9c4eb7f219c00d9050e46328518ffb65d2/weights"
 )
-ULTRALYTICS_FILES = "https://github.com/ultralytics/assets/releases/download/v8.3.0"
+ULTRALYTICS_FILES = "https://github.com/ultralytics/assets/releases/download"
 
 
 @dataclass(frozen=True)
@@ -30,18 +29,29 @@ class WeightFile:
     licence: str
     aliases: tuple[str, ...] = ()  # other names of the same file
     role: Literal["segmenter", "detector"] = "segmenter"
+    is_gated: bool = False  # downloads need an account that accepted the licence, and its token
 
     @property
     def names(self) -> tuple[str, ...]:
         """All names of the file."""
         return (self.model, self.file, *self.aliases)
 
+    @property
+    def is_part(self) -> bool:
+        """Whether the file is one of several in a model's folder."""
+        return "/" in self.file
+
 
 def _ultralytics_file(
-    model: str, file: str, sha256: str = "", role: Literal["segmenter", "detector"] = "detector"
+    model: str,
+    file: str,
+    sha256: str,
+    size: int,
+    role: Literal["segmenter", "detector"] = "detector",
+    release: str = "v8.3.0",
 ) -> WeightFile:
     """Return an entry for weights of Ultralytics. They are licensed under AGPL-3.0, and a download says so."""
-    return WeightFile(model, file, f"{ULTRALYTICS_FILES}/{file}", sha256, 0, "AGPL-3.0", role=role)
+    return WeightFile(model, file, f"{ULTRALYTICS_FILES}/{release}/{file}", sha256, size, "AGPL-3.0", role=role)
 
 
 def _sam_2_file(model: str, alias: str, sha256: str = "", size: int = 0) -> WeightFile:
@@ -116,10 +126,27 @@ CATALOG = (
         "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
         898_083_611,
     ),
-    _sam_2_file("sam2_hiera_tiny", "sam2_t.pt"),
-    _sam_2_file("sam2_hiera_small", "sam2_s.pt"),
-    _sam_2_file("sam2_hiera_base_plus", "sam2_b.pt"),
-    _sam_2_file("sam2_hiera_large", "sam2_l.pt"),
+    _sam_2_file(
+        "sam2_hiera_tiny",
+        "sam2_t.pt",
+        "65b50056e05bcb13694174f51bb6da89c894b57b75ccdf0ba6352c597c5d1125",
+        155_906_050,
+    ),
+    _sam_2_file(
+        "sam2_hiera_small",
+        "sam2_s.pt",
+        "95949964d4e548409021d47b22712d5f1abf2564cc0c3c765ba599a24ac7dce3",
+        184_309_650,
+    ),
+    _sam_2_file(
+        "sam2_hiera_base_plus", "sam2_b.pt", "d0bb7f236400a49669ffdd1be617959a8b1d1065081789d7bbff88eded3a8071"
+    ),
+    _sam_2_file(
+        "sam2_hiera_large",
+        "sam2_l.pt",
+        "7442e4e9b732a508f80e141e7c2913437a3610ee0c77381a66658c3a445df87b",
+        897_952_466,
+    ),
     WeightFile(
         model="efficienttam_ti",
         file="efficienttam_ti.pt",
@@ -149,18 +176,62 @@ CATALOG = (
         "a7ac14a085326d9fa6199c8c698c4f0e7280afdbb974d2c4660ec60877b45e35",
         2_570_940_653,
     ),
-    _ultralytics_file("fastsam_s", "FastSAM-s.pt", role="segmenter"),
-    _ultralytics_file("fastsam_x", "FastSAM-x.pt", role="segmenter"),
-    _ultralytics_file("yolov8n", "yolov8n.pt", "f59b3d833e2ff32e194b5bb8e08d211dc7c5bdf144b90d2c8412c47ccfc83b36"),
-    _ultralytics_file("yolov8s", "yolov8s.pt"),
-    _ultralytics_file("yolov8m", "yolov8m.pt"),
-    _ultralytics_file("yolov8l", "yolov8l.pt"),
-    _ultralytics_file("yolov8x", "yolov8x.pt"),
     _ultralytics_file(
-        "yolov8n-seg", "yolov8n-seg.pt", "a7cd8f929e1903d78a12a48efecab430209f18dc46cb96c3599a5980c63c423c"
+        "fastsam_s",
+        "FastSAM-s.pt",
+        "c9f78716a81c7aff0d608ccc73e1b82ab3aaad86005049f6a92106a0be6d0844",
+        23_851_578,
+        role="segmenter",
     ),
     _ultralytics_file(
-        "yolov8s-seg", "yolov8s-seg.pt", "0bac0770b55e5eb5b76a61bc535673288dcec36c2bc0cd25ee0d584c632f3413"
+        "fastsam_x",
+        "FastSAM-x.pt",
+        "752cadc2828edb1cd4bc4f9eb587100631af06ea2108f4c9ed56df4755701e76",
+        144_972_346,
+        role="segmenter",
+        release="v8.2.0",
+    ),
+    _ultralytics_file(
+        "yolov8n",
+        "yolov8n.pt",
+        "f59b3d833e2ff32e194b5bb8e08d211dc7c5bdf144b90d2c8412c47ccfc83b36",
+        6_549_796,
+    ),
+    _ultralytics_file(
+        "yolov8s",
+        "yolov8s.pt",
+        "1f47a78bf100391c2a140b7ac73a1caae18c32779be7d310658112f7ac9aa78a",
+        22_588_772,
+    ),
+    _ultralytics_file(
+        "yolov8m",
+        "yolov8m.pt",
+        "5d4a90cdc7a21786cc59cd19778e9eafff836df9e2da32524737c7ee6efe4fe5",
+        52_136_884,
+    ),
+    _ultralytics_file(
+        "yolov8l",
+        "yolov8l.pt",
+        "64c9115303f6a25575f82200d1b22ec409fa6bd7d08d0313884fc20d919478cd",
+        87_792_836,
+    ),
+    _ultralytics_file(
+        "yolov8x",
+        "yolov8x.pt",
+        "3df4ada6b4dad6d657868f2fdf7faecfb34dcfccf3a25c4b82079064718524c8",
+        136_890_692,
+    ),
+    _ultralytics_file(
+        "yolov8n-seg",
+        "yolov8n-seg.pt",
+        "a7cd8f929e1903d78a12a48efecab430209f18dc46cb96c3599a5980c63c423c",
+        7_071_756,
+    ),
+    _ultralytics_file(
+        "yolov8s-seg",
+        "yolov8s-seg.pt",
+        "0bac0770b55e5eb5b76a61bc535673288dcec36c2bc0cd25ee0d584c632f3413",
+        23_914_764,
     ),
 )
 

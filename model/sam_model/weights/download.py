@@ -22,7 +22,16 @@ CHUNK = 1 << 20  # bytes
 ATTEMPTS = 3  # attempts in a row without a new byte
 FIRST_PAUSE_S = 0.1  # before the second attempt; doubles with each attempt
 TIMEOUT = urllib3.Timeout(connect=10, read=30)  # seconds
-RETRIES = urllib3.Retry(total=None, connect=0, read=0, redirect=5, status=0, other=0, raise_on_status=False)
+RETRIES = urllib3.Retry(
+    total=None,
+    connect=0,
+    read=0,
+    redirect=5,
+    status=0,
+    other=0,
+    raise_on_status=False,
+    remove_headers_on_redirect=["Authorization"],  # of another host
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,12 @@ OnProgress = Callable[[Progress], None]
 
 
 def download(
-    url: str, part: Path, size: int, on_progress: OnProgress | None = None, proxies: Mapping[str, str] | None = None
+    url: str,
+    part: Path,
+    size: int,
+    on_progress: OnProgress | None = None,
+    proxies: Mapping[str, str] | None = None,
+    token: str = "",
 ) -> None:
     """Download `url` to the file `part` until it has `size` bytes; resume if `part` exists.
 
@@ -50,6 +64,7 @@ def download(
         size: of the whole file, in bytes.
         on_progress: called after every mebibyte.
         proxies: scheme to proxy URL, such as `{"https": "http://proxy:3128"}`.
+        token: is sent to the host of `url`, and to no other host that it redirects to.
 
     Raises:
         WeightsUnavailableError: the server is unreachable, refuses the request, or breaks off repeatedly.
@@ -60,7 +75,7 @@ def download(
     farthest, failures = _size_of(part), 0
     while _size_of(part) < size:
         try:
-            _resume(url, part, size, on_progress, proxies or {})
+            _resume(url, part, size, on_progress, proxies or {}, token)
         except urllib3.exceptions.HTTPError as error:
             done = _size_of(part)
             failures = failures + 1 if done <= farthest else 1
@@ -73,13 +88,15 @@ def download(
             time.sleep(FIRST_PAUSE_S * 2 ** (failures - 1))
 
 
-def content_length(url: str, proxies: Mapping[str, str] | None = None, timeout: urllib3.Timeout = TIMEOUT) -> int:
+def content_length(
+    url: str, proxies: Mapping[str, str] | None = None, timeout: urllib3.Timeout = TIMEOUT, token: str = ""
+) -> int:
     """Return the size of the file at `url` in bytes, as its server reports it.
 
     Raises:
         WeightsUnavailableError: the server is unreachable, refuses the request, or reports no size.
     """
-    headers = {"Accept-Encoding": "identity"}
+    headers = _headers(token)
     try:
         with connection_pool(url, proxies or {}) as pool:
             answer = pool.request("HEAD", url, headers=headers, timeout=timeout, retries=RETRIES)
@@ -88,16 +105,25 @@ def content_length(url: str, proxies: Mapping[str, str] | None = None, timeout: 
     length = answer.headers.get("Content-Length", "")
     if answer.status != 200 or not length.isdecimal() or int(length) == 0:
         raise WeightsUnavailableError(
-            f"could not get the size of {url}: the server answered {answer.status}, Content-Length {length!r}"
+            f"could not get the size of {url}: the server answered {answer.status}, Content-Length {length!r}",
+            answer.status,
         )
     return int(length)
 
 
-def _resume(url: str, part: Path, size: int, on_progress: OnProgress | None, proxies: Mapping[str, str]) -> None:
+def _headers(token: str) -> dict[str, str]:
+    """Return the headers of each request."""
+    headers = {"Accept-Encoding": "identity"}  # no compression: size and hash are those of the file
+    return headers | {"Authorization": f"Bearer {token}"} if token else headers
+
+
+def _resume(
+    url: str, part: Path, size: int, on_progress: OnProgress | None, proxies: Mapping[str, str], token: str
+) -> None:
     """Request the missing bytes once, and append what arrives."""
     validator_file = part.with_name(part.name + ".validator")
     done = _size_of(part)
-    headers = {"Accept-Encoding": "identity"}  # no compression: size and hash are those of the file
+    headers = _headers(token)
     if done:
         headers["Range"] = f"bytes={done}-"
         if validator_file.exists():
@@ -136,7 +162,7 @@ def _check_answer(response: urllib3.BaseHTTPResponse, url: str, part: Path) -> N
         raise urllib3.exceptions.HTTPError(f"the server answered {status}")
     if status not in (200, 206):
         raise WeightsUnavailableError(
-            f"could not download {url}: the server answered {status} {response.reason or ''}".rstrip()
+            f"could not download {url}: the server answered {status} {response.reason or ''}".rstrip(), status
         )
 
 

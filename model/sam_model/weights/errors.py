@@ -13,7 +13,14 @@ class WeightsError(Exception):
 
 
 class WeightsUnavailableError(WeightsError):
-    """The weights are missing and cannot be downloaded. The message says how to get them."""
+    """The weights are missing and cannot be downloaded. The message says how to get them.
+
+    `status` is the server's answer, such as 404, or None if it is not the reason.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class BrokenWeightsError(WeightsError):

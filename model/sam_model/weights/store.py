@@ -50,6 +50,7 @@ class WeightStore:
     mirror: str = ""  # URL of a folder with the same file names, used instead of the official URLs
     is_offline: bool = False  # never use the network
     proxies: Mapping[str, str] = field(default_factory=dict)  # scheme to proxy URL
+    hugging_face_token: str = field(default="", repr=False)  # for gated weights; sent to their official server only
 
     def path(self, weights: WeightFile) -> Path:
         """Return the path of the file, which may not exist yet."""
@@ -140,22 +141,28 @@ class WeightStore:
         known += [f"sha256 {weights.sha256}"] if weights.sha256 else []
         facts = f" ({', '.join(known)})" if known else ""
         without = "--detector classical" if weights.role == "detector" else "SAM_MODEL=classical"
+        folder = "/".join(("SAM_WEIGHTS_DIR", *Path(weights.file).parts[:-1]))
         return (
             f"To get it: run `label-studio-sam weights download {weights.model}` with a network connection, or "
-            f"download {self.url(weights)}{facts} into the folder SAM_WEIGHTS_DIR (default {DEFAULT_DIRECTORY}). "
+            f"download {self.url(weights)}{facts} into the folder {folder} (default {DEFAULT_DIRECTORY}). "
             f"SAM_WEIGHTS_MIRROR sets another server. To work without weights: {without}"
         )
 
     def _download(self, weights: WeightFile, on_progress: OnProgress | None) -> None:
         """Download to a temporary name, check the hash, then rename."""
         path, part = self.path(weights), self._part(weights)
-        if weights.licence != PERMISSIVE:
+        if weights.licence != PERMISSIVE and not weights.is_part:
             logger.warning("%s is licensed under %s", weights.file, weights.licence)
+        if not weights.sha256 and not weights.is_part and not self._pin_file(weights).exists():
+            logger.warning("no hash of %s is recorded: the download cannot be compared with one", weights.file)
+        token = self.hugging_face_token if weights.is_gated and not self.mirror else ""
         try:
-            size = weights.size or content_length(self.url(weights), self.proxies)
-            download(self.url(weights), part, size, on_progress, self.proxies)
+            size = weights.size or content_length(self.url(weights), self.proxies, token=token)
+            download(self.url(weights), part, size, on_progress, self.proxies, token)
         except WeightsUnavailableError as error:
-            raise WeightsUnavailableError(f"{error}. {self.how_to_get(weights)}") from error
+            next_step = access_advice(weights) if error.status in (401, 403) and weights.is_gated else ""
+            message = f"{error}. {next_step or self.how_to_get(weights)}"
+            raise WeightsUnavailableError(message, error.status) from error
         found = sha256_of(part)
         part.with_name(part.name + ".validator").unlink(missing_ok=True)
         wanted = weights.sha256 or self.pinned_sha256(weights)
@@ -167,7 +174,7 @@ class WeightStore:
         part.replace(path)
 
     def _prepare_directory(self, weights: WeightFile) -> None:
-        directory = self.directory.expanduser()
+        directory = self.path(weights).parent
         try:
             directory.mkdir(parents=True, exist_ok=True)
             missing = weights.size - self.status(weights).bytes_here
@@ -203,10 +210,14 @@ class WeightStore:
         try:
             pin.write_text(f"{sha256}  {weights.file}\n")
         except OSError as error:
-            logger.warning("no hash of %s is known, and could not write %s: %s", weights.file, pin.name, error.strerror)
+            logger.warning(
+                "no hash of %s is recorded, and could not write %s: %s", weights.file, pin.name, error.strerror
+            )
+            return
+        if weights.is_part:
             return
         logger.warning(
-            "no hash of %s is known: the hash of this file, %s, is stored in %s and checked from now on",
+            "no hash of %s is recorded: the hash of this file, %s, is stored in %s and checked from now on",
             weights.file, sha256, pin.name,
         )  # fmt: skip
 
@@ -221,7 +232,8 @@ def store_from_env(environ: Mapping[str, str]) -> WeightStore:
     """Return the store that the environment variables describe.
 
     `SAM_WEIGHTS_DIR` is its folder, `SAM_WEIGHTS_MIRROR` a server with the same files; `SAM_OFFLINE=1` forbids the
-    network. HTTP_PROXY, HTTPS_PROXY and NO_PROXY have their usual meaning.
+    network; `HF_TOKEN` is the token of Hugging Face for gated weights. HTTP_PROXY, HTTPS_PROXY and NO_PROXY have their
+    usual meaning.
 
     Raises:
         ValueError: `SAM_OFFLINE` is neither true nor false.
@@ -234,6 +246,16 @@ def store_from_env(environ: Mapping[str, str]) -> WeightStore:
         mirror=environ.get("SAM_WEIGHTS_MIRROR", ""),
         is_offline=offline.lower() in YES,
         proxies=urllib.request.getproxies(),
+        hugging_face_token=environ.get("HF_TOKEN", "").strip(),
+    )
+
+
+def access_advice(weights: WeightFile) -> str:
+    """Return what a person has to do to get access to gated weights."""
+    page = weights.url.partition("/resolve/")[0]
+    return (
+        f"Access to {weights.model} is granted by its authors: accept the licence at {page}, and set HF_TOKEN to a "
+        f"token of the account that did"
     )
 
 

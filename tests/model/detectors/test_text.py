@@ -69,6 +69,22 @@ def test_words_become_masks(image: Image) -> None:
     assert segment_texts(ClassicalSegmenter(), load_text_detector("classical"), np.zeros_like(image), ["face"]) == []
 
 
+def test_masks_of_the_detector_itself_stay(image: Image) -> None:
+    mask = np.zeros((50, 80), dtype=bool)
+    mask[10:20, 30:40] = True
+
+    class Segmenting:
+        name, fingerprint = "segmenting", "segmenting-1"
+
+        def detect_texts(self, image: Image, texts: Any, **settings: Any) -> list[Detection]:
+            return [Detection((30, 10, 40, 20), 0.8, 0, texts[0], mask)]
+
+    ((detection, scored),) = segment_texts(ClassicalSegmenter(), Segmenting(), image, ["dog"])
+
+    assert scored.mask is mask
+    assert scored.score == detection.score == 0.8
+
+
 def test_a_name_is_a_detector() -> None:
     assert load_text_detector("classical").name == "classical"
 

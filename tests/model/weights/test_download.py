@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sam_model.weights import download as download_module
-from sam_model.weights.download import Progress, download
+from sam_model.weights.download import Progress, content_length, download
 from sam_model.weights.errors import BrokenWeightsError, WeightsUnavailableError
 from sam_testing.web_server import Answer, Asked, serving
 
@@ -178,6 +178,22 @@ def test_a_redirect_is_followed_with_the_range(part: Path) -> None:
 
     assert part.read_bytes() == CONTENT
     assert server.asked[-1].headers["range"] == "bytes=1000-"
+
+
+def test_a_token_goes_to_the_server_and_to_no_other_that_it_redirects_to(part: Path) -> None:
+    with serving(ranged) as other:
+
+        def redirect(asked: Asked) -> Answer:
+            target = "/here.pt" if asked.path == "/weights.pt" else f"{other.url}/there.pt"
+            return Answer(b"", 302, {"Location": target})
+
+        with serving(redirect) as server:
+            size = content_length(f"{server.url}/weights.pt", token="secret")
+            download(f"{server.url}/weights.pt", part, size, token="secret")
+
+    assert part.read_bytes() == CONTENT
+    assert server.authorizations == ["Bearer secret"] * 4
+    assert other.authorizations == [None, None]
 
 
 def test_a_server_that_is_not_there_is_named(part: Path) -> None:

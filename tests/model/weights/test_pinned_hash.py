@@ -28,8 +28,13 @@ def test_the_first_download_s_hash_is_noted_and_the_log_says_so(
 
     assert path.read_bytes() == CONTENT
     assert (tmp_path / "tiny.pt.sha256").read_text() == f"{SHA256}  tiny.pt\n"
+    before, after = caplog.messages[-2:]
     assert "tiny.pt is licensed under AGPL-3.0" in caplog.text
-    assert f"no hash of tiny.pt is known: the hash of this file, {SHA256}, is stored in tiny.pt.sha256" in caplog.text
+    assert before == "no hash of tiny.pt is recorded: the download cannot be compared with one"
+    assert after.startswith("no hash of tiny.pt is recorded: the hash of this file, ")
+    assert (
+        f"no hash of tiny.pt is recorded: the hash of this file, {SHA256}, is stored in tiny.pt.sha256" in caplog.text
+    )
     assert WeightStore(tmp_path).status(unrecorded(server.url)).presence is Presence.PRESENT
 
 
