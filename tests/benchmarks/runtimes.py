@@ -232,7 +232,7 @@ def yolo(path: Path, description: str, folder: Path, classes: int | None = None,
 
     image = cv2.resize(ultralytics_image("bus.jpg"), FULL_HD[::-1])
     bgr = np.ascontiguousarray(image[..., ::-1])
-    write_ultralytics_file(path, description, classes, 320)
+    write_ultralytics_file(path, description, classes, 320, gain=0.4)
     theirs = YOLO(path)
     settings = {"conf": OBJECTS["score_threshold"], "iou": OBJECTS["iou_threshold"], "imgsz": side}
 
@@ -244,8 +244,8 @@ def yolo(path: Path, description: str, folder: Path, classes: int | None = None,
     for name, choice in (("torch", {}), ("auto", {"dtype": "auto", "runtime": "auto", "converted_dir": folder})):
         detector = YoloDetector(load_yolo(path), "cpu", image_size=side, **choice)  # type: ignore[arg-type]
         detector.detect(image, **OBJECTS)
-        if isinstance(detector._run, torch.nn.Module) is False:
-            detector._run.wait(CONVERSION_TIMEOUT_S)  # type: ignore[union-attr]
+        if name == "auto" and hasattr(detector._run, "wait"):
+            detector._run.wait(CONVERSION_TIMEOUT_S)
         sides[name] = partial(detector.detect, image, **OBJECTS)  # type: ignore[arg-type]
     return sides
 

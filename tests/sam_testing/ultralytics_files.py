@@ -29,8 +29,14 @@ def ultralytics_image(name: str) -> NDArray[np.uint8]:
     return np.ascontiguousarray(image[..., ::-1])
 
 
-def write_ultralytics_file(path: Path, description: str, classes: int | None = None, side: int = 640) -> Path:
-    """Write the model of a configuration such as `yolov8n-seg.yaml`, with statistics of images of `side` pixels."""
+def write_ultralytics_file(
+    path: Path, description: str, classes: int | None = None, side: int = 640, gain: float = 1.0
+) -> Path:
+    """Write the model of a configuration such as `yolov8n-seg.yaml`, with statistics of images of `side` pixels.
+
+    With a `gain` of normalisation layers well below 1, activations are nearly linear, so that differences of precision
+    do not grow from layer to layer, as they do in large networks with random weights.
+    """
     from ultralytics import YOLO
     from ultralytics.nn.tasks import DetectionModel, SegmentationModel
 
@@ -42,6 +48,9 @@ def write_ultralytics_file(path: Path, description: str, classes: int | None = N
         other.args, other.task = model.model.args, model.model.task
         model.model = other
         model.model.names = {index: f"kind {index}" for index in range(classes)}
+    for module in model.model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.constant_(module.weight, gain)
     calibrate(model.model, side)
     model.save(path)
     return path

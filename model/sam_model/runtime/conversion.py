@@ -11,19 +11,22 @@ from pathlib import Path
 
 import torch
 
+from sam_model.runtime.converted_network import PRECISION_SUFFIX
 from sam_model.runtime.openvino_runtime import convert
 
 NICENESS = 10  # clicks come first
 
 
 def main(request_path: str, result_path: str) -> None:
-    """Convert the network of a request, and write the result."""
+    """Convert the network of a request, write the result, and its precision beside it."""
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     with suppress(AttributeError, OSError):  # Windows has no niceness
         os.nice(NICENESS)
     # written by the parent process a moment ago, in a folder that only this user can read
     request = torch.load(request_path, weights_only=False, mmap=True)
-    convert(request["module"], request["inputs"], request["shapes"], Path(result_path), request["dtype"])
+    result = Path(result_path)
+    precision = convert(request["module"], request["inputs"], request["shapes"], result, request["dtype"])
+    result.with_suffix(PRECISION_SUFFIX).write_text(precision)
 
 
 def _end_with_the_parent() -> None:

@@ -1,14 +1,16 @@
 """OpenVINO: converts PyTorch modules and runs them. This is the only file that imports it."""
 
 import io
+import math
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 MAX_ERROR = 0.1  # difference of outputs in bfloat16 and float32, as a share of their norm; 0.02 is usual
@@ -42,15 +44,16 @@ class OpenVinoNetwork:
 
 def convert(
     module: nn.Module, inputs: Sequence[Tensor], shapes: Sequence[Sequence[int]], path: Path, dtype: str
-) -> None:
-    """Convert a PyTorch module, compile it for this processor, and write it to a file.
+) -> str:
+    """Convert a PyTorch module, compile it for this processor, and write it to a file; return the precision.
 
     Args:
         module: takes tensors and returns a tensor or several.
         inputs: an example of its inputs.
         shapes: of each input, with -1 for a side that varies.
         path: of the file.
-        dtype: `float32` or `bfloat16`; inputs and outputs are float32.
+        dtype: `float32` or `bfloat16`, instead of which float32 is used if the outputs differ too much from those of
+            the module. Inputs and outputs are float32.
 
     Raises:
         RuntimeError: the conversion failed, or the outputs differ from those of the module.
@@ -64,14 +67,24 @@ def convert(
         traced = trace(module.eval(), tuple(inputs), check_trace=False)
         model = openvino.convert_model(traced, example_input=tuple(inputs), input=[list(shape) for shape in shapes])
         expected = traced(*inputs)
-    compiled = openvino.Core().compile_model(model, "CPU", _properties(dtype))
-    found = compiled([tensor.numpy() for tensor in inputs]).values()
-    for wanted, array in zip(expected if isinstance(expected, tuple) else (expected,), found, strict=True):
-        error = float((torch.from_numpy(array) - wanted).norm() / wanted.norm().clamp(min=1e-6))
-        if not error <= MAX_ERROR:
-            raise RuntimeError(f"the outputs of the converted network differ by {error:.3f} of their norm")
-    written: io.BytesIO = compiled.export_model()
-    path.write_bytes(written.getbuffer())
+    wanted = expected if isinstance(expected, tuple) else (expected,)
+    for precision in dict.fromkeys((dtype, "float32")):
+        compiled = openvino.Core().compile_model(model, "CPU", _properties(precision))
+        error = _largest_error(compiled([tensor.numpy() for tensor in inputs]).values(), wanted)
+        if error <= MAX_ERROR:
+            written: io.BytesIO = compiled.export_model()
+            path.write_bytes(written.getbuffer())
+            return precision
+    raise RuntimeError(f"the outputs of the converted network differ by {error:.3f} of their norm")
+
+
+def _largest_error(found: Iterable[NDArray[np.float32]], wanted: Sequence[Tensor]) -> float:
+    """Return the largest difference of two outputs, as a share of the norm of the wanted one; infinite for NaN."""
+    errors = [
+        float((torch.from_numpy(array) - tensor).norm() / tensor.norm().clamp(min=1e-6))
+        for array, tensor in zip(found, wanted, strict=True)
+    ]
+    return max(error if error >= 0 else math.inf for error in errors)
 
 
 def identity() -> str:

@@ -8,9 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
 
-from sam_model.runtime.converted_network import SUFFIX, ConvertedNetwork, Example
+from sam_model.runtime.converted_network import (
+    FLOAT32_SUFFIX,
+    KEPT_FILES,
+    SUFFIX,
+    UNFINISHED,
+    ConvertedNetwork,
+    Example,
+    remove_old,
+    remove_unfinished,
+)
 from sam_model.sam.segmenter import SamSegmenter
 from sam_model.types import Image, Point, Prompt
 from sam_testing.seeded_checkpoints import TINY_MOBILE_SAM, seeded_sam
@@ -155,3 +165,54 @@ def test_a_conversion_ends_with_its_parent_process(tmp_path: Path) -> None:
         child.stdin.close()  # the kernel does the same when the parent is killed
 
         assert child.wait(60) == 1
+
+
+def test_a_network_that_bfloat16_does_not_suit_is_converted_in_float32(tmp_path: Path) -> None:
+    x = torch.rand(64, 64, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    layers = [layer for _ in range(12) for layer in (nn.Linear(64, 64), nn.LayerNorm(64), nn.Softsign())]
+    for norm in layers[1::3]:
+        nn.init.constant_(norm.get_parameter("weight"), 10)  # steps: each layer enlarges small differences
+    chaotic = nn.Sequential(*layers)
+
+    def network() -> ConvertedNetwork:
+        return ConvertedNetwork(chaotic.eval(), [Example(x)], "chaotic", "0", "bfloat16", tmp_path)
+
+    first = network()
+    assert first.wait(200)
+    second = network()
+
+    assert second.wait(0)  # the file is read
+    (file,) = tmp_path.glob(f"chaotic-*{SUFFIX}")
+    assert file.name.endswith(FLOAT32_SUFFIX)
+    for one in (first, second):
+        torch.testing.assert_close(one(x)[0], chaotic(x), atol=0.01, rtol=0)
+
+
+def test_what_a_killed_conversion_left_is_removed_at_the_next_start(tmp_path: Path) -> None:
+    ended, running = tmp_path / f"{UNFINISHED}one-0123456789ab", tmp_path / f"{UNFINISHED}two-0123456789ab"
+    for folder in (ended, running):
+        folder.mkdir()
+        (folder / "request").write_bytes(b"0" * 1000)
+
+    with FileLock(tmp_path / "two-0123456789ab.lock"):  # as a process that converts holds it
+        remove_unfinished(tmp_path)
+
+        assert not ended.exists()
+        assert running.exists()
+    remove_unfinished(tmp_path)
+    assert not running.exists()
+
+
+def test_of_old_files_those_used_last_stay(tmp_path: Path) -> None:
+    names = [f"mobile-encoder-{number:012x}{SUFFIX}" for number in range(KEPT_FILES + 2)]
+    others = [f"mobile-encoder-2-{0:012x}{SUFFIX}", f"mobile-decoder-1-{0:012x}{SUFFIX}"]
+    for age, name in enumerate(names + others):
+        (tmp_path / name).touch()
+        (tmp_path / name.replace(SUFFIX, ".lock")).touch()
+        os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
+
+    remove_old(tmp_path, "mobile-encoder")
+
+    assert {file.name for file in tmp_path.glob(f"*{SUFFIX}")} == {*names[:KEPT_FILES], *others}
+    assert len(list(tmp_path.glob("*.lock"))) == KEPT_FILES + len(others)
