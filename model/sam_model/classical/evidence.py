@@ -42,14 +42,14 @@ def no_clicks(graph: RegionGraph) -> Nearest:
     return Nearest((), graph.reach([]), np.ones(n, np.float32), np.full(n, NO_COLOUR, np.float32))
 
 
-def with_click(graph: RegionGraph, before: Nearest, click: Point) -> Nearest:
-    """Return the distances with one click more, which is in working pixels."""
+def with_click(graph: RegionGraph, before: Nearest, click: Point, reach: Reach) -> Nearest:
+    """Return the distances with one click more, which is in working pixels; `reach` is that of its region."""
     region = graph.region_at((click.x, click.y))
     straight = distance_to(graph, click)
     unlike = np.linalg.norm(graph.weighted_colour - graph.weighted_colour[region], axis=1) / 20
     return Nearest(
         (*before.regions, region),
-        graph.reach([region]).nearer(before.reach),
+        reach.nearer(before.reach),
         np.minimum(straight, before.straight),
         np.minimum(unlike, before.unlike).astype(np.float32),
     )

@@ -1,15 +1,18 @@
 """Selection of superpixels by prompts: the region network's probabilities, corrected by one click after the other.
 
-The first guess is that of the plausible hypotheses. The network corrects it, and again after every further click. All
-clicks of a prompt are applied in their order in each call, so the segmenter is stateless.
+The first guess is that of the plausible hypotheses. The network corrects it, and again after every further click. Where
+the region of a click is distinct, it gets the click's label without the network. All clicks of a prompt are applied in
+their order in each call, so the segmenter is stateless.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sam_model.classical.colour_words import Floats
+from sam_model.classical.distinct_region import distinct_region
 from sam_model.classical.evidence import (
     BoxEvidence,
     LastClick,
@@ -29,6 +32,7 @@ CLICK_GUESS = 0.5  # weight of the first guess after one click; more helps unifo
 FIRST_DEPTH = 0.5  # of the first click's distance to the image's border, as the depth of its influence on pixels
 BOX_GUESS = 0.5  # weight of the first guess for a box
 CERTAIN = 0.02  # probabilities nearer to 0 or 1 count as this
+DISTINCT = 0.98  # probability of a distinct region around a positive click
 
 Network = Callable[[RegionGraph, Floats], Floats]
 
@@ -67,24 +71,36 @@ def selection_in_box(graph: RegionGraph, empty: Selection, box: Box, network: Ne
 
 def corrected(graph: RegionGraph, before: Selection, click: Point, network: Network) -> Selection:
     """Return the selection after one click more; without a positive click and a box, nothing is selected."""
-    last = last_click(graph, click, before.probability)
-    before = replace(before, clicks=(*before.clicks, last))
+    last, reach = last_click(graph, click, before.probability), graph.reach([graph.region_at((click.x, click.y))])
+    after = replace(before, clicks=(*before.clicks, last))
     if click.is_positive:
-        after = replace(before, positive=with_click(graph, before.positive, click))
+        after = replace(after, positive=with_click(graph, before.positive, click, reach))
     else:
-        after = replace(before, negative=with_click(graph, before.negative, click))
+        after = replace(after, negative=with_click(graph, before.negative, click, reach))
+    if before.probability is None and not click.is_positive:
+        return after
+    opposite = after.negative if click.is_positive else after.positive
+    distinct = distinct_region(graph, reach)
+    if distinct is not None and not distinct[list(opposite.regions)].any():
+        return _with_region(graph, after, distinct, click)
     if before.probability is not None:
         return _clamped(after, _corrected(graph, after, before.probability, last, network))
-    if click.is_positive:
-        guess = guess_from_click(graph, click, after.positive.reach, after.box.reach)
-        after = replace(after, clicks=(*before.clicks[:-1], replace(last, depth=FIRST_DEPTH * last.depth)))
-        return _first(graph, after, guess, CLICK_GUESS, last, network)
-    return after
+    guess = guess_from_click(graph, click, reach, after.box.reach)
+    after = replace(after, clicks=(*before.clicks, replace(last, depth=FIRST_DEPTH * last.depth)))
+    return _first(graph, after, guess, CLICK_GUESS, last, network)
 
 
 def keeps_to_box(points: tuple[Point, ...], box: Box) -> bool:
     """Return whether the object ends at the box, because no positive point is outside it."""
     return all(box[0] <= p.x <= box[2] and box[1] <= p.y <= box[3] for p in points if p.is_positive)
+
+
+def _with_region(graph: RegionGraph, selection: Selection, region: NDArray[np.bool_], click: Point) -> Selection:
+    """Return the selection with the label of its last click for the distinct region (n,) around the click."""
+    before = np.zeros(graph.count, np.float32) if selection.probability is None else selection.probability
+    probability = np.where(region, DISTINCT if click.is_positive else 0, before)
+    last = last_click(graph, click, np.where(region, not click.is_positive, click.is_positive))
+    return _clamped(replace(selection, clicks=(*selection.clicks[:-1], last)), probability)
 
 
 def _first(
