@@ -56,6 +56,7 @@ class Store:
     troubles: list[tuple[int, bool]] = field(default_factory=list)  # answers to imports: (status, stored all the same?)
     dropped_tasks: set[int] = field(default_factory=set)  # their predictions are dropped as invalid
     keeps_regions: bool = True
+    keeps_whole_regions: bool = False  # with their values, not only their ids
     is_allowed: bool = True
     extra_params: Any = None  # of the connected model
     models: list[dict[str, Any]] | None = None  # connected with the project; None: one without address
@@ -182,6 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
                     continue
                 created += 1
                 result = [{"id": region["id"]} for region in one["result"]] if self.store.keeps_regions else []
+                result = one["result"] if self.store.keeps_whole_regions else result
                 self.store.add_prediction(
                     one["task"], result=result, score=one["score"], model_version=one["model_version"]
                 )
@@ -236,7 +238,9 @@ class _Handler(BaseHTTPRequestHandler):
         after = next((item["value"] for item in items if item["filter"] == "filter:tasks:id"), 0)
         if len(items) <= 1 and len(store.tasks) == max(store.tasks, default=0):  # ids without gaps: no need to look
             return range(after + 1, len(store.tasks) + 1), len(store.tasks) - after
-        columns = {item["filter"].rpartition(":")[2] for item in items}
+        columns = {item["filter"].rpartition(":")[2] for item in items if item["operator"] == "equal"}
+        if any(item["filter"] == "filter:tasks:total_annotations" for item in items) and not columns:
+            return [task for task in sorted(store.tasks) if task > after and store.annotations.get(task)]
         return [
             task
             for task in sorted(store.tasks)

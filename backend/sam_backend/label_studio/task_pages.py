@@ -5,10 +5,12 @@ Source: label-studio 1.23.2, data_manager/api.py and data_manager/functions.py (
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sam_backend.label_studio.client import PAGE_SIZE, Json, LabelStudioClient
+
+STORED = "id,data,annotations,predictions"  # the fields of a `StoredTask`
 
 
 @dataclass(frozen=True)
@@ -70,16 +72,28 @@ def stored_tasks_after(
     }
     include = "id,data,annotations" + (",predictions" if with_predictions else "")
     answer = _tasks(api, project, query, fields="all", include=include, page_size=page_size)
-    found = [
-        StoredTask(
-            int(item["id"]),
-            item["data"],
-            tuple(item.get("annotations") or ()),
-            tuple(item.get("predictions") or ()) if with_predictions else (),
-        )
-        for item in answer["tasks"]
-    ]
-    return found, int(answer["total"])
+    found = [_stored(item) for item in answer["tasks"]]
+    return found if with_predictions else [replace(one, predictions=()) for one in found], int(answer["total"])
+
+
+def annotated_tasks_after(api: LabelStudioClient, project: int, after_id: int, page_size: int) -> list[StoredTask]:
+    """Return the next tasks with an annotation after a task id, with all regions of annotations and predictions."""
+    items = [_condition("id", "greater", after_id), _condition("total_annotations", "greater", 0)]
+    query = {"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:id"]}
+    answer = _tasks(api, project, query, fields="all", include=STORED, page_size=page_size)
+    return [_stored(item) for item in answer["tasks"]]
+
+
+def stored_tasks_of_ids(api: LabelStudioClient, project: int, ids: Sequence[int]) -> list[StoredTask]:
+    """Return the tasks with these ids, at most `PAGE_SIZE`, with all regions of annotations and predictions."""
+    answer = _tasks(api, project, _selected(ids), fields="all", include=STORED)
+    return [_stored(item) for item in answer["tasks"]]
+
+
+def _stored(item: Json) -> StoredTask:
+    return StoredTask(
+        int(item["id"]), item["data"], tuple(item.get("annotations") or ()), tuple(item.get("predictions") or ())
+    )
 
 
 def tasks_of_ids(api: LabelStudioClient, project: int, ids: Sequence[int]) -> list[ListedTask]:

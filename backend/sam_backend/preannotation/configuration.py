@@ -14,9 +14,12 @@ POLICIES = ("skip", "replace-own", "add")
 SHAPES = ("auto", *REGION_SHAPES)
 STATES = ("all", "labeled", "unlabeled")
 ENGINES = ("local", "ray")
+DESCRIPTORS = ("auto", "owlv2", "sam", "classical")
 PURPOSES = ("predictions", "embeddings")
 AUTO = "auto"  # with `text`: the best installed detector for these words
-WITHOUT_DETECTOR = ("everything", "boxes")  # segment everything, or the rectangles that the task has already
+EXEMPLARS = "exemplars"
+WITHOUT_DETECTOR = ("everything", "boxes", EXEMPLARS)  # all objects, the task's rectangles, what is like examples
+CHOICES = {"descriptor": DESCRIPTORS, "shape": SHAPES, "policy": POLICIES, "engine": ENGINES, "purpose": PURPOSES}
 LARGEST_ID = 2**63 - 1
 RENAMED = {"at_most": "max_detections"}  # old field name -> new one
 
@@ -67,6 +70,8 @@ class RunConfiguration:
     project: int
     detector: str = "classical"  # a detector, one of WITHOUT_DETECTOR, or with `text` AUTO
     text: str = ""  # words for the objects, such as "cat, red car=Vehicle"; empty: the detector's own classes
+    descriptor: str = "auto"  # engine that compares objects with examples, one of DESCRIPTORS; auto: the best installed
+    example_tasks: tuple[int, ...] = ()  # the annotated tasks with the examples; empty: all
     model: str = "auto"  # the segmenter; auto is the one of the service's settings
     score_threshold: float | None = None  # 0..1; None: the tag's model_score_threshold, else 0.25
     label_thresholds: Mapping[str, float] = field(default_factory=dict)  # label -> 0..1, in addition to score_threshold
@@ -122,11 +127,19 @@ class RunConfiguration:
                 name: text(label, f"label_map.{name}")
                 for name, label in mapping(given["label_map"], "label_map").items()
             }
-        for name, choices in (("shape", SHAPES), ("policy", POLICIES), ("engine", ENGINES), ("purpose", PURPOSES)):
+        if given.get("example_tasks") is not None:
+            tasks = listing(given["example_tasks"], "example_tasks")
+            parsed["example_tasks"] = tuple(
+                whole_number(one, f"example_tasks[{i}]", 1, LARGEST_ID) for i, one in enumerate(tasks)
+            )
+        for name, choices in CHOICES.items():
             if given.get(name) is not None:
                 parsed[name] = _one_of(given[name], name, choices)
         if given.get("filter") is not None:
             parsed["filter"] = TaskFilter.from_json(given["filter"])
+        if parsed.get("detector") == EXEMPLARS and "without_annotations" not in (given.get("filter") or {}):
+            # annotated tasks are the examples
+            parsed["filter"] = replace(parsed.get("filter", TaskFilter()), without_annotations=True)
         if given.get("ray_address") is not None:
             parsed["ray_address"] = optional_text(given["ray_address"], "ray_address")
         if given.get("show") is not None:

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sam_backend.errors import BadRequestError, LabelingConfigError
-from sam_backend.preannotation.configuration import RunConfiguration
+from sam_backend.preannotation.configuration import EXEMPLARS, RunConfiguration
 from sam_backend.protocol.labeling_config import SHAPES, LabelingConfig
 from sam_backend.protocol.words import label_of_words
 from sam_backend.shapes.targets import RegionTarget, label_tags, label_targets, possible_targets, tag_name
 
 DEFAULT_SCORE_THRESHOLD = 0.25
+EXEMPLAR_SCORE_THRESHOLD = 0.5  # of objects like examples: the nearest example is a positive one
 ANY_OBJECT = "object"  # the class of all masks of segment everything
 MAX_LISTED_NAMES = 12  # in a message
 
@@ -164,7 +165,8 @@ def _target(
     chosen = next((each for each in targets if takes(each)), targets[0])
     of_tag = next((tag.score_threshold for tag in label_tags([chosen]) if tag.score_threshold is not None), None)
     thresholds = (configuration.label_thresholds.get(label), configuration.score_threshold, of_tag)
-    threshold = next((value for value in thresholds if value is not None), DEFAULT_SCORE_THRESHOLD)
+    default = EXEMPLAR_SCORE_THRESHOLD if configuration.detector == EXEMPLARS else DEFAULT_SCORE_THRESHOLD
+    threshold = next((value for value in thresholds if value is not None), default)
     return Target(chosen.shape, chosen.tags, to_name, labels, threshold)
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,22 @@ from typing import Any
 from sam_backend.embeddings.disk import embedding_folder
 from sam_backend.embeddings.image_embeddings import ImageEmbeddings
 from sam_backend.errors import BadRequestError
+from sam_backend.exemplars.engines import load_describer
+from sam_backend.exemplars.example_set import ExampleSet
+from sam_backend.exemplars.image_regions import RegionSource, regions_key
+from sam_backend.exemplars.index import index_of
+from sam_backend.exemplars.reading import ProjectImages
+from sam_backend.exemplars.similar_objects import SimilarObjects
 from sam_backend.images.fetch import Fetcher, ImageCredentials
-from sam_backend.preannotation.configuration import AUTO, WITHOUT_DETECTOR, RunConfiguration
+from sam_backend.preannotation.configuration import AUTO, EXEMPLARS, WITHOUT_DETECTOR, RunConfiguration
 from sam_backend.preannotation.label_mapping import ANY_OBJECT, MAX_LISTED_NAMES, LabelMapping
-from sam_backend.preannotation.object_sources import DetectorObjects, EverythingObjects, ObjectSource, TaskBoxObjects
+from sam_backend.preannotation.object_sources import (
+    DetectorObjects,
+    EverythingObjects,
+    ExemplarObjects,
+    ObjectSource,
+    TaskBoxObjects,
+)
 from sam_backend.preannotation.own_detectors import detector_choices, detector_path
 from sam_backend.preannotation.preannotator import Preannotator
 from sam_backend.preannotation.provenance import model_version
@@ -29,6 +41,8 @@ from sam_model.registry import DETECTOR_NAMES, TEXT_DETECTOR_NAMES, load_detecto
 from sam_model.weights.catalog import find_weights
 from sam_model.weights.folders import find_folder
 from sam_model.weights.store import WeightStore, sha256_of
+
+ReadExamples = Callable[[ProjectImages, RegionSource, str], ExampleSet]
 
 VERSION = 1  # to be raised when predictions of the same models and settings change
 
@@ -59,9 +73,16 @@ def preannotation_version(configuration: RunConfiguration, settings: Settings, s
 
 
 def version_with(
-    configuration: RunConfiguration, model: str, model_fingerprint: str, settings: Settings, store: WeightStore
+    configuration: RunConfiguration,
+    model: str,
+    model_fingerprint: str,
+    settings: Settings,
+    store: WeightStore,
+    examples: str = "",
 ) -> str:
     """Return what `preannotation_version` returns, for a segmenter that is chosen already.
+
+    `examples` is the digest of the examples: other examples give another version.
 
     Raises:
         BadRequestError: the detector is neither a name nor a file.
@@ -74,6 +95,8 @@ def version_with(
     identity["at_most"] = options["max_detections"]  # its former name, which keeps the versions of stored predictions
     if configuration.text:
         identity["text"] = configuration.text
+    if configuration.detector == EXEMPLARS:
+        identity["examples"] = [configuration.descriptor, examples]
     style = polygon_style(settings)
     if style != DEFAULT_STYLE:  # with the default, stored predictions keep their versions
         identity["polygons"] = [style.tolerance, style.parts]
@@ -137,6 +160,7 @@ def load_preannotator(
     segmenter: Segmenter[Any] | None = None,
     embeddings: ImageEmbeddings | None = None,
     credentials: ImageCredentials | None = None,
+    examples: ExampleSet | ReadExamples | None = None,
 ) -> Preannotator:
     """Load the models of a run and return its `Preannotator`.
 
@@ -150,9 +174,11 @@ def load_preannotator(
         segmenter: the segmenter that the service uses for clicks, if the run uses the same one.
         embeddings: of `segmenter`; by default those of SAM_EMBEDDINGS_DIR.
         credentials: of the project, for images behind a password.
+        examples: with which objects are compared, or how to read them; only for the detector `exemplars`.
 
     Raises:
-        BadRequestError: the model or the detector is unknown, or the labeling config has no tag for the regions.
+        BadRequestError: the model or the detector is unknown, the labeling config has no tag for the regions, or there
+            is no example.
         WeightsError: weights are missing and cannot be downloaded, or are damaged.
     """
     DECODING_MEMORY.limit = settings.decode_memory_mib * MIB
@@ -162,17 +188,54 @@ def load_preannotator(
     mapping = mapping_of(configuration, config, detector)
     if segmenter is None:
         segmenter = choice.load(lambda progress: None)
+    embeddings = embeddings or ImageEmbeddings(segmenter, folder=embedding_folder(settings))
+    max_pixels = settings.max_image_megapixels * 1_000_000
+    found: ExampleSet | None = None
+    if configuration.detector == EXEMPLARS:
+        images = ProjectImages(
+            configuration.project,
+            config,
+            mapping.to_name,
+            fetcher,
+            embeddings,
+            max_pixels,
+            credentials or ImageCredentials(),
+        )
+        source, found = _similar_objects(images, segmenter, mapping, examples, settings, store)
+    else:
+        source = _object_source(detector, segmenter, mapping)
+    digest = "" if found is None else found.digest
     return Preannotator(
         fetcher,
-        _object_source(detector, segmenter, mapping),
-        embeddings or ImageEmbeddings(segmenter, folder=embedding_folder(settings)),
+        source,
+        embeddings,
         mapping,
-        version_with(configuration, choice.name, choice.version, settings, store),
+        version_with(configuration, choice.name, choice.version, settings, store, digest),
         run_id,
-        settings.max_image_megapixels * 1_000_000,
+        max_pixels,
         credentials,
         polygon_style(settings),
+        found,
     )
+
+
+def _similar_objects(
+    images: ProjectImages,
+    segmenter: Segmenter[Any],
+    mapping: LabelMapping,
+    examples: "ExampleSet | ReadExamples | None",
+    settings: Settings,
+    store: WeightStore,
+) -> tuple[ObjectSource, ExampleSet]:
+    """Return the source of objects like the examples, and the examples, which are read first if they are not given."""
+    if examples is None:
+        raise BadRequestError("the detector 'exemplars' needs annotations of Label Studio: start a run with it")
+    describer = load_describer(mapping.configuration.descriptor, segmenter, settings, store)
+    key = regions_key(segmenter, describer)
+    index = index_of(settings, settings.label_studio_url or "", images.project, key)
+    regions = RegionSource(segmenter, describer, index)
+    found = examples if isinstance(examples, ExampleSet) else examples(images, regions, key)
+    return ExemplarObjects(SimilarObjects(found, regions, segmenter), mapping), found
 
 
 def mapping_of(configuration: RunConfiguration, config: LabelingConfig, detector: Detector | None) -> LabelMapping:

@@ -1,9 +1,10 @@
-"""The sources of a run's objects: a detector's boxes, segment everything, or the rectangles that a task has."""
+"""The sources of a run's objects: a detector, segment everything, the rectangles that a task has, or examples."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from sam_backend.exemplars.similar_objects import SimilarObjects
 from sam_backend.preannotation.label_mapping import ANY_OBJECT, LabelMapping, Target
 from sam_backend.protocol.regions import PromptRegion, RotatedRectangle
 from sam_backend.segmenter.limited_segmenter import LimitedSegmenter
@@ -14,7 +15,17 @@ from sam_model.detectors.class_filter import detect_classes
 from sam_model.interfaces import Detector, Segmenter
 from sam_model.types import Box, Image, Mask
 
-Embed = Callable[[], Any]  # returns the image's embedding by the source's segmenter: stored, or computed now
+
+@dataclass(frozen=True)
+class Embed:
+    """Call it for the image's embedding by the source's segmenter, which is stored, or computed now."""
+
+    digest: str  # SHA-256 of the image file's bytes, in hexadecimal
+    compute: Callable[[], Any]
+
+    def __call__(self) -> Any:
+        """Return the embedding."""
+        return self.compute()
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +86,22 @@ class EverythingObjects:
         found = segment_automatically(segmenter, image, target.score_threshold, embed=embed)
         for each in found[: self._mapping.configuration.max_detections]:
             yield FoundObject(target, each.run_lengths.mask, each.score)
+
+
+class ExemplarObjects:
+    """The objects that are like annotated ones."""
+
+    def __init__(self, similar: SimilarObjects, mapping: LabelMapping) -> None:
+        self._similar, self._limit = similar, mapping.configuration.max_detections
+        found = {label: mapping.for_labels((label,) if label else ()) for label in similar.scorers}
+        self._targets = {label: target for label, target in found.items() if target is not None}
+
+    def find(self, image: Image, embed: Embed, rectangles: Sequence[PromptRegion]) -> Iterator[FoundObject]:
+        """Yield the objects whose label the config has and whose score reaches its threshold, highest-scoring first."""
+        thresholds = {label: target.score_threshold for label, target in self._targets.items()}
+        for match, mask in self._similar.find(embed.digest, image, embed, thresholds, self._limit):
+            if mask.any():
+                yield FoundObject(self._targets[match.label], mask, match.score)
 
 
 class TaskBoxObjects:

@@ -10,10 +10,11 @@ from typing import Any
 import orjson
 
 from sam_backend.embeddings.image_embeddings import ImageEmbeddings
+from sam_backend.exemplars.example_set import ExampleSet
 from sam_backend.images.decode import decode_image
 from sam_backend.images.fetch import Fetcher, ImageCredentials
 from sam_backend.preannotation.label_mapping import LabelMapping
-from sam_backend.preannotation.object_sources import FoundObject, ObjectSource
+from sam_backend.preannotation.object_sources import Embed, FoundObject, ObjectSource
 from sam_backend.preannotation.outcome import BulkTask, Outcome, outcome_of
 from sam_backend.preannotation.provenance import region_id, score_without_regions
 from sam_backend.protocol.predictions import ResultJson, score_for_label_studio
@@ -56,6 +57,7 @@ class Preannotator:
         max_pixels: int,
         credentials: ImageCredentials | None = None,
         polygon_style: PolygonStyle = DEFAULT_STYLE,
+        examples: ExampleSet | None = None,
     ) -> None:
         """Take the parts of a run.
 
@@ -69,7 +71,9 @@ class Preannotator:
             max_pixels: of one image.
             credentials: of the project, for images behind a password.
             polygon_style: of polygon and vector regions.
+            examples: with which the objects are compared, if there are any.
         """
+        self.examples = examples
         self.version, self.run_id = version, run_id
         self.mapping, self.report = mapping, mapping.report
         self._fetcher, self._object_source, self._embeddings = fetcher, object_source, embeddings
@@ -110,9 +114,10 @@ class Preannotator:
         for number, page in enumerate(fetched.pages):
             image = self._image(page)
 
-            def embed(digest: str = page.digest, image: Image = image) -> Any:
+            def compute(digest: str = page.digest, image: Image = image) -> Any:
                 return self._embeddings.get(digest, lambda: image, name)
 
+            embed = Embed(page.digest, compute)
             rectangles = [region for region in fetched.task.boxes if (region.item_index or 0) == number]
             for found in self._object_source.find(image, embed, rectangles):
                 yield number, image, found

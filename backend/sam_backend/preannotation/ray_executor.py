@@ -15,6 +15,7 @@ from typing import Any
 import ray
 
 from sam_backend.errors import BadRequestError
+from sam_backend.exemplars.example_set import ExampleSet
 from sam_backend.images.fetch import ImageCredentials, ImageFetcher, fetch_limits
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.preannotation.configuration import RunConfiguration
@@ -41,6 +42,7 @@ class WorkerOrder:
     label_studio_url: str | None
     label_studio_token: str | None
     credentials: ImageCredentials
+    examples: ExampleSet | None = None
 
 
 class Worker:
@@ -58,6 +60,7 @@ class Worker:
             weight_store(Settings.from_env()),  # of this machine, which may differ from the one that started the run
             ImageFetcher(access, fetch_limits(order.settings)),
             credentials=order.credentials,
+            examples=order.examples,
         )
 
     def preannotate(self, task: BulkTask) -> Outcome:

@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from sam_backend.exemplars.reading import examples_reader
 from sam_backend.images.fetch import ImageCredentials, ImageFetcher, fetch_limits
 from sam_backend.label_studio.client import LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
@@ -96,6 +97,7 @@ def preview_run(
         LabelStudioApiError: Label Studio refuses.
     """
     api = LabelStudioClient(access)
+    retry_policy = RetryPolicy(lambda: False, GIVE_UP_AFTER_S, lambda message: None)
     project = project_details(api, configuration.project)
     preannotator = load_preannotator(
         configuration,
@@ -106,6 +108,7 @@ def preview_run(
         ImageFetcher(access, fetch_limits(settings)),
         segmenter=segmenter,
         credentials=ImageCredentials(project.task_login, project.task_password),
+        examples=examples_reader(api, project.id, configuration.example_tasks, retry_policy),
     )
     selection = configuration.filter
     sample = replace(selection, sample=min(number, selection.sample or number))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from sam_backend.errors import BackendError, BadRequestError
+from sam_backend.exemplars.reading import examples_reader
 from sam_backend.images.fetch import ImageCredentials, ImageFetcher, fetch_limits
 from sam_backend.label_studio.client import LabelStudioApiError, LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
@@ -129,8 +130,7 @@ class _Work:
                 return "undone", ""
             if self.run.configuration.purpose == "embeddings":
                 return "finished", self._embed()
-            self._preannotate()
-            return "finished", ""
+            return "finished", self._preannotate()
         except StoppedError:
             return None, ""
         except (LedgerDamagedError, LedgerUnavailableError):  # the state cannot be recorded either
@@ -176,7 +176,8 @@ class _Work:
             is_stopping=self.stopping.is_set,
         )
 
-    def _preannotate(self) -> None:
+    def _preannotate(self) -> str:
+        """Write the predictions; return a message for people: the annotations with the examples, if there are any."""
         run, configuration = self.run, self.run.configuration
         project = claim(run, self.api, self.access.url, self.retry_policy)
         run.ledger.set_run(
@@ -191,8 +192,12 @@ class _Work:
             self.store,
             ImageFetcher(self.access, fetch_limits(self.settings)),
             credentials=ImageCredentials(project.task_login, project.task_password),
+            examples=examples_reader(self.api, project.id, configuration.example_tasks, self.retry_policy),
         )
         run.ledger.set_run(version=preannotator.version)
+        used = "" if preannotator.examples is None else preannotator.examples.text()
+        if used:
+            self.notify(used)
         for line in preannotator.report.lines():
             self.notify(line)
         writer = PredictionWriter(self.api, run, self.retry_policy, self.stopping.is_set)
@@ -206,6 +211,7 @@ class _Work:
         writer.finish()
         if configuration.show:
             self.retry_policy.call(lambda: show_predictions_of(self.api, configuration.project, preannotator.version))
+        return used
 
     def _executor(self, preannotator: Preannotator) -> Executor:
         if self.run.configuration.engine == "ray":
@@ -228,5 +234,6 @@ class _Work:
             variables.get("LABEL_STUDIO_URL"),
             variables.get("LABEL_STUDIO_API_KEY"),
             preannotator.credentials,
+            preannotator.examples,
         )
         return RayExecutor(order)

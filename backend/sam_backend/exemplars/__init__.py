@@ -1,0 +1,1 @@
+"""Objects like annotated ones: examples from a project's annotations, and the index of what its images hold."""

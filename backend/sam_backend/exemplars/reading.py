@@ -1,0 +1,176 @@
+"""Examples from a project's annotations in Label Studio."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sam_backend.embeddings.image_embeddings import ImageEmbeddings
+from sam_backend.errors import BackendError, BadRequestError
+from sam_backend.exemplars.example_set import ExampleSet
+from sam_backend.exemplars.image_regions import RegionSource
+from sam_backend.images.decode import decode_image
+from sam_backend.images.fetch import Fetcher, ImageCredentials
+from sam_backend.label_studio.client import LabelStudioClient
+from sam_backend.label_studio.retry_policy import RetryPolicy
+from sam_backend.label_studio.stored_annotations import final_annotation
+from sam_backend.label_studio.task_pages import StoredTask, annotated_tasks_after, stored_tasks_of_ids
+from sam_backend.protocol.labeling_config import LabelingConfig
+from sam_backend.shapes.labeled_objects import LabeledObject, objects_from_results
+from sam_model.automatic_segmentation import SegmentedObject
+from sam_model.exemplars.descriptors import Descriptors
+from sam_model.exemplars.examples import background_of
+from sam_model.types import Mask
+
+logger = logging.getLogger(__name__)
+
+PAGE_SIZE = 20  # tasks with all their regions in one answer of Label Studio
+MAX_TASKS = 500  # annotated tasks that are read
+MAX_POSITIVE = 500  # examples of one label
+MAX_BACKGROUND = 20_000
+KEPT_IOU = 0.5  # with a region of the annotation: a predicted region that has less was rejected
+OURS = "label-studio-sam exemplars+"  # begins the model_version of runs with examples
+
+
+@dataclass(frozen=True)
+class ProjectImages:
+    """What is needed to read the images of a project's tasks."""
+
+    project: int
+    config: LabelingConfig
+    to_name: str
+    fetcher: Fetcher
+    embeddings: ImageEmbeddings
+    max_pixels: int
+    credentials: ImageCredentials = field(default_factory=ImageCredentials)
+
+
+@dataclass
+class _Collected:
+    positive: dict[str, list[Descriptors]] = field(default_factory=dict)
+    rejected: dict[str, list[Descriptors]] = field(default_factory=dict)
+    background: list[Descriptors] = field(default_factory=list)
+    annotations: list[int] = field(default_factory=list)
+    tasks: list[int] = field(default_factory=list)
+
+
+def examples_reader(
+    api: LabelStudioClient, project: int, ids: Sequence[int], retry_policy: RetryPolicy
+) -> Callable[[ProjectImages, RegionSource, str], ExampleSet]:
+    """Return a function that reads the examples of a project, or those of the tasks with these ids."""
+
+    def read(images: ProjectImages, source: RegionSource, key: str) -> ExampleSet:
+        return read_examples(annotated_tasks(api, project, ids, retry_policy), images, source, key)
+
+    return read
+
+
+def annotated_tasks(
+    api: LabelStudioClient, project: int, ids: Sequence[int], retry_policy: RetryPolicy
+) -> Iterator[StoredTask]:
+    """Yield the annotated tasks of a project, or those with these ids, at most `MAX_TASKS`."""
+    if ids:
+        for first in range(0, min(len(ids), MAX_TASKS), PAGE_SIZE):
+            chunk = ids[first : first + PAGE_SIZE]
+            yield from retry_policy.call(lambda chunk=chunk: stored_tasks_of_ids(api, project, chunk))  # type: ignore[misc]
+        return
+    after, count = 0, 0
+    while count < MAX_TASKS:
+        found = retry_policy.call(lambda: annotated_tasks_after(api, project, after, PAGE_SIZE))  # noqa: B023
+        if not found:
+            return
+        yield from found
+        after, count = found[-1].id, count + len(found)
+
+
+def read_examples(tasks: Iterator[StoredTask], images: ProjectImages, source: RegionSource, key: str) -> ExampleSet:
+    """Return the examples in annotated tasks; a task whose image cannot be read is left out.
+
+    Args:
+        tasks: with their annotations and predictions.
+        images: the project's images.
+        source: proposes and describes regions.
+        key: of segmenter and engine, see `regions_key`.
+
+    Raises:
+        BadRequestError: no annotated region has a label of the labeling config.
+    """
+    collected = _Collected()
+    for task in tasks:
+        annotation = final_annotation(task.annotations)
+        if annotation is None:
+            continue
+        try:
+            _collect(task, annotation, images, source, collected)
+        except BackendError as error:
+            logger.warning("task %d: its annotation %s is no example: %s", task.id, annotation["id"], error)
+    if not collected.positive:
+        raise BadRequestError(
+            "no annotation has an example: annotate objects in one task first, with regions that have a label"
+        )
+    length = next(iter(collected.positive.values()))[0].shape[1]
+    none = np.empty((0, length), np.float32)
+    return ExampleSet(
+        key,
+        source.describer.name,
+        {label: np.concatenate(rows)[-MAX_POSITIVE:] for label, rows in collected.positive.items()},
+        {label: np.concatenate(rows) for label, rows in collected.rejected.items()},
+        np.concatenate([none, *collected.background])[-MAX_BACKGROUND:],
+        tuple(collected.annotations),
+        tuple(collected.tasks),
+    )
+
+
+def _collect(
+    task: StoredTask, annotation: Mapping[str, Any], images: ProjectImages, source: RegionSource, into: _Collected
+) -> None:
+    objects, _ = objects_from_results(annotation["result"])
+    rejected = _rejected(task, objects)
+    if not objects and not rejected:
+        return
+    for page, address in enumerate(images.config.image(images.to_name).sources(task.data)):
+        here = [one for one in objects if one.page == page]
+        refused = [one for one in rejected if one.page == page]
+        if not here and not refused:
+            continue
+        given = images.credentials
+        data = images.fetcher.fetch(address, task.id, images.project, given.login, given.password)
+        digest, image = hashlib.sha256(data).hexdigest(), decode_image(data, images.max_pixels)
+        size = (image.shape[0], image.shape[1])
+        here, refused = ([one for one in each if one.mask.size == size] for each in (here, refused))
+
+        def embed(digest: str = digest, image: Any = image) -> Any:
+            return images.embeddings.get(digest, lambda: image, f"task {task.id}")
+
+        for objects_here, known in ((here, into.positive), (refused, into.rejected)):
+            regions = [SegmentedObject(one.mask, one.box, 1.0) for one in objects_here]
+            if regions:
+                rows = source.describe(image, embed, regions)
+                for one, row in zip(objects_here, rows, strict=True):
+                    known.setdefault(one.label, []).append(row[None])
+        found = source.regions_of(digest, image, embed)
+        into.background.append(background_of(found.regions, found.descriptors, [one.mask.mask for one in here]))
+    if objects:
+        into.annotations.append(int(annotation["id"]))
+    into.tasks.append(task.id)
+
+
+def _rejected(task: StoredTask, kept: Sequence[LabeledObject]) -> list[LabeledObject]:
+    """Return the regions that earlier runs with examples predicted and the annotator removed."""
+    masks = [(one.label, one.page, one.mask.mask) for one in kept]
+    found = []
+    for prediction in task.predictions:
+        if str(prediction.get("model_version") or "").startswith(OURS):
+            objects, _ = objects_from_results(prediction.get("result") or [])
+            found += [one for one in objects if not any(_is_same(one, *each) for each in masks)]
+    return found
+
+
+def _is_same(one: LabeledObject, label: str, page: int, mask: Mask) -> bool:
+    if one.label != label or one.page != page or one.mask.size != mask.shape:
+        return False
+    own = one.mask.mask
+    return bool(np.count_nonzero(own & mask) >= KEPT_IOU * np.count_nonzero(own | mask))

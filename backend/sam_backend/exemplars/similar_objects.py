@@ -1,0 +1,40 @@
+"""The objects of an image that are like the examples."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from sam_backend.exemplars.example_set import ExampleSet
+from sam_backend.exemplars.image_regions import RegionSource
+from sam_model.exemplars.learned import scorer_of
+from sam_model.exemplars.matches import Match, exact_masks, match_regions
+from sam_model.interfaces import Segmenter
+from sam_model.types import Image, Mask
+
+
+class SimilarObjects:
+    """Finds objects like the examples. Threads may share it."""
+
+    def __init__(self, examples: ExampleSet, source: RegionSource, segmenter: Segmenter[Any]) -> None:
+        """Choose similarity or a classifier for each label, and search with `source`; `segmenter` makes the masks."""
+        self._source, self._segmenter = source, segmenter
+        self.scorers = {label: scorer_of(examples.of_label(label)) for label in examples.positive}
+
+    def find(
+        self, digest: str, image: Image, embed: Callable[[], Any], thresholds: Mapping[str, float], limit: int
+    ) -> Iterator[tuple[Match, Mask]]:
+        """Yield at most `limit` objects with their masks (H, W), highest-scoring first.
+
+        Args:
+            digest: SHA-256 of the image file's bytes, in hexadecimal.
+            image: RGB uint8 (H, W, 3).
+            embed: returns its embedding by the segmenter.
+            thresholds: minimum score of each label that is searched.
+            limit: maximum number of objects.
+        """
+        scorers = {label: scorer for label, scorer in self.scorers.items() if label in thresholds}
+        if not scorers:
+            return
+        found = self._source.regions_of(digest, image, embed)
+        matches = match_regions(found.regions, found.descriptors, scorers, thresholds)[:limit]
+        if matches:
+            yield from exact_masks(self._segmenter, embed(), found.regions, matches)

@@ -1,0 +1,150 @@
+import base64
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from sam_backend.label_studio.credentials import LabelStudioCredentials
+from sam_backend.preannotation.configuration import RunConfiguration
+from sam_backend.runs.progress import RunProgress
+from sam_backend.runs.run_store import Run, RunStore
+from sam_backend.runs.runner import work_on
+from sam_backend.settings import Settings
+from sam_backend.shapes.brush import brush_value
+from sam_backend.shapes.labeled_objects import objects_from_results
+from sam_model.types import Mask
+from sam_model.weights.store import store_from_env
+from sam_testing.drawn_classes import HEIGHT, STAR, WIDTH, DrawnObject, drawn_classes
+from sam_testing.fake_label_studio import TOKEN, Store, fake_label_studio
+
+TASKS = 5
+
+
+def region(number: int, mask: Mask, label: str = "person") -> dict[str, Any]:
+    value = brush_value(mask)
+    return {
+        "id": f"r{number}",
+        "type": "brushlabels",
+        "from_name": "mask",
+        "to_name": "image",
+        "original_width": WIDTH,
+        "original_height": HEIGHT,
+        "value": {**value, "rle": [int(one) for one in value["rle"]], "brushlabels": [label]},
+    }
+
+
+class Project:
+    """Tasks with drawn images in a fake Label Studio; stars are persons."""
+
+    def __init__(self, url: str, store: Store, folder: Path) -> None:
+        self.url, self.store, self.folder = url, store, folder
+        self.objects: dict[int, list[DrawnObject]] = {}
+        self.said: list[str] = []
+        store.keeps_whole_regions = True
+        for task in range(1, TASKS + 1):
+            image, self.objects[task] = drawn_classes(200 + task)
+            png = cv2.imencode(".png", image[..., ::-1])[1].tobytes()
+            store.tasks[task] = {"image": "data:image/png;base64," + base64.b64encode(png).decode()}
+
+    def stars(self, task: int) -> list[Mask]:
+        return [one.mask for one in self.objects[task] if one.kind == STAR]
+
+    def annotate(self, task: int, masks: Sequence[Mask], number: int = 7) -> None:
+        results = [region(position, mask) for position, mask in enumerate(masks)]
+        self.store.annotations[task] = [{"id": number, "result": results, "was_cancelled": False}]
+
+    def run(self, **asked: Any) -> tuple[Run, RunProgress]:
+        asked = {"project": 1, "detector": "exemplars", **asked}
+        run = RunStore(self.folder / "runs").create(RunConfiguration.from_json(asked))
+        return run, self.work(run)
+
+    def work(self, run: Run) -> RunProgress:
+        return work_on(
+            run,
+            settings=Settings(model="classical", embeddings_dir=self.folder / "embeddings"),
+            access=LabelStudioCredentials(self.url, TOKEN),
+            store=store_from_env({"SAM_OFFLINE": "1", "SAM_WEIGHTS_DIR": str(self.folder / "weights")}),
+            notify=self.said.append,
+            give_up_after_s=20,
+        )
+
+    def found(self, task: int) -> list[Mask]:
+        return [
+            one.mask.mask
+            for prediction in self.store.predictions.get(task, [])
+            for one in objects_from_results(prediction["result"])[0]
+        ]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    store = Store()
+    with fake_label_studio(store) as url:
+        yield Project(url, store, tmp_path)
+
+
+def iou(one: Mask, other: Mask) -> float:
+    return float(np.count_nonzero(one & other) / np.count_nonzero(one | other))
+
+
+def test_one_annotated_task_predicts_the_others_and_undo_removes_everything(project: Project) -> None:
+    project.annotate(2, project.stars(2))
+    before = {task: list(found) for task, found in project.store.annotations.items()}
+
+    run, progress = project.run()
+
+    assert progress.state == "finished", progress.message
+    assert "annotations 7" in progress.message
+    assert (progress.counts.written, progress.counts.failed) == (TASKS - 1, 0)
+    assert not project.found(2)  # the example's own task
+    for task in (1, 3, 4, 5):
+        expected = project.stars(task)
+        assert len(project.found(task)) == len(expected)
+        assert all(max(iou(mask, one) for one in expected) > 0.8 for mask in project.found(task))
+    assert {one["result"][0]["value"]["brushlabels"][0] for one in project.store.predictions[1]} == {"person"}
+    run.request("undo")
+    assert project.work(run).state == "undone"
+    assert not any(project.store.predictions.values())
+    assert project.store.annotations == before
+
+
+def test_what_an_annotator_removed_is_not_found_again(project: Project) -> None:
+    stars = project.stars(1)
+    ring = next(one.mask for one in project.objects[1] if one.kind != STAR)
+    prediction = [region(0, stars[0]), region(1, ring)]
+    project.store.add_prediction(1, result=prediction, model_version="label-studio-sam exemplars+classical 12345678")
+    project.annotate(1, stars)
+    project.annotate(2, [*project.stars(2), next(one.mask for one in project.objects[2] if one.kind != STAR)], 8)
+
+    project.run(filter={"ids": [3, 4]})
+
+    for task in (3, 4):
+        assert len(project.found(task)) == len(project.stars(task))
+
+
+def test_further_examples_give_another_version_and_the_index_is_read(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.annotate(1, project.stars(1))
+    _, first = project.run()
+    monkeypatch.setattr("sam_backend.exemplars.image_regions.propose_regions", None)  # nothing is proposed twice
+
+    _, same = project.run()
+    project.annotate(2, project.stars(2), 9)
+    _, second = project.run()
+
+    assert (same.counts.skipped, same.counts.written) == (TASKS - 1, 0)
+    assert second.state == "finished", second.message
+    assert (second.counts.skipped, second.counts.written) == (0, TASKS - 2)
+    assert first.model_version == same.model_version != second.model_version
+    assert first.model_version.startswith("label-studio-sam exemplars+classical ")
+
+
+def test_a_run_without_examples_says_what_to_do(project: Project) -> None:
+    _, progress = project.run()
+
+    assert progress.state == "failed"
+    assert "annotate objects in one task first" in progress.message
