@@ -98,6 +98,16 @@ class Editor:
             self.page.mouse.up()
         return _prompts_of(answered.value)
 
+    def click_corners(self, *corners: tuple[float, float]) -> list[dict[str, Any]]:
+        """Click the corners of a rectangle with three points; return the prompts that the page sent."""
+        *first, last = corners
+        for corner in first:
+            self.page.mouse.click(*self._on_screen(*corner))
+        with self.page.expect_response("**/interactive-annotating") as answered:
+            self.page.mouse.move(*self._on_screen(*last), steps=5)
+            self.page.mouse.click(*self._on_screen(*last))
+        return _prompts_of(answered.value)
+
     def type_words(self, words: str) -> list[dict[str, Any]]:
         """Type words into the first `<TextArea>` and press *Add*; return the prompts that the page sent."""
         self.page.locator(".lsf-text-area textarea, .lsf-text-area input").first.fill(words)

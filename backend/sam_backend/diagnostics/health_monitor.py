@@ -97,7 +97,9 @@ class HealthMonitor:
                 logger.warning("%s: %s. Next: %s", check.name, check.problem, check.next_step)
 
     def _check_label_studio(self) -> tuple[Check, ...]:
-        return tuple(check_label_studio(self._credentials, self._models.version(), self._is_connected()))
+        return tuple(
+            check_label_studio(self._credentials, self._models.version(), self._is_connected(), self._settings.detector)
+        )
 
     def _own_checks(self) -> tuple[Check, ...]:
         checks = [check_model(self._settings, self._models.default, self._store), check_runs(self._runs)]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sam_backend.errors import BackendError
-from sam_backend.interactive.extra_params import DEFAULT_OPTIONS
+from sam_backend.interactive.extra_params import CLICK_FIELDS, DEFAULT_OPTIONS
 from sam_backend.label_studio.backend_registration import (
     NOT_REACHED,
     BackendRegistration,
@@ -14,6 +14,7 @@ from sam_backend.label_studio.backend_registration import (
 from sam_backend.label_studio.client import LabelStudioApiError, LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.label_studio.projects import ProjectDetails, newest_projects
+from sam_backend.preannotation.configuration import RunConfiguration, describe_opened_tasks
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.redaction import mask_userinfo
 from sam_backend.shapes.click_shapes import describe_click_shapes
@@ -56,13 +57,16 @@ class Check:
 PROJECT_CONNECTED = Check("Project", True, found="connected")
 
 
-def check_label_studio(credentials: LabelStudioCredentials, model_version: str, is_connected: bool) -> list[Check]:
+def check_label_studio(
+    credentials: LabelStudioCredentials, model_version: str, is_connected: bool, detector: str | None = None
+) -> list[Check]:
     """Check address, token and connected project, up to the first problem.
 
     Args:
         credentials: the address and the token to check.
         model_version: of this backend; identifies its registration among those of a project.
         is_connected: whether a project is registered in this process.
+        detector: of the settings, for projects that name none.
     """
     address = _check_address(credentials)
     if not address.ok:
@@ -70,7 +74,7 @@ def check_label_studio(credentials: LabelStudioCredentials, model_version: str, 
     token = _check_token(credentials)
     if not token.ok:
         return [address, token]
-    return [address, token, _check_project(credentials, model_version, is_connected)]
+    return [address, token, _check_project(credentials, model_version, is_connected, detector)]
 
 
 def _check_address(credentials: LabelStudioCredentials) -> Check:
@@ -102,7 +106,9 @@ def _check_token(credentials: LabelStudioCredentials) -> Check:
     return Check(name, True, found=f"{token}, of {email or 'a user'}")
 
 
-def _check_project(credentials: LabelStudioCredentials, model_version: str, is_connected: bool) -> Check:
+def _check_project(
+    credentials: LabelStudioCredentials, model_version: str, is_connected: bool, detector: str | None
+) -> Check:
     if is_connected:
         return PROJECT_CONNECTED
     name = PROJECT_CONNECTED.name
@@ -112,7 +118,7 @@ def _check_project(credentials: LabelStudioCredentials, model_version: str, is_c
         return Check(name, False, problem=f"could not list Label Studio's models: {error}", next_step=FIX_ADDRESS)
     ours = [entry for entry in entries if entry[1].is_connected and model_version in entry[1].model_version]
     if ours:
-        where = ", ".join(_named(*entry, credentials) + _clicks(*entry, credentials) for entry in ours[:3])
+        where = ", ".join(_named(*entry, credentials) + _clicks(*entry, credentials, detector) for entry in ours[:3])
         return Check(name, True, found=f"connected: {where}")
     unreached = next((entry for entry in entries if not entry[1].is_connected), None)
     if unreached is not None:
@@ -127,8 +133,10 @@ def _is_quoted(credentials: LabelStudioCredentials) -> bool:
     return known is not None and known.is_url_from_settings
 
 
-def _clicks(project: ProjectDetails, entry: BackendRegistration, credentials: LabelStudioCredentials) -> str:
-    """Return the regions that the clicks of a project get, or why they get none."""
+def _clicks(
+    project: ProjectDetails, entry: BackendRegistration, credentials: LabelStudioCredentials, detector: str | None
+) -> str:
+    """Return the regions that the clicks of a project and its opened tasks get, or why clicks get none."""
     if not _is_quoted(credentials):
         return ""
     try:
@@ -136,7 +144,12 @@ def _clicks(project: ProjectDetails, entry: BackendRegistration, credentials: La
         shapes = describe_click_shapes(LabelingConfig.from_xml(project.labeling_config), options.sam_output)
     except BackendError as error:
         return f" (clicks get nothing: {error})"
-    return f" (clicks get: {', '.join(part for part in (shapes, options.text()) if part)})"
+    run = {name: value for name, value in entry.extra_params.items() if name not in CLICK_FIELDS}
+    try:
+        opened = describe_opened_tasks(RunConfiguration.of_project(project.id, run, detector))
+    except BackendError as error:
+        opened = f"could not use the extra parameters: {error}"
+    return f" (clicks get: {', '.join(part for part in (shapes, options.text()) if part)}; {opened})"
 
 
 def _named(project: ProjectDetails, entry: BackendRegistration, credentials: LabelStudioCredentials) -> str:

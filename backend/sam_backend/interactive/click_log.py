@@ -8,7 +8,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -65,6 +65,7 @@ class OpenClick:
     model: str = ""
     result: str = ""
     is_listed: bool = True
+    replaces: str = ""  # an earlier entry with the same text here is dropped
     reasons: list[str] = field(default_factory=list)
 
 
@@ -72,11 +73,11 @@ class ClickLog:
     """Keeps the last `MAX_CLICKS` requests in memory; threads may share it."""
 
     def __init__(self) -> None:
-        self._clicks: deque[Click] = deque(maxlen=MAX_CLICKS)
+        self._clicks: deque[tuple[str, Click]] = deque(maxlen=MAX_CLICKS)
 
     def newest_first(self) -> list[Click]:
         """Return the kept requests."""
-        return list(reversed(self._clicks.copy()))
+        return [click for _, click in reversed(self._clicks.copy())]
 
     @contextmanager
     def recording(self) -> Iterator[OpenClick]:
@@ -102,7 +103,15 @@ class ClickLog:
                 _reasons.reset(token)
                 if click.is_listed:
                     stages_s = {**stages, "total": time.perf_counter() - began}
-                    self._clicks.append(_closed(click, time_s, stages_s))
+                    self._append(click.replaces, _closed(click, time_s, stages_s))
+
+    def _append(self, replaces: str, click: Click) -> None:
+        if replaces:
+            for entry in self._clicks.copy():
+                if entry[0] == replaces:
+                    with suppress(ValueError):  # another thread has removed it
+                        self._clicks.remove(entry)
+        self._clicks.append((replaces, click))
 
 
 def log_missing_mask(name: str, reason: str) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 from sam_backend.errors import BadRequestError
@@ -147,6 +148,28 @@ class RunConfiguration:
         return cls(**parsed)
 
     @classmethod
+    def of_project(
+        cls, project: int, given: Mapping[str, Any], detector: str | None, shape: str = "auto"
+    ) -> "RunConfiguration | None":
+        """Return the pre-annotation of opened tasks and *Retrieve Predictions*; None if there is none.
+
+        Args:
+            project: its number.
+            given: the fields of a run in the project's extra parameters.
+            detector: of the settings, for projects whose extra parameters name neither a detector nor words.
+            shape: used if the extra parameters have none.
+
+        Raises:
+            BadRequestError: as `from_json`.
+        """
+        if not given.keys() - {"model"} and detector is None:  # the model alone is for the clicks
+            return None
+        found = cls.from_json({"shape": shape, **given, "project": project})
+        if detector is None or "detector" in given or found.text:
+            return found
+        return replace(found, detector=detector)
+
+    @classmethod
     def from_stored_json(cls, stored: object) -> "RunConfiguration":
         """Parse the configuration in a run's ledger; an earlier version may have written it with the old field names.
 
@@ -165,9 +188,21 @@ class RunConfiguration:
         """The descriptions in `text`."""
         return parse_words(self.text)
 
+    @property
+    def source_text(self) -> str:
+        """What finds the objects, for users, such as `yolov8n`, or `auto for 'cat, red car'`."""
+        return f"{self.detector} for {shown(self.text)}" if self.text else Path(self.detector).name
+
     def with_model(self, name: str) -> "RunConfiguration":
         """Return a copy with the segmenter `name`."""
         return replace(self, model=name)
+
+
+def describe_opened_tasks(configuration: RunConfiguration | None) -> str:
+    """Return what an opened task of a project gets without prompts, for users."""
+    if configuration is None:
+        return "an opened task gets no predictions, and Retrieve Predictions needs two or more tasks"
+    return f"an opened task gets the predictions of {configuration.source_text}"
 
 
 def _without_empty_ids(found: dict[str, Any]) -> dict[str, Any]:

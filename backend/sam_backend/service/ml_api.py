@@ -8,6 +8,7 @@ from sam_backend.errors import BackendError, BadRequestError
 from sam_backend.images.fetch import ImageCredentials
 from sam_backend.interactive.click_log import OpenClick
 from sam_backend.interactive.task_predictor import embedding_job, image_request
+from sam_backend.preannotation.configuration import describe_opened_tasks
 from sam_backend.protocol.fields import shown
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.predictions import Prediction
@@ -19,6 +20,10 @@ from sam_backend.shapes.click_shapes import describe_click_shapes
 
 logger = logging.getLogger(__name__)
 
+SAME_AS_OPENED = (
+    "{task} was opened, or is the only task of Retrieve Predictions: Label Studio's requests are equal, so no region "
+    'was returned; select two or more tasks, or set the extra parameter {{"detector": "everything"}}'
+)
 START_TRAINING, TASKS_CREATED = "START_TRAINING", "TASKS_CREATED"
 
 
@@ -32,7 +37,8 @@ def setup(service: Service, request: SetupRequest) -> str:
         version = service.projects.version_for_setup(request.project_id, request.project_created_s)
     options = service.projects.click_options(request.project_id, request.project_created_s)
     try:
-        shapes = describe_click_shapes(LabelingConfig.from_xml(request.labeling_config), options.sam_output)
+        config = LabelingConfig.from_xml(request.labeling_config)
+        shapes = describe_click_shapes(config, options.sam_output)
     except BackendError as error:  # not refused: a project may get its labeling config after its model
         logger.warning("setup of project %s: %s", request.project, error)
         if options.sam_output is not None and request.project_id is not None:
@@ -41,8 +47,22 @@ def setup(service: Service, request: SetupRequest) -> str:
         if request.project_id is not None:
             model = "" if options.model is None else f"model {options.model}"
             described = ", ".join(part for part in (shapes, options.text(), model) if part)
+            described += _opened_tasks(service, request.project_id, request.project_created_s, config)
             service.projects.note_clicks(request.project_id, described, request.project_created_s)
     return version
+
+
+def _opened_tasks(service: Service, project: int, created_s: int | None, config: LabelingConfig) -> str:
+    """Return what an opened task gets, for users; note why the project's words cannot be used."""
+    try:
+        configuration = service.projects.configuration(project, created_s)
+    except BackendError:  # noted by `version_for_setup`
+        return ""
+    problem = None if configuration is None else service.projects.text_problem(configuration, config)
+    if problem is not None:
+        service.projects.note_problem(project, problem)
+        return ""
+    return f"; {describe_opened_tasks(configuration)}"
 
 
 def webhook(service: Service, event: WebhookEvent) -> None:
@@ -82,6 +102,9 @@ def predict(service: Service, request: PredictRequest, click: OpenClick) -> list
         predicted = sum(bool(answer) for answer in answers or ())
         click.result = f"{predicted} of {len(request.tasks)} tasks predicted" if predicted else ""
         click.is_listed = bool(predicted or click.reasons or len(request.tasks) > 1)  # not each opened task
+        if answers is None and len(request.tasks) == 1 and click.project is not None:
+            click.is_listed, click.replaces = True, f"opened {click.project}"
+            click.reasons.append(SAME_AS_OPENED.format(task=request.tasks[0].name))
         return [[] for _ in request.tasks] if answers is None else list(answers)  # Label Studio stores nothing for `[]`
     if request.event is not None:
         click.is_listed = False

@@ -23,9 +23,11 @@ from sam_backend.bounded_cache import BoundedCache
 from sam_backend.errors import BackendError, BadRequestError
 from sam_backend.interactive.extra_params import ClickOptions, ExtraParams
 from sam_backend.preannotation.configuration import AUTO, RunConfiguration
-from sam_backend.preannotation.loading import preannotation_version, version_with
+from sam_backend.preannotation.label_mapping import LabelMapping
+from sam_backend.preannotation.loading import detector_of, preannotation_version, version_with
 from sam_backend.preannotation.own_detectors import detector_choices, own_detectors
 from sam_backend.protocol.fields import shown
+from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.segmenter.loading import ModelLoading
 from sam_backend.segmenter.models import Models
 from sam_backend.settings import Settings
@@ -132,18 +134,27 @@ class ProjectRegistry:
             BadRequestError: the extra parameters are not the fields of a run; names the first wrong one.
         """
         given = self._extra_params(project, created_s)
-        detector = self._settings.detector
-        if not given.run.keys() - {"model"} and detector is None:  # the model alone is for the clicks
-            return None
+        shape = given.clicks.sam_output or "auto"
         try:
-            shape = given.clicks.sam_output or "auto"
-            configuration = RunConfiguration.from_json({"shape": shape, **given.run, "project": project})
-            self.check_names(configuration)
+            configuration = RunConfiguration.of_project(project, given.run, self._settings.detector, shape)
+            if configuration is not None and "detector" in given.run:
+                self.check_names(configuration)
+            elif configuration is not None:  # the settings may name a file
+                self.check_names(replace(configuration, detector=AUTO))
         except BackendError as error:
             raise BadRequestError(f"could not use the model's extra parameters: {error}") from None
-        if "detector" not in given.run and detector is not None:
-            configuration = replace(configuration, detector=detector)
-        return self.resolved(configuration)
+        return None if configuration is None else self.resolved(configuration)
+
+    def text_problem(self, configuration: RunConfiguration, config: LabelingConfig) -> str | None:
+        """Return why the words of a project's extra parameters cannot be used; None if they can."""
+        if not configuration.text:
+            return None
+        try:
+            detector_of(configuration, self._settings, self._store)
+            LabelMapping.of(config, [words.text for words in configuration.words], configuration)
+        except BadRequestError as error:
+            return f"could not use the model's extra parameters: text: {str(error).removeprefix('text: ')}"
+        return None
 
     def text_configuration(self, project: int | None, created_s: int | None = None) -> RunConfiguration:
         """Return the shape, thresholds and limits for words: those of the project's pre-annotation.

@@ -25,6 +25,7 @@ from sam_testing.label_studio import BRUSH_CONFIG, setup_request
 from sam_testing.service import SamService
 
 VERSION = "disc-1"
+NOTHING_OPENED = "an opened task gets no predictions, and Retrieve Predictions needs two or more tasks"
 
 
 def checked(url: str | None, token: str | None, *, is_connected: bool = False) -> list[Check]:
@@ -144,7 +145,7 @@ def test_a_project_that_is_not_connected_not_reached_or_connected() -> None:
     assert "label-studio-sam connect --project" in unconnected.next_step
     assert unreached.problem == "Label Studio does not reach the model of project 1 at http://localhost:9090"
     assert "the container's name" in unreached.next_step
-    without_prompts = "(clicks get: no smart point and no smart rectangle)"
+    without_prompts = f"(clicks get: no smart point and no smart rectangle; {NOTHING_OPENED})"
     assert connected.found == f"connected: project 1 at http://localhost:9090 {without_prompts}"
     assert registered.ok
 
@@ -160,8 +161,8 @@ def test_the_connected_project_is_named_with_the_regions_that_its_clicks_get() -
             found.append(checked(url, TOKEN)[-1].found)
 
     where = "connected: project 1 at http://localhost:9090"
-    assert found[0] == f"{where} (clicks get: polygon)"
-    assert found[1] == f"{where} (clicks get: polygon, 3 candidates)"
+    assert found[0] == f"{where} (clicks get: polygon; {NOTHING_OPENED})"
+    assert found[1] == f"{where} (clicks get: polygon, 3 candidates; {NOTHING_OPENED})"
     assert found[2].startswith(
         f"{where} (clicks get nothing: sam_output='ellipse': the labeling config has no <Ellipse"
     )

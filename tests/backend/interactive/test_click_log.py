@@ -33,9 +33,9 @@ def test_a_click_is_listed_with_its_prompts_stages_and_result() -> None:
     [
         (predict_request([key_point(50, 50, is_positive=False)]), "task 1: 1 prompt(s), none positive"),
         (predict_request([rectangle(120, 10, 5, 5)]), "none positive"),
-        (predict_request([]), "no key point and no rectangle"),
+        (predict_request([]), "no key point, no rectangle and no words"),
         (predict_request([key_point(50, 50)], data={"image": "/data/upload/1/gone.png"}), "no image at"),
-        (predict_request([{**key_point(50, 50), "type": "polygonlabels"}]), "no key point and no rectangle"),
+        (predict_request([{**key_point(50, 50), "type": "polygonlabels"}]), "no key point, no rectangle and no words"),
         (predict_request([key_point("x", 50)]), "x must be a number"),
     ],
     ids=["negative only", "no area", "no prompts", "no image", "unknown prompt", "malformed"],
@@ -102,3 +102,16 @@ def test_the_list_is_behind_the_api_token() -> None:
 
     assert service.client.get("/api/clicks").status_code == 401
     assert service.client.get("/api/clicks", headers={"Authorization": "Bearer secret"}).status_code == 200
+
+
+def test_the_last_opened_task_of_a_project_without_pre_annotation_is_listed_since_retrieving_one_looks_equal() -> None:
+    service = SamService()
+    service.client.post("/setup", json=setup_request())
+
+    for task in (1, 2):
+        service.client.post("/predict", json=predict_request(None, task_id=task))
+    service.predict(predict_request([key_point(50, 50)], task_id=3))
+    service.client.post("/predict", json=predict_request(None, task_id=4))
+
+    assert [click["tasks"] for click in clicks_of(service)] == [[4], [3]]
+    assert "is the only task of Retrieve Predictions" in clicks_of(service)[0]["reason"]

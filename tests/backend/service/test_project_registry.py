@@ -197,7 +197,7 @@ def test_of_the_files_in_the_folder_only_the_bare_name_is_a_detector(tmp_path: P
     projects = ProjectRegistry(Settings(), models, WeightStore(folder, is_offline=True))
 
     projects.check_names(RunConfiguration(1, detector="best.pt"))
-    with pytest.raises(BadRequestError, match=r"detector=.* is not one of everything, .*, best\.pt$"):
+    with pytest.raises(BadRequestError, match=r"detector=.* is not one of auto, everything, .*, best\.pt$"):
         projects.check_names(RunConfiguration(1, detector=name.format(folder=folder)))
 
 

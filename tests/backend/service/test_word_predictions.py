@@ -127,3 +127,37 @@ def test_the_text_detector_is_the_projects_or_that_of_the_settings_or_a_folder_o
     empty = WeightStore(tmp_path / "other", is_offline=True)
     assert text_detector_name(None, Settings(detector="y"), empty) == "y"
     assert text_detector_name(None, Settings(detector="boxes"), empty) is None
+
+
+def test_words_and_a_detector_in_the_extra_parameters_give_an_opened_task_its_objects() -> None:
+    made = service()
+    labeling_config = config("BrushLabels", 'value="Human" hint="face"')
+    setup = setup_request(labeling_config)
+    opened = predict_request(None, labeling_config)
+
+    wanted = {"detector": "classical", "text": "face", "model": "classical"}
+    answer = made.client.post("/setup", json={**setup, "extra_params": wanted}).get_json()
+    prediction = made.predict(opened)
+    clicks = made.parts.projects.clicks(1)
+    made.client.post("/setup", json={**setup, "extra_params": {**wanted, "text": "moon"}})
+    unknown_class = made.client.post("/predict", json=opened).get_json()
+    made.client.post("/setup", json={**setup, "extra_params": {"text": "face=Animal"}})
+    no_detector = made.parts.projects.problem
+
+    assert [region["value"]["brushlabels"] for region in prediction["result"]] == [["Human"]]
+    assert prediction["model_version"] == answer["model_version"]
+    assert str(clicks).endswith("; an opened task gets the predictions of classical for 'face'")
+    assert "'moon' is not a class of classical" in str(unknown_class)
+    assert no_detector is not None
+    assert "no detector finds what words describe" in no_detector
+
+
+def test_words_that_mean_no_label_are_a_problem_of_the_extra_parameters() -> None:
+    made = service(text_detector="classical")
+    setup = setup_request(config("BrushLabels", 'value="A"', 'value="B"'))
+
+    made.client.post("/setup", json={**setup, "extra_params": {"text": "face"}})
+
+    problem = made.parts.projects.problem
+    assert problem is not None
+    assert "'face' is not a label of the config" in problem
