@@ -22,8 +22,9 @@ MAX_STEP = 6.0  # larger steps count as this
 USUAL_STEP = 0.3  # added to the mean steps, since a step of 0 would make every outline high
 WEAKEST = 0.1  # share of the outline whose steps may be lower than the one that counts
 SURROUNDINGS = 3  # number of regions next to each other that count as surroundings
-MAX_ROUGHNESS = 2.0  # of the mean step within a small component, and within its surroundings
-PER_AREA = 6.0  # share of the image -> how much more uniform a component must be: large ones may be several objects
+MAX_ROUGHNESS = 2.4  # of the mean step within a small component, and within its surroundings
+PER_AREA = 6.0  # by which this falls with the component's share of the image: large ones may be several objects
+FLAT = 0.35  # mean step within a component that is uniform at any size
 MIN_DISTINCTNESS = 0.9  # least ratio of the outline's step to the sum of both mean steps
 
 
@@ -56,7 +57,7 @@ def _distinctness(graph: RegionGraph, components: NDArray[np.bool_]) -> Floats:
     beside = around[i] & around[j]
     own, others = (_mean(step, graph.shared[:, None] * pairs) for pairs in (within, beside))
     outline = _quantile(graph.step, graph.shared[:, None] * (components[i] != components[j]), WEAKEST)
-    limit = MAX_ROUGHNESS / (1 + PER_AREA * weighted_sum(components.T, graph.area))
+    limit = np.maximum(MAX_ROUGHNESS - PER_AREA * weighted_sum(components.T, graph.area), FLAT)
     is_uniform = (own <= limit) & (others <= MAX_ROUGHNESS)
     return np.where(is_uniform, outline / (USUAL_STEP + own + others), 0)
 
