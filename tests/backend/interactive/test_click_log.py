@@ -59,12 +59,11 @@ def test_an_unexpected_error_is_listed_without_its_text() -> None:
     assert click["reason"] == "internal error: see the backend's log"
 
 
-def test_opened_tasks_are_not_listed_and_a_refused_batch_is(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refused_batch_is_listed(caplog: pytest.LogCaptureFixture) -> None:
     service = SamService()
     service.client.post("/setup", json=setup_request())
     task = predict_request(None)["tasks"][0]
 
-    service.client.post("/predict", json=predict_request(None))
     service.client.post("/predict", json=predict_request(tasks=[task, {**task, "id": 2}]))
     service.client.post("/predict", json=predict_request(tasks=[task, {**task, "id": 2}]))
 

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sam_backend.images.fetch import FetchLimits, ImageFetcher
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.logs import LogFormatter
+from sam_backend.preannotation.configuration import describe_opened_tasks
 from sam_backend.request_ids import current_request_id
 from sam_backend.settings import Settings
 from sam_backend.shapes.brush_rle import decode_mask
@@ -168,7 +169,7 @@ def test_each_positive_point_is_an_object_of_its_own_where_the_settings_say_so()
         ({"sam_output": "ellipse"}, "sam_output='ellipse': the labeling config has no <EllipseLabels>"),
         ({"candidates": 4}, "candidates=4 is not between 1 and 3"),
         ({"each_point_an_object": "yes"}, "each_point_an_object='yes' is neither true nor false"),
-        ({"candidats": 3}, "unknown field 'candidats'; known: candidates, detector, each_point_an_object,"),
+        ({"candidats": 3}, "unknown field 'candidats'; known: candidates, "),
     ],
 )
 def test_wrong_options_of_clicks_are_named_at_setup(service: SamService, extra_params: dict, complaint: str) -> None:
@@ -182,7 +183,7 @@ def test_wrong_options_of_clicks_are_named_at_setup(service: SamService, extra_p
 def test_setup_describes_what_clicks_get(service: SamService) -> None:
     service.client.post("/setup", json={**setup_request(), "extra_params": {"candidates": 2}})
 
-    assert service.parts.projects.clicks(1) == "brush, 2 candidates"
+    assert service.parts.projects.clicks(1) == f"brush, 2 candidates; {describe_opened_tasks(None)}"
 
 
 def test_two_rectangles_are_two_masks_in_one_answer(service: SamService) -> None:
