@@ -1,14 +1,17 @@
 """A run that embeds 10,000 images through a folder that is too small for them: size of the folder, memory, speed.
 
 The model is a stand-in that takes no time, with embeddings of SAM's size (4 MiB); everything else is real: listing,
-fetching, decoding, ledger, folder. Label Studio is the fake one of the tests, in this process. A thread adds up the
-sizes of all files of the folder, unfinished ones included, without a pause. Memory is the resident size of this
+fetching, decoding, ledger, folder. Label Studio is the fake one of the tests, in this process. Another process adds up
+the sizes of all files of the folder, unfinished ones included, without a pause. Memory is the resident size of this
 process at the end of each tenth of the run.
 """
 
 import argparse
 import base64
 import json
+import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -30,6 +33,23 @@ from sam_model.sam.segmenter import SamEmbedding, SamSegmenter
 from sam_model.types import Image
 from sam_model.weights.store import store_from_env
 from sam_testing.fake_label_studio import TOKEN, Store, fake_label_studio
+
+WATCHER = """
+import os, sys, time
+folder, largest = sys.argv[1], 0
+try:
+    while True:
+        total = 0
+        for entry in os.scandir(folder) if os.path.isdir(folder) else ():
+            try:
+                total += entry.stat().st_size
+            except FileNotFoundError:
+                pass
+        largest = max(largest, total)
+        time.sleep(0.002)
+except KeyboardInterrupt:
+    print(largest)
+"""
 
 
 class InstantSam(SamSegmenter):
@@ -77,10 +97,9 @@ class EmbeddingRun:
         store.tasks = {number: {"image": numbered_image(self._seen + number)} for number in range(1, images + 1)}
         self._seen += images
         is_over = threading.Event()
-        watcher = threading.Thread(target=self._watch, args=(is_over,), daemon=True)
+        watcher = subprocess.Popen([sys.executable, "-c", WATCHER, str(self._embeddings)], stdout=subprocess.PIPE)
         with fake_label_studio(store) as url:
             run = RunStore(self._folder / "runs").create(RunConfiguration(1, purpose="embeddings", policy="add"))
-            watcher.start()
             began, tenth = time.perf_counter(), max(1, images // 10)
 
             def note(is_over: threading.Event = is_over) -> None:
@@ -98,21 +117,11 @@ class EmbeddingRun:
             )
             took_s = time.perf_counter() - began
         is_over.set()
-        watcher.join()
+        watcher.send_signal(signal.SIGINT)
+        self.largest_bytes = max(self.largest_bytes, int(watcher.communicate()[0]))
         noting.join()
         assert progress.counts.written == images, progress
         return images / took_s
-
-    def _watch(self, is_over: threading.Event) -> None:
-        while not is_over.is_set():
-            total = 0
-            for path in self._embeddings.glob("*"):
-                try:
-                    total += path.stat().st_size
-                except OSError:  # removed meanwhile
-                    continue
-            self.largest_bytes = max(self.largest_bytes, total)
-            is_over.wait(0.002)
 
 
 def main() -> None:

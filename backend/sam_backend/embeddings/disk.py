@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 SUFFIX = ".embedding"
 UNFINISHED_SUFFIX = ".part"  # a file that is being written; its writer holds the folder's lock
 LOCK = "lock"
+BYTES_HELD = "bytes_held"  # a file with the size of all embeddings, or more; it saves counting them for each write
 LOCK_WAIT_S = 2.0
 LOCK_POLL_S = 0.01
 SHARE_KEPT = 0.9  # of `max_bytes`, after old files were removed
@@ -45,6 +46,7 @@ class EmbeddingFolder:
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder, self._max_bytes = folder, max_bytes
         self._problem: str | None = None  # the last one that was logged
+        self._has_counted = False  # since this process started: the files may have been changed before
         self._lock = threading.Lock()
 
     def read(self, image_digest: str, fingerprint: str) -> Embedding | None:
@@ -101,6 +103,7 @@ class EmbeddingFolder:
             files = self._files()
             for _, _, path in files:
                 path.unlink(missing_ok=True)
+            (self._folder / BYTES_HELD).unlink(missing_ok=True)
         return len(files)
 
     def write(self, image_digest: str, embedding: Embedding) -> None:
@@ -116,7 +119,11 @@ class EmbeddingFolder:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with _locked(self._folder / LOCK):
-                self._remove_old_files(len(data))
+                held = self._bytes_held()
+                if held is None or held + len(data) > self._max_bytes:
+                    held = self._remove_old_files(len(data))
+                # before the file is written: a writer that is killed leaves a sum that is too large, not too small
+                (self._folder / BYTES_HELD).write_text(f"{held + len(data)}\n")
                 self._write(self._path(image_digest, embedding.fingerprint), data)
         except OSError as error:
             self._log_problem(f"{error.strerror or error}")
@@ -133,19 +140,33 @@ class EmbeddingFolder:
                 unfinished.unlink()
             raise
 
-    def _remove_old_files(self, added: int) -> None:
-        """Remove unfinished files, and the least recently used ones if `added` bytes exceed the limit."""
+    def _bytes_held(self) -> int | None:
+        """Return the noted size of all embeddings; None if they must be counted."""
+        try:
+            noted = (self._folder / BYTES_HELD).read_text()
+        except (OSError, UnicodeDecodeError):
+            return None
+        is_whole = noted.endswith("\n") and noted[:-1].isdecimal()
+        return int(noted) if self._has_counted and is_whole else None
+
+    def _remove_old_files(self, added: int) -> int:
+        """Remove unfinished files, and the least recently used ones if `added` bytes exceed the limit.
+
+        Returns the size of the files that are left.
+        """
         for unfinished in self._folder.glob(f"*{UNFINISHED_SUFFIX}"):
             unfinished.unlink(missing_ok=True)  # its writer was killed: all writers hold the lock
         files = self._files()
+        self._has_counted = True
         held = sum(size for _, size, _ in files)
         if held + added <= self._max_bytes:
-            return
+            return held
         for _, size, path in sorted(files):
             if held + added <= SHARE_KEPT * self._max_bytes:
                 break
             path.unlink(missing_ok=True)
             held -= size
+        return held
 
     def _files(self) -> list[tuple[int, int, Path]]:
         """Return time of last use, size and path of each embedding; none if the folder does not exist."""

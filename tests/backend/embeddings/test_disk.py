@@ -402,3 +402,38 @@ def test_after_a_restart_the_same_picture_is_not_embedded_again_and_another_at_i
     assert program.log.count("the checksum differs") == 1
     assert program.log.count(", embed ") == 3
     assert len(kept_in(tmp_path / "embeddings")) == 2
+
+
+def test_a_write_does_not_count_all_files_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, counted = EmbeddingFolder(tmp_path, MIB), []
+    monkeypatch.setattr(files, "_files", lambda: counted.append(1) or [])
+
+    for number in range(20):
+        files.write(numbered(number), small_embedding())
+
+    assert counted == [1]
+
+
+@pytest.mark.parametrize("noted", ["", "12", "1\n2", "many\n", "-5\n"])
+def test_a_noted_size_that_is_broken_is_counted_again(tmp_path: Path, noted: str) -> None:
+    size = len(embedding_to_bytes(small_embedding(), IMAGE))
+    files = EmbeddingFolder(tmp_path, 4 * size)
+
+    for number in range(12):
+        files.write(numbered(number), small_embedding())
+        (tmp_path / "bytes_held").write_text(noted)
+
+    assert len(kept_in(tmp_path)) <= 4
+    assert tmp_path / f"{numbered(11)}" in [path.with_name(path.name[:64]) for path in kept_in(tmp_path)]
+
+
+def test_what_another_process_stored_before_is_counted(tmp_path: Path) -> None:
+    size = len(embedding_to_bytes(small_embedding(), IMAGE))
+    for number in range(3):
+        EmbeddingFolder(tmp_path, 4 * size).write(numbered(number), small_embedding())
+    (tmp_path / "bytes_held").write_text("0\n")
+
+    for number in range(3, 6):
+        EmbeddingFolder(tmp_path, 4 * size).write(numbered(number), small_embedding())
+
+    assert len(kept_in(tmp_path)) <= 4
