@@ -97,9 +97,20 @@ class BlobSegmenter(SamSegmenter):
         mask_inputs: Tensor | None = None,
         *,
         multimask: bool,
+        is_best_only: bool = False,
+        min_iou: float = 0.0,
     ) -> LowResMasks:
         """Compute the masks, and add the discs."""
-        found = super().low_res_masks(embedding, points, labels, boxes, mask_inputs, multimask=multimask)
+        found = super().low_res_masks(
+            embedding,
+            points,
+            labels,
+            boxes,
+            mask_inputs,
+            multimask=multimask,
+            is_best_only=is_best_only,
+            min_iou=min_iou,
+        )
         if not self.blobs or points is None:
             return found
         low_res = self._scaled(points, embedding)[:, 0] / 4

@@ -53,6 +53,8 @@ class ColourSam:
         mask_inputs: Tensor | None = None,
         *,
         multimask: bool,
+        is_best_only: bool = False,
+        min_iou: float = 0.0,
     ) -> LowResMasks:
         if points is not None:
             assert labels is not None

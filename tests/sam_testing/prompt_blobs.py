@@ -14,7 +14,7 @@ def add_blobs(module: torch.nn.Module, args: Any, kwargs: Any, output: tuple[Ten
     A forward hook of mask decoders.
     """
     logits, iou = output
-    token = (kwargs["sparse_prompt_embeddings"] if kwargs else args[2])[:, 0]  # (P, C)
+    token = kwargs.get("sparse_prompt_embeddings", args[2] if args else None)[:, 0]  # (P, C)
     y, x = torch.meshgrid(*(torch.linspace(0, 1, side) for side in logits.shape[-2:]), indexing="ij")
     centre = 0.35 + 0.3 * torch.sin(7 * token[:, :2])[..., None, None, None]  # (P, 2, 1, 1, 1)
     radius = 0.04 + 0.25 * torch.sin(5 * token[:, 2 : 2 + logits.shape[1]])[..., None, None] ** 2  # (P, M, 1, 1)

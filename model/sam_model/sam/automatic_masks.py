@@ -147,7 +147,8 @@ def _good_masks(
 ) -> Iterator[tuple[NDArray[np.float64], float, Tensor]]:
     """Yield point (2,), predicted IoU and low-resolution logits (256, 256) of each mask above the IoU threshold."""
     clicks = torch.from_numpy(points)[:, None]  # (P, 1, 2)
-    answer = segmenter.low_res_masks(embedding, clicks, torch.ones(len(points), 1, dtype=torch.int64), multimask=True)
+    labels = torch.ones(len(points), 1, dtype=torch.int64)
+    answer = segmenter.low_res_masks(embedding, clicks, labels, multimask=True, min_iou=iou_threshold)
     is_good = answer.iou_predictions > iou_threshold if iou_threshold > 0 else torch.ones_like(answer.iou_predictions)
     for prompt, candidate in is_good.nonzero().tolist():
         iou = float(answer.iou_predictions[prompt, candidate])

@@ -1,13 +1,16 @@
 """Image encoder and mask decoder of one model, run by OpenVINO as soon as they are converted."""
 
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from sam_model.runtime.converted_network import ConvertedNetwork, Example
+from sam_model.sam.mask_decoder import MaskDecoder
 from sam_model.sam.network import Features, SamNetwork
+from sam_model.sam.two_way_transformer import ImageParts
 
 
 class EncoderModule(nn.Module):
@@ -23,26 +26,47 @@ class EncoderModule(nn.Module):
         return (features, *details)
 
 
-class DecoderModule(nn.Module):
-    """The mask decoder with a fixed number of masks."""
+class PrepareModule(nn.Module):
+    """`MaskDecoder.prepare` as a module."""
 
-    def __init__(self, decoder: nn.Module, multimask: bool) -> None:
+    def __init__(self, decoder: MaskDecoder, positions: Tensor) -> None:
         super().__init__()
-        self.decoder, self.multimask = decoder, multimask
+        self.decoder, self.positions = decoder, positions
 
-    def forward(
-        self, image: Tensor, positions: Tensor, tokens: Tensor, mask_map: Tensor, *details: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Map what `MaskDecoder.forward` takes to logits and predicted IoU."""
-        logits, iou = self.decoder(image, positions, tokens, mask_map, self.multimask, details)
-        return logits, iou
+    def forward(self, image: Tensor, mask_map: Tensor) -> ImageParts:
+        """Map the image embedding (1, C, grid, grid) and what is added to it to what all its prompts share."""
+        return self.decoder.prepare(image, self.positions, mask_map)
+
+
+class AttendModule(nn.Module):
+    """`MaskDecoder.attend` as a module."""
+
+    def __init__(self, decoder: MaskDecoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, tokens: Tensor, *parts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Map the prompts' tokens (P, N, C) to kernels, predicted IoU and the image's places."""
+        return self.decoder.attend(parts, tokens)
+
+
+class MasksModule(nn.Module):
+    """`MaskDecoder.masks` as a module."""
+
+    def __init__(self, decoder: MaskDecoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, places: Tensor, kernels: Tensor, *details: Tensor) -> Tensor:
+        """Map the image's places (P, K, C) and kernels (P, M, c) to logits."""
+        return self.decoder.masks(places, kernels, details)
 
 
 class ConvertedSam:
     """The networks of a model with float32 weights on the CPU. Threads may share it."""
 
     def __init__(self, model: SamNetwork, name: str, digest: str, dtype: str, folder: Path) -> None:
-        """Read the converted image encoder, or start its conversion; the decoder follows with the first prompt.
+        """Read the converted image encoder, or start its conversion; the decoder's stages follow with the first prompt.
 
         Args:
             model: the networks.
@@ -54,7 +78,8 @@ class ConvertedSam:
         """
         self._model, self._name, self._digest, self._folder = model, name, digest, folder
         self._lock = threading.Lock()
-        self._decoders: dict[bool, ConvertedNetwork] = {}
+        self._stages: dict[str, ConvertedNetwork] = {}
+        self._positions = model.prompt_encoder.dense_positions()
         noise = torch.Generator().manual_seed(0)
         pixels = Example(torch.randn(1, 3, model.image_size, model.image_size, generator=noise))
         self._encoder = self._converted(EncoderModule(model), [pixels], "encoder", dtype)
@@ -64,47 +89,39 @@ class ConvertedSam:
         features, *details = self._encoder(pixels)
         return features, tuple(details)
 
-    def decode(
-        self,
-        image: Tensor,
-        positions: Tensor,
-        tokens: Tensor,
-        mask_map: Tensor,
-        multimask: bool,
-        details: tuple[Tensor, ...] = (),
-    ) -> tuple[Tensor, Tensor]:
-        """Compute what `MaskDecoder.forward` does, of P prompts; with own mask maps they are decoded one by one."""
-        decoder = self._decoder(multimask, (image, positions, tokens[:1], mask_map[:1], *details))
-        if len(mask_map) == 1:
-            logits, iou = decoder(image, positions, tokens, mask_map, *details)
-            return logits, iou
-        pairs = [
-            decoder(image, positions, token[None], one[None], *details)
-            for token, one in zip(tokens, mask_map, strict=True)
-        ]
-        return torch.cat([logits for logits, _ in pairs]), torch.cat([iou for _, iou in pairs])
+    def prepare(self, image: Tensor, mask_map: Tensor) -> ImageParts:
+        """Compute what `MaskDecoder.prepare` does."""
+        examples = [(image, ()), (mask_map[..., :1, :1], (2, 3))]
+        stage = self._stage("prepare", lambda decoder: PrepareModule(decoder, self._positions), examples)
+        return stage(image, mask_map)
+
+    def attend(self, parts: ImageParts, prompt_tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute what `MaskDecoder.attend` does."""
+        pair = prompt_tokens[:1].expand(2, -1, -1)  # several prompts with one image: the general case
+        examples = [(pair, (0, 1)), *((part, ()) for part in parts)]
+        kernels, iou, places = self._stage("attend", AttendModule, examples)(prompt_tokens, *parts)
+        return kernels, iou, places
+
+    def masks(self, places: Tensor, kernels: Tensor, details: tuple[Tensor, ...]) -> Tensor:
+        """Compute what `MaskDecoder.masks` does."""
+        pairs = [(x[:1].expand(2, -1, -1), varying) for x, varying in ((places, (0,)), (kernels, (0, 1)))]
+        examples = [*pairs, *((detail, ()) for detail in details)]
+        return self._stage("masks", MasksModule, examples)(places, kernels.contiguous(), *details)[0]
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until the conversions that have started have ended; return whether OpenVINO runs all networks."""
-        networks = [self._encoder, *self._decoders.values()]
+        networks = [self._encoder, *self._stages.values()]
         return all(network.wait(timeout_s) for network in networks)
 
-    def _decoder(self, multimask: bool, inputs: tuple[Tensor, ...]) -> ConvertedNetwork:
+    def _stage(
+        self, part: str, module: Callable[[MaskDecoder], nn.Module], inputs: Sequence[tuple[Tensor, tuple[int, ...]]]
+    ) -> ConvertedNetwork:
+        """Return a stage of the decoder; its first call starts the conversion, with examples of its inputs."""
         with self._lock:
-            if multimask not in self._decoders:
-                image, positions, tokens, mask_map, *details = (x.clone() for x in inputs)
-                pair = tokens.expand(2, -1, -1).contiguous()  # several prompts with one image: the general case
-                examples = [
-                    Example(image),
-                    Example(positions),
-                    Example(pair, varying=(0, 1)),
-                    Example(mask_map[..., :1, :1].contiguous(), varying=(2, 3)),
-                    *map(Example, details),
-                ]
-                module = DecoderModule(self._model.mask_decoder, multimask)
-                name = "decoder-3" if multimask else "decoder-1"
-                self._decoders[multimask] = self._converted(module, examples, name, "float32")
-            return self._decoders[multimask]
+            if part not in self._stages:
+                examples = [Example(tensor.clone().contiguous(), varying) for tensor, varying in inputs]
+                self._stages[part] = self._converted(module(self._model.mask_decoder), examples, part, "float32")
+            return self._stages[part]
 
     def _converted(self, module: nn.Module, examples: list[Example], part: str, dtype: str) -> ConvertedNetwork:
         return ConvertedNetwork(module, examples, f"{self._name}-{part}", self._digest, dtype, self._folder)

@@ -5,16 +5,27 @@ The modules' names are the keys of the official checkpoints.
 Source: Segment Anything in High Quality, arXiv:2306.01567, section 3.2; segment-anything-hq 0.3 (Apache-2.0).
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from sam_model.sam.image_encoder import ImageEncoderViT
 from sam_model.sam.layers import MLP, LayerNorm2d
-from sam_model.sam.mask_decoder import MASK_TOKENS, MaskDecoder, masks_from_kernels, pixels_in_place
+from sam_model.sam.mask_decoder import (
+    MASK_TOKENS,
+    DecoderStages,
+    MaskDecoder,
+    best_of,
+    masks_above,
+    masks_from_kernels,
+    pixels_in_place,
+)
 from sam_model.sam.network import Features
 from sam_model.sam.sam import Sam
 from sam_model.sam.sizes import HqSamSize
 from sam_model.sam.tiny_vit import TinyViT
+from sam_model.sam.two_way_transformer import ImageParts
 
 
 class HqSam(Sam):
@@ -73,27 +84,36 @@ class HqMaskDecoder(MaskDecoder):
 
     def forward(
         self,
-        image: Tensor,
-        image_positions: Tensor,
+        parts: ImageParts,
+        details: tuple[Tensor, ...],
         prompt_tokens: Tensor,
-        mask_map: Tensor,
         multimask: bool,
-        details: tuple[Tensor, ...] = (),
+        is_best_only: bool = False,
+        min_iou: float = 0.0,
+        *,
+        run: DecoderStages | None = None,
     ) -> tuple[Tensor, Tensor]:
         """As in SAM, but with one mask per prompt: `multimask` chooses the best of SAM's three masks instead of its
         single one, to which the mask of the details is added.
         """
-        own_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight, self.hf_token.weight])
-        tokens, places = self.attend(own_tokens, image, image_positions, prompt_tokens, mask_map)
-        pixels, grid = self.upscale(places), image.shape[-1]  # (P, K, 4, 4, C / 8)
-        kernels = self.kernels(tokens[:, 1 : 1 + MASK_TOKENS], slice(None))  # (P, 4, C / 8)
-        iou: Tensor = self.iou_prediction_head(tokens[:, 0])
-        if multimask:
-            chosen = 1 + iou[:, 1:].argmax(-1, keepdim=True)  # (P, 1)
-            kernels, iou = kernels.gather(1, chosen[..., None].expand(-1, -1, kernels.shape[2])), iou.gather(1, chosen)
-        single = masks_from_kernels(kernels[:, :1], pixels, grid)
+        run = run or self
+        kernels, iou, places = run.attend(parts, prompt_tokens)
+        kernels, iou = best_of(kernels[:, 1:], iou[:, 1:]) if multimask else (kernels[:, :1], iou[:, :1])
+        return masks_above(run, places, kernels, details, iou, min_iou), iou
 
+    def attend(self, parts: ImageParts, prompt_tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As in SAM; a kernel is SAM's and the one of the details, side by side: (P, 4, C / 4)."""
+        own_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight, self.hf_token.weight])
+        tokens, places = self.transform(own_tokens, parts, prompt_tokens)
+        kernels = self.kernels(tokens[:, 1 : 1 + MASK_TOKENS])  # (P, 4, C / 8)
+        detail_kernel = self.hf_mlp(tokens[:, 1 + MASK_TOKENS])[:, None].expand(-1, MASK_TOKENS, -1)
+        return torch.cat([kernels, detail_kernel], dim=-1), self.iou_prediction_head(tokens[:, 0]), places
+
+    def masks(self, places: Tensor, kernels: Tensor, details: tuple[Tensor, ...]) -> Tensor:
+        """As in SAM; the masks of the details are added."""
+        pixels, grid = self.upscale(places), math.isqrt(places.shape[1])  # (P, K, 4, 4, C / 8)
+        own, detailed = kernels.chunk(2, dim=-1)
         refined = self.embedding_maskfeature(pixels_in_place(pixels.flatten(1, 3).transpose(1, 2), grid)) + details[0]
-        kernel = self.hf_mlp(tokens[:, 1 + MASK_TOKENS])[:, None]  # (P, 1, C / 8)
-        detailed = (kernel @ refined.flatten(2)).view(single.shape)
-        return single + detailed, iou[:, :1]
+        single = masks_from_kernels(own, pixels)
+        logits: Tensor = single + (detailed @ refined.flatten(2)).view(single.shape)
+        return logits

@@ -5,13 +5,16 @@ Output token 0 gives one mask. Tokens 1 to 3 give three masks for an ambiguous p
 Source: SAM, arXiv:2304.02643, appendix A and figure 14.
 """
 
+import math
+from typing import Protocol
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sam_model.sam.layers import MLP, LayerNorm2d
 from sam_model.sam.sizes import DecoderSize
-from sam_model.sam.two_way_transformer import FeedForward, TwoWayTransformer, mlp_block
+from sam_model.sam.two_way_transformer import FeedForward, ImageParts, TwoWayTransformer, mlp_block
 
 MASK_TOKENS = 4
 
@@ -39,50 +42,70 @@ class MaskDecoder(nn.Module):
 
     def forward(
         self,
-        image: Tensor,
-        image_positions: Tensor,
+        parts: ImageParts,
+        details: tuple[Tensor, ...],
         prompt_tokens: Tensor,
-        mask_map: Tensor,
         multimask: bool,
-        details: tuple[Tensor, ...] = (),
+        is_best_only: bool = False,
+        min_iou: float = 0.0,
+        *,
+        run: "DecoderStages | None" = None,
     ) -> tuple[Tensor, Tensor]:
         """Return low-resolution logits (P, M, 4 * grid, 4 * grid) and predicted IoU (P, M); M is 3 with `multimask`,
         else 1.
 
         Args:
+            parts: of the image and what is added to it; see `prepare`.
+            details: further maps of the image; SAM has none.
+            prompt_tokens: (P, N, C).
+            multimask: return three masks instead of one.
+            is_best_only: of the three, compute only the mask with the highest predicted IoU; M is 1.
+            min_iou: logits of prompts of which no mask has a higher predicted IoU are not computed, and 0.
+            run: computes the stages; None for this module itself.
+        """
+        run = run or self
+        kernels, iou, places = run.attend(parts, prompt_tokens)
+        outputs = slice(1, MASK_TOKENS) if multimask else slice(0, 1)
+        kernels, iou = kernels[:, outputs], iou[:, outputs]
+        if is_best_only:
+            kernels, iou = best_of(kernels, iou)
+        return masks_above(run, places, kernels, details, iou, min_iou), iou
+
+    def prepare(self, image: Tensor, image_positions: Tensor, mask_map: Tensor) -> ImageParts:
+        """Compute what all prompts of an image share.
+
+        Args:
             image: the image embedding, (1, C, grid, grid).
             image_positions: (1, C, grid, grid).
-            prompt_tokens: (P, N, C).
-            mask_map: is added to the image, (P, C, grid, grid), or (1, C, 1, 1) for all prompts alike.
-            multimask: return three masks instead of one.
-            details: further maps of the image; this decoder has none.
+            mask_map: is added to the image, (1, C, grid, grid) or (1, C, 1, 1).
         """
-        own_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        tokens, places = self.attend(own_tokens, image, image_positions, prompt_tokens, mask_map)
-        outputs = slice(1, MASK_TOKENS) if multimask else slice(0, 1)
-        kernels = self.kernels(tokens[:, 1 : 1 + MASK_TOKENS], outputs)
-        iou: Tensor = self.iou_prediction_head(tokens[:, 0])[:, outputs]
-        return masks_from_kernels(kernels, self.upscale(places), image.shape[-1]), iou
+        return self.transformer.prepare(
+            (image + mask_map).flatten(2).transpose(1, 2),  # (1, C, grid, grid) -> (1, K, C)
+            image_positions.flatten(2).transpose(1, 2),
+        )
 
-    def attend(
-        self, own_tokens: Tensor, image: Tensor, image_positions: Tensor, prompt_tokens: Tensor, mask_map: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Run the transformer on own tokens (T, C), prompts (P, N, C) and the image with the mask map.
+    def attend(self, parts: ImageParts, prompt_tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the kernels of all masks (P, 4, c), their predicted IoU (P, 4), and the image's places (P, K, C)."""
+        own_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        tokens, places = self.transform(own_tokens, parts, prompt_tokens)
+        return self.kernels(tokens[:, 1 : 1 + MASK_TOKENS]), self.iou_prediction_head(tokens[:, 0]), places
+
+    def masks(self, places: Tensor, kernels: Tensor, details: tuple[Tensor, ...]) -> Tensor:
+        """Return the logits (P, M, 4 * grid, 4 * grid) of kernels (P, M, c) on the image's places (P, K, C)."""
+        return masks_from_kernels(kernels, self.upscale(places))
+
+    def transform(self, own_tokens: Tensor, parts: ImageParts, prompt_tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the transformer on own tokens (T, C), prompts (P, N, C) and an image.
 
         Return the tokens (P, T + N, C) and the image's places (P, K, C).
         """
-        tokens, places = self.transformer(
-            (image + mask_map).flatten(2).transpose(1, 2),  # (1 or P, C, grid, grid) -> (1 or P, K, C)
-            image_positions.flatten(2).transpose(1, 2),
-            torch.cat([own_tokens.expand(prompt_tokens.shape[0], -1, -1), prompt_tokens], dim=1),
-        )
-        return tokens, places
+        own = own_tokens.expand(prompt_tokens.shape[0], -1, -1)
+        return self.transformer.attend(parts, torch.cat([own, prompt_tokens], dim=1))
 
-    def kernels(self, mask_tokens: Tensor, outputs: slice) -> Tensor:
-        """Map the mask tokens (P, 4, C) to the kernels of the masks `outputs`, (P, M, C / 8)."""
-        mlps = list(self.output_hypernetworks_mlps)[outputs]
-        chosen = mask_tokens[:, outputs].unbind(1)
-        return torch.stack([mlp(token) for mlp, token in zip(mlps, chosen, strict=True)], dim=1)
+    def kernels(self, mask_tokens: Tensor) -> Tensor:
+        """Map the mask tokens (P, 4, C) to the kernels of the masks, (P, 4, C / 8)."""
+        pairs = zip(self.output_hypernetworks_mlps, mask_tokens.unbind(1), strict=True)
+        return torch.stack([mlp(token) for mlp, token in pairs], dim=1)
 
     def upscale(self, places: Tensor, details: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Upscale the image's places (P, K, C) to 16 pixels each, (P, K, 2 * 2, 2 * 2, C / 8).
@@ -106,8 +129,39 @@ class MaskDecoder(nn.Module):
         return F.gelu(x)
 
 
-def masks_from_kernels(kernels: Tensor, pixels: Tensor, grid: int) -> Tensor:
+class DecoderStages(Protocol):
+    """The two stages of a mask decoder: predicted IoU, then masks."""
+
+    def attend(self, parts: ImageParts, prompt_tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute what `MaskDecoder.attend` does."""
+
+    def masks(self, places: Tensor, kernels: Tensor, details: tuple[Tensor, ...]) -> Tensor:
+        """Compute what `MaskDecoder.masks` does."""
+
+
+def best_of(kernels: Tensor, iou: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the kernel (P, 1, c) and predicted IoU (P, 1) of the best mask of kernels (P, M, c) and IoU (P, M)."""
+    best = iou.argmax(-1, keepdim=True)
+    return kernels.gather(1, best[..., None].expand(-1, -1, kernels.shape[-1])), iou.gather(1, best)
+
+
+def masks_above(
+    run: DecoderStages, places: Tensor, kernels: Tensor, details: tuple[Tensor, ...], iou: Tensor, min_iou: float
+) -> Tensor:
+    """Return the logits (P, M, h, w) of kernels (P, M, c), or 0 for prompts with no predicted IoU above `min_iou`."""
+    is_wanted = (iou > min_iou).any(-1)
+    if min_iou <= 0 or bool(is_wanted.all()):
+        return run.masks(places, kernels, details)
+    side = 4 * math.isqrt(places.shape[1])
+    logits = places.new_zeros(*kernels.shape[:2], side, side)
+    if bool(is_wanted.any()):
+        logits[is_wanted] = run.masks(places[is_wanted], kernels[is_wanted], details)
+    return logits
+
+
+def masks_from_kernels(kernels: Tensor, pixels: Tensor) -> Tensor:
     """Return the logits (P, M, 4 * grid, 4 * grid) of kernels (P, M, c) on upscaled places (P, K, 4, 4, c)."""
+    grid = math.isqrt(pixels.shape[1])
     return pixels_in_place(kernels @ pixels.flatten(1, 3).transpose(1, 2), grid)  # (P, M, c) @ (P, c, K * 16)
 
 

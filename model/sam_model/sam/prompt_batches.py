@@ -22,6 +22,7 @@ class PromptBatch:
     boxes: Tensor | None  # (P, 4) float64
     mask_inputs: Tensor | None  # (P, 1, low_res, low_res) float32
     multimask: bool
+    is_best_only: bool  # of several masks, only the best is wanted of each prompt
 
 
 def batch_prompts(
@@ -118,4 +119,5 @@ def _stack(prompts: Sequence[Prompt], indices: Sequence[int], low_res: int, mult
     maps = [mask_input_map(p.mask_input, low_res) for p in chosen if p.mask_input is not None]
     if maps:
         mask_inputs = torch.from_numpy(np.stack(maps))
-    return PromptBatch(tuple(indices), points, labels, boxes, mask_inputs, multimask)
+    is_best_only = multimask and not any(prompt.multimask for prompt in chosen)
+    return PromptBatch(tuple(indices), points, labels, boxes, mask_inputs, multimask, is_best_only)

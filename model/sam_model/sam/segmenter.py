@@ -6,6 +6,7 @@ Segmenters are stateless, so threads may share one.
 Source: SAM, arXiv:2304.02643.
 """
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,11 +24,13 @@ from sam_model.sam.converted_sam import ConvertedSam
 from sam_model.sam.mask_prompts import logits_from_mask
 from sam_model.sam.network import SamNetwork
 from sam_model.sam.prompt_batches import PromptBatch, batch_prompts
+from sam_model.sam.two_way_transformer import ImageParts
 from sam_model.types import Image, Prompt, ScoredMask
 from sam_model.weights.digest import weights_digest
 from sam_model.weights.store import DEFAULT_DIRECTORY
 
 CONVERTED_DIRECTORY = DEFAULT_DIRECTORY / "openvino"
+IMAGES_WITH_PARTS = 4  # images of which the decoder keeps what their prompts share, about 25 MB each
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,8 @@ class SamSegmenter:
         self.model.image_encoder.to(self.dtype)
         self.model.mask_decoder.to(self.dtype)
         self._positions = model.prompt_encoder.dense_positions().to(self.dtype)  # (1, C, grid, grid)
+        self._parts: dict[int, tuple[Tensor, ImageParts]] = {}  # by the embedding's id, used last at the end
+        self._parts_lock = threading.Lock()
         self._converted = (
             ConvertedSam(model, name, digest, self.runtime.dtype, converted_dir.expanduser()) if is_converted else None
         )
@@ -128,6 +133,7 @@ class SamSegmenter:
             self._converted = None
         self.model.to(self.device)
         self._positions = self._positions.to(self.device)
+        self._parts.clear()
 
     @torch.inference_mode()
     def embed(self, image: Image) -> SamEmbedding:
@@ -153,6 +159,8 @@ class SamSegmenter:
         mask_inputs: Tensor | None = None,
         *,
         multimask: bool,
+        is_best_only: bool = False,
+        min_iou: float = 0.0,
     ) -> LowResMasks:
         """Run the mask decoder on P prompts of one shape, in one batch.
 
@@ -163,6 +171,8 @@ class SamSegmenter:
             boxes: (P, 4), in pixels of the original image.
             mask_inputs: (P, 1, 256, 256), logits of earlier masks.
             multimask: three masks per prompt instead of one.
+            is_best_only: of three, only the mask with the highest predicted IoU.
+            min_iou: logits of prompts of which no mask has a higher predicted IoU are not computed, and 0.
 
         Raises:
             ValueError: there is no prompt, shapes do not match, or the embedding was made by another model.
@@ -176,17 +186,46 @@ class SamSegmenter:
             None if labels is None else labels.to(self.device),
             None if boxes is None else self._scaled(boxes.view(-1, 2, 2), embedding).view(-1, 4),
         )
-        dense = encoder.mask_map(None if mask_inputs is None else mask_inputs.to(self.device, torch.float32))
-        decode = self._converted.decode if self._converted else self.model.mask_decoder
-        logits, iou = decode(
-            embedding.features.to(self.device),
-            self._positions,
-            sparse.to(self.dtype),
-            dense.to(self.dtype),
-            multimask,
-            tuple(detail.to(self.device) for detail in embedding.details),
-        )
+        details = tuple(detail.to(self.device) for detail in embedding.details)
+        run = {"run": self._converted} if self._converted else {}
+
+        def decode(parts: ImageParts, tokens: Tensor) -> tuple[Tensor, Tensor]:
+            found: tuple[Tensor, Tensor] = self.model.mask_decoder(
+                parts, details, tokens.to(self.dtype), multimask, is_best_only, min_iou, **run
+            )
+            return found
+
+        if mask_inputs is None:
+            logits, iou = decode(self._shared_parts(embedding), sparse)
+        else:  # each prompt changes the image by its mask
+            maps = encoder.mask_map(mask_inputs.to(self.device, torch.float32))
+            pairs = [
+                decode(self._image_parts(embedding, one[None]), tokens[None])
+                for one, tokens in zip(maps, sparse, strict=True)
+            ]
+            logits, iou = torch.cat([logits for logits, _ in pairs]), torch.cat([iou for _, iou in pairs])
         return LowResMasks(logits.float(), iou.float())
+
+    def _shared_parts(self, embedding: SamEmbedding) -> ImageParts:
+        """Return what all prompts of an image share that have no mask; it is kept for the last images."""
+        key = id(embedding.features)
+        with self._parts_lock:
+            found = self._parts.pop(key, None)
+            if found is not None and found[0] is embedding.features:
+                self._parts[key] = found
+                return found[1]
+        parts = self._image_parts(embedding, self.model.prompt_encoder.mask_map(None))
+        with self._parts_lock:
+            self._parts[key] = embedding.features, parts
+            while len(self._parts) > IMAGES_WITH_PARTS:
+                del self._parts[next(iter(self._parts))]
+        return parts
+
+    def _image_parts(self, embedding: SamEmbedding, mask_map: Tensor) -> ImageParts:
+        image, dense = embedding.features.to(self.device), mask_map.to(self.dtype)
+        if self._converted:
+            return self._converted.prepare(image, dense)
+        return self.model.mask_decoder.prepare(image, self._positions, dense)
 
     @torch.inference_mode()
     def full_size_logits(self, logits: Tensor, embedding: SamEmbedding) -> Tensor:
@@ -226,7 +265,13 @@ class SamSegmenter:
 
     def _decode(self, embedding: SamEmbedding, batch: PromptBatch) -> LowResMasks:
         return self.low_res_masks(
-            embedding, batch.points, batch.labels, batch.boxes, batch.mask_inputs, multimask=batch.multimask
+            embedding,
+            batch.points,
+            batch.labels,
+            batch.boxes,
+            batch.mask_inputs,
+            multimask=batch.multimask,
+            is_best_only=batch.is_best_only,
         )
 
     def _best_mask(self, embedding: SamEmbedding, prompt: Prompt, logits: Tensor, iou: Tensor) -> ScoredMask:

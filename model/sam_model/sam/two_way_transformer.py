@@ -1,19 +1,23 @@
 """The transformer of SAM's mask decoder: attention from tokens to the image and from the image to the tokens.
 
-Before the first block changes it, the image is the same for all prompts. It then has batch size 1 and is projected
-once.
+The result is that of the official code, in another order. What depends on the image alone is computed once per image
+(`prepare`). The change of a place of the image by N tokens is a sum of N vectors per attention head, so the projections
+of the changed image need the projections of these vectors and of the unchanged image only. The layer norm in between
+is applied after the projection, since it is linear but for two numbers per place.
 
 Source: SAM, arXiv:2304.02643, appendix A and figure 14.
 """
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sam_model.sam.layers import MLPBlock
 
 FeedForward = Callable[[int, int], nn.Module]  # makes two linear layers with ReLU between them, of width and hidden
+ImageParts = tuple[Tensor, ...]  # what `prepare` returns
 
 
 def mlp_block(width: int, hidden: int) -> nn.Module:
@@ -26,6 +30,7 @@ class TwoWayTransformer(nn.Module):
 
     def __init__(self, width: int, depth: int, heads: int, mlp: int, feed_forward: FeedForward = mlp_block) -> None:
         super().__init__()
+        assert depth == 2, "the order of the computation is written for two blocks"
         self.layers = nn.ModuleList(
             TwoWayBlock(width, heads, feed_forward(width, mlp), is_first=i == 0) for i in range(depth)
         )
@@ -40,11 +45,59 @@ class TwoWayTransformer(nn.Module):
             image_positions: (1, K, C).
             prompt: (P, N, C), the initial tokens, which are also their positional encoding.
         """
-        tokens = prompt
-        for layer in self.layers:
-            tokens, image = layer(tokens, image, prompt, image_positions)
-        seen = self.final_attn_token_to_image(tokens + prompt, image + image_positions, image)
+        return self.attend(self.prepare(image, image_positions), prompt)
+
+    def prepare(self, image: Tensor, image_positions: Tensor) -> ImageParts:
+        """Compute what does not depend on the tokens.
+
+        Return the keys, values and queries of the first block (1 or P, K, c), the image to which its change is added
+        (1 or P, K, C), the projections of that image in the second block (1 or P, K, 3c), what its positions add to
+        them (1, K, 3c), and to the keys of the last attention (1, K, c).
+        """
+        first, second = self._blocks()
+        to_image, to_tokens = first.cross_attn_token_to_image, first.cross_attn_image_to_token
+        placed = image + image_positions
+        start = image + to_tokens.out_proj.bias
+        weight, bias, is_placed = second.image_projections()
+        norm = first.norm4
+        shift = (image_positions @ weight) * is_placed + (bias + norm.bias @ weight)
+        return (
+            to_image.k_proj(placed),
+            to_image.v_proj(image),
+            to_tokens.q_proj(placed),
+            start,
+            start @ (norm.weight[:, None] * weight),
+            shift,
+            F.linear(image_positions, self.final_attn_token_to_image.k_proj.weight),
+        )
+
+    def attend(self, parts: ImageParts, prompt: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the updated tokens (P, N, C) and the updated image (P, K, C); `prompt` as in `forward`."""
+        keys, values, queries, start, projected, shift, last_places = parts
+        first, second = self._blocks()
+        tokens = first.update_tokens(prompt, prompt, keys, values)
+        shares, changes = first.image_change(queries, tokens, prompt)
+        changed = start + shares @ changes
+        image = first.norm4(changed)
+
+        variance, mean = torch.var_mean(changed, -1, correction=0, keepdim=True)
+        weight = first.norm4.weight[:, None] * second.image_projections()[0]
+        projected = projected + shares @ (changes @ weight)  # (P, K, 3c), before the norm
+        projected = (projected - mean * weight.sum(0)) * (variance + first.norm4.eps).rsqrt() + shift
+
+        keys, values, queries = projected.chunk(3, dim=-1)
+        tokens = second.update_tokens(tokens, prompt, keys, values)
+        shares, changes = second.image_change(queries, tokens, prompt)
+        image = second.norm4(image + second.cross_attn_image_to_token.out_proj.bias + shares @ changes)
+        last = self.final_attn_token_to_image
+        seen = last.combine(last.q_proj(tokens + prompt), last.k_proj(image) + last_places, last.v_proj(image))
         return self.norm_final_attn(tokens + seen), image
+
+    def _blocks(self) -> "tuple[TwoWayBlock, TwoWayBlock]":
+        first, second = self.layers
+        assert isinstance(first, TwoWayBlock)
+        assert isinstance(second, TwoWayBlock)
+        return first, second
 
 
 class TwoWayBlock(nn.Module):
@@ -62,21 +115,40 @@ class TwoWayBlock(nn.Module):
         self.cross_attn_image_to_token = Attention(width, heads, downsample=2)
         self.is_first = is_first
 
-    def forward(
-        self, tokens: Tensor, image: Tensor, token_positions: Tensor, image_positions: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Update tokens (P, N, C) and image (1 or P, K, C), the latter to (P, K, C)."""
+    def update_tokens(self, tokens: Tensor, positions: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Update tokens (P, N, C) with each other and with the image's projected keys and values (1 or P, K, c)."""
         if self.is_first:  # the tokens equal their positions, so there is no residual connection
             tokens = self.norm1(self.self_attn(tokens, tokens, tokens))
         else:
-            placed = tokens + token_positions
+            placed = tokens + positions
             tokens = self.norm1(tokens + self.self_attn(placed, placed, tokens))
-        placed_image = image + image_positions
-        seen = self.cross_attn_token_to_image(tokens + token_positions, placed_image, image)
-        tokens = self.norm2(tokens + seen)
-        tokens = self.norm3(tokens + self.mlp(tokens))
-        image = image + self.cross_attn_image_to_token(placed_image, tokens + token_positions, tokens)
-        return tokens, self.norm4(image)
+        to_image = self.cross_attn_token_to_image
+        tokens = self.norm2(tokens + to_image.combine(to_image.q_proj(tokens + positions), keys, values))
+        updated: Tensor = self.norm3(tokens + self.mlp(tokens))
+        return updated
+
+    def image_change(self, queries: Tensor, tokens: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return two matrices whose product is the image's change by the tokens (P, N, C), without the bias.
+
+        These are the shares (P, K, heads * N) of the vectors (P, heads * N, C). `queries` (1 or P, K, c) are those of
+        the image, projected.
+        """
+        attention = self.cross_attn_image_to_token
+        keys = attention.split(attention.k_proj(tokens + positions))  # (P, heads, N, c')
+        logits = attention.split(queries) @ (keys * keys.shape[-1] ** -0.5).transpose(-1, -2)  # (P, heads, K, N)
+        output = attention.out_proj.weight.T.reshape(attention.heads, -1, tokens.shape[-1])  # (heads, c', C)
+        vectors = attention.split(attention.v_proj(tokens)) @ output  # (P, heads, N, C)
+        return logits.softmax(-1).transpose(1, 2).flatten(2), vectors.flatten(1, 2)
+
+    def image_projections(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the weight (C, 3c) and bias (3c) of the image's keys, values and queries, and whether each is computed
+        with the positions (3c), 0 or 1.
+        """
+        to_image, to_tokens = self.cross_attn_token_to_image, self.cross_attn_image_to_token
+        layers = to_image.k_proj, to_image.v_proj, to_tokens.q_proj
+        bias = torch.cat([layer.bias for layer in layers])
+        one = torch.ones_like(layers[0].bias)
+        return torch.cat([layer.weight for layer in layers]).T, bias, torch.cat([one, 0 * one, one])
 
 
 class Attention(nn.Module):
@@ -96,7 +168,11 @@ class Attention(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend from `q` to `k`, and combine `v`."""
-        q, k, v = self._split(self.q_proj(q)), self._split(self.k_proj(k)), self._split(self.v_proj(v))
+        return self.combine(self.q_proj(q), self.k_proj(k), self.v_proj(v))
+
+    def combine(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Do the same with projected queries (P, N, c), keys and values (P, K, c)."""
+        q, k, v = self.split(q), self.split(k), self.split(v)
         prompts, _, n, _ = q.shape
         if k.shape[0] == 1 and prompts > 1:  # one image for all prompts: their tokens become one long row of queries
             q = q.transpose(0, 1).flatten(1, 2)[None]  # (P, heads, N, c) -> (1, heads, P * N, c)
@@ -107,6 +183,6 @@ class Attention(nn.Module):
         z: Tensor = self.out_proj(y.flatten(2))  # (P, N, heads, c) -> (P, N, C)
         return z
 
-    def _split(self, x: Tensor) -> Tensor:
+    def split(self, x: Tensor) -> Tensor:
         """Map (P, N, C) to (P, heads, N, c)."""
-        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
+        return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from sam_model.sam.layers import MLP
-from sam_model.sam.mask_decoder import MASK_TOKENS, MaskDecoder, masks_from_kernels
+from sam_model.sam.mask_decoder import MASK_TOKENS, DecoderStages, MaskDecoder, masks_from_kernels
 from sam_model.sam.sizes import DecoderSize
+from sam_model.sam.two_way_transformer import ImageParts
 
 STABILITY_OFFSET = 0.05  # distance of the thresholds of the stability score from 0, in logits
 MIN_STABILITY = 0.98  # of the single mask
@@ -31,21 +32,31 @@ class Sam2MaskDecoder(MaskDecoder):
 
     def forward(
         self,
-        image: Tensor,
-        image_positions: Tensor,
+        parts: ImageParts,
+        details: tuple[Tensor, ...],
         prompt_tokens: Tensor,
-        mask_map: Tensor,
         multimask: bool,
-        details: tuple[Tensor, ...] = (),
+        is_best_only: bool = False,
+        min_iou: float = 0.0,
+        *,
+        run: DecoderStages | None = None,
     ) -> tuple[Tensor, Tensor]:
         """As in SAM; `details` are maps in the order of `upscale`, (1, K, 4, C / 4) and (1, K, 4, 4, C / 8)."""
+        if multimask:
+            return super().forward(parts, details, prompt_tokens, multimask, is_best_only, min_iou, run=run)
+        run = run or self
+        kernels, iou, places = run.attend(parts, prompt_tokens)
+        return stable_mask(run.masks(places, kernels, details), iou)
+
+    def attend(self, parts: ImageParts, prompt_tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As in SAM."""
         own_tokens = torch.cat([self.obj_score_token.weight, self.iou_token.weight, self.mask_tokens.weight])
-        tokens, places = self.attend(own_tokens, image, image_positions, prompt_tokens, mask_map)
-        kernels = self.kernels(tokens[:, 2 : 2 + MASK_TOKENS], slice(None))
-        pixels = self.upscale(places, (details[0], details[1]) if details else None)
-        logits = masks_from_kernels(kernels, pixels, image.shape[-1])
-        iou: Tensor = self.iou_prediction_head(tokens[:, 1]).sigmoid()
-        return (logits[:, 1:], iou[:, 1:]) if multimask else stable_mask(logits, iou)
+        tokens, places = self.transform(own_tokens, parts, prompt_tokens)
+        return self.kernels(tokens[:, 2 : 2 + MASK_TOKENS]), self.iou_prediction_head(tokens[:, 1]).sigmoid(), places
+
+    def masks(self, places: Tensor, kernels: Tensor, details: tuple[Tensor, ...]) -> Tensor:
+        """As in SAM, with the details."""
+        return masks_from_kernels(kernels, self.upscale(places, (details[0], details[1]) if details else None))
 
 
 def stable_mask(logits: Tensor, iou: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,7 @@ from sam_model.sam.mask_decoder import MaskDecoder
 from sam_model.sam.network import Features, SamNetwork
 from sam_model.sam.prompt_encoder import PromptEncoder
 from sam_model.sam.sizes import DecoderSize
+from sam_model.sam.two_way_transformer import ImageParts
 from sam_model.transformers_models.model_folder import load_model
 from sam_model.transformers_models.square_images import PixelStatistics, pixel_statistics, squashed
 from sam_model.types import Image
@@ -151,16 +152,21 @@ class _Masks:
         """Change the precision."""
         self._decoder.to(dtype)
 
+    def prepare(self, image: Tensor, image_positions: Tensor, mask_map: Tensor) -> ImageParts:
+        """Return the arguments: transformers has no stage that prompts share."""
+        return image, image_positions, mask_map
+
     def __call__(
         self,
-        image: Tensor,
-        image_positions: Tensor,
-        prompt_tokens: Tensor,
-        mask_map: Tensor,
-        multimask: bool,
+        parts: ImageParts,
         details: tuple[Tensor, ...],
+        prompt_tokens: Tensor,
+        multimask: bool,
+        is_best_only: bool = False,
+        min_iou: float = 0.0,
     ) -> tuple[Tensor, Tensor]:
-        """Return the logits (P, M, h, w) and predicted IoU (P, M) of P prompts."""
+        """Return the logits (P, M, h, w) and predicted IoU (P, M) of P prompts; all masks are computed."""
+        image, image_positions, mask_map = parts
         images = len(mask_map)  # prompts with masks of their own are prompts of images of their own
         logits, iou, _, _ = self._decoder(
             image_embeddings=image.expand(images, -1, -1, -1),
@@ -170,7 +176,12 @@ class _Masks:
             multimask_output=multimask,
             high_resolution_features=list(details),
         )
-        return logits.flatten(0, 1), iou.flatten(0, 1)
+        logits, iou = logits.flatten(0, 1), iou.flatten(0, 1)
+        if is_best_only:
+            best = iou.argmax(-1)
+            index = torch.arange(len(best), device=best.device)
+            logits, iou = logits[index, best][:, None], iou[index, best][:, None]
+        return logits, iou
 
 
 def load_prompted_network(folder: Path, model_type: str) -> PromptedNetwork:

@@ -16,7 +16,7 @@ from sam_model.sam.mask_decoder import MaskDecoder, pixels_in_place
 from sam_model.sam.sam import Sam, parameter_count
 from sam_model.sam.sizes import SIZES, SamSize
 from sam_model.sam.tiny_vit import ConvBN, WindowAttention
-from sam_model.sam.two_way_transformer import Attention
+from sam_model.sam.two_way_transformer import Attention, TwoWayBlock, TwoWayTransformer
 from sam_model.sam_checkpoints import empty_sam
 from sam_testing.seeded_checkpoints import TINY_MOBILE_SAM, TINY_VIT_SAM, key_lines, seeded_sam, values_for
 
@@ -158,6 +158,33 @@ def test_masks_grow_as_by_the_transposed_convolutions() -> None:
     ours = decoder.upscale(places).flatten(1, 3).transpose(1, 2)  # (P, C / 8, K * 16)
 
     assert torch.allclose(pixels_in_place(ours, grid=8), plain, atol=ROUNDING)
+
+
+def in_the_paper_s_order(module: TwoWayTransformer, image: Tensor, places: Tensor, prompt: Tensor) -> list[Tensor]:
+    """Compute what `module` does as the paper's figure shows it: each attention on the whole image."""
+    tokens = prompt
+    for block in module.layers:
+        assert isinstance(block, TwoWayBlock)
+        placed = tokens if block.is_first else tokens + prompt
+        seen = block.self_attn(placed, placed, tokens)
+        tokens = block.norm1(seen if block.is_first else tokens + seen)
+        tokens = block.norm2(tokens + block.cross_attn_token_to_image(tokens + prompt, image + places, image))
+        tokens = block.norm3(tokens + block.mlp(tokens))
+        image = block.norm4(image + block.cross_attn_image_to_token(image + places, tokens + prompt, tokens))
+    seen = module.final_attn_token_to_image(tokens + prompt, image + places, image)
+    return [module.norm_final_attn(tokens + seen), image]
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_the_transformer_equals_the_paper_s_in_another_order(images: int) -> None:
+    module = seeded(TwoWayTransformer(width=64, depth=2, heads=8, mlp=128))
+    image, places, prompt = 3 * noise(images, 48, 64), noise(1, 48, 64), noise(3, 7, 64)
+
+    found = module(image, places, prompt)
+
+    for one, expected in zip(found, in_the_paper_s_order(module, image.expand(3, -1, -1), places, prompt), strict=True):
+        assert one.shape == expected.shape
+        assert (one - expected).abs().max() < 1e-5 * (expected.max() - expected.min())
 
 
 def test_one_image_for_all_prompts_equals_a_copy_for_each() -> None:
