@@ -36,6 +36,7 @@ def segment_automatically(
     score_threshold: float = 0.0,
     *,
     embed: Callable[[], Any] | None = None,
+    points_per_side: int | None = None,
 ) -> list[SegmentedObject]:
     """Return all masks that a segmenter finds without prompts, highest-scoring first.
 
@@ -44,11 +45,13 @@ def segment_automatically(
         image: RGB uint8 (H, W, 3).
         score_threshold: minimum score.
         embed: returns the image's embedding by the segmenter, where the caller may have it; used with the point grid.
+        points_per_side: of the grid of points; None for 32 with a SAM and `POINTS_PER_SIDE` with others. FastSAM has no
+            grid.
 
     Raises:
         ValueError: `image` is not RGB uint8.
     """
-    found = [one for one in _segmented(segmenter, image, embed) if one.score >= score_threshold]
+    found = [one for one in _segmented(segmenter, image, embed, points_per_side) if one.score >= score_threshold]
     return sorted(found, key=lambda one: -one.score)
 
 
@@ -76,23 +79,31 @@ def propose_objects(segmenter: Segmenter[Any], image: Image, limit: int = 1000) 
     return segment_automatically(segmenter, image)[:limit]
 
 
-def _segmented(segmenter: Segmenter[Any], image: Image, embed: Callable[[], Any] | None) -> Iterator[SegmentedObject]:
+def _segmented(
+    segmenter: Segmenter[Any], image: Image, embed: Callable[[], Any] | None, points_per_side: int | None
+) -> Iterator[SegmentedObject]:
     if hasattr(segmenter, "model"):  # only a SAM has a model; then PyTorch is imported already
+        from sam_model.sam.automatic_mask_settings import AutomaticMaskSettings
         from sam_model.sam.automatic_masks import segment_everything
 
-        for mask in segment_everything(segmenter, image):  # type: ignore[arg-type]  # see above
+        settings = None
+        if points_per_side is not None:
+            least = segmenter.model.everything_iou
+            settings = AutomaticMaskSettings(points_per_side=points_per_side, pred_iou_thresh=least)
+        for mask in segment_everything(segmenter, image, settings):  # type: ignore[arg-type]  # see above
             yield SegmentedObject(mask.run_lengths, mask.box, mask.predicted_iou)
     elif hasattr(segmenter, "find_masks"):  # a FastSAM
         for one in segmenter.embed(image).masks:
             yield SegmentedObject(one.run_lengths, one.box, one.score)
     else:
-        yield from _segmented_by_points(segmenter, segmenter.embed(image) if embed is None else embed())
+        embedding = segmenter.embed(image) if embed is None else embed()
+        yield from _segmented_by_points(segmenter, embedding, points_per_side or POINTS_PER_SIDE)
 
 
-def _segmented_by_points(segmenter: Segmenter[Any], embedding: Any) -> Iterator[SegmentedObject]:
+def _segmented_by_points(segmenter: Segmenter[Any], embedding: Any, per_side: int) -> Iterator[SegmentedObject]:
     """Segment at a grid of points, and drop duplicates."""
     height, width = embedding.image_size
-    positions = (np.arange(POINTS_PER_SIDE) + 0.5) / POINTS_PER_SIDE
+    positions = (np.arange(per_side) + 0.5) / per_side
     prompts = [Prompt(points=(Point(x * width, y * height),)) for y in positions for x in positions]
     found: list[SegmentedObject] = []
     for start in range(0, len(prompts), POINTS_PER_BATCH):

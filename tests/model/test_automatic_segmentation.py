@@ -28,6 +28,16 @@ def test_masks_below_the_score_threshold_are_left_out() -> None:
     assert segment_automatically(DiscSegmenter(score=0.5), IMAGE, score_threshold=0.6) == []
 
 
+def test_the_points_per_side_of_the_grid_can_be_chosen() -> None:
+    segmenter, sam = DiscSegmenter(score=0.9), ColourSam()
+
+    segment_automatically(segmenter, IMAGE, points_per_side=3)
+    segment_automatically(sam, IMAGE, points_per_side=2)
+
+    assert len(segmenter.prompts) == 9
+    assert sam.largest_batch == 4
+
+
 def test_a_sam_uses_its_automatic_masks() -> None:
     sam = ColourSam()
 

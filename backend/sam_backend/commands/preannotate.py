@@ -60,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     models.add_argument("--at-most", action=RenamedOption, new_name="--max-detections")
     models.add_argument(
+        "--points-per-side",
+        type=int,
+        metavar="N",
+        help="with everything: N x N points are segmented (default 32 with a SAM, 8 with classical; FastSAM has none)",
+    )
+    models.add_argument(
         "--map", action="append", default=[], metavar="CLASS=LABEL", help="label for a class of the detector"
     )
     models.add_argument(
@@ -285,6 +291,7 @@ def _configuration(args: argparse.Namespace) -> "RunConfiguration":
         "label_map": dict(_pairs(args.map)) or None,
         "iou_threshold": args.iou,
         "max_detections": args.max_detections,
+        "points_per_side": args.points_per_side,
         "shape": args.shape,
         "policy": args.policy,
         "filter": {name: value for name, value in wanted.items() if value is not None},

@@ -22,6 +22,7 @@ EXEMPLARS = "exemplars"
 WITHOUT_DETECTOR = ("everything", "boxes", EXEMPLARS)  # all objects, the task's rectangles, what is like examples
 CHOICES = {"descriptor": DESCRIPTORS, "shape": SHAPES, "policy": POLICIES, "engine": ENGINES, "purpose": PURPOSES}
 LARGEST_ID = 2**63 - 1
+MAX_POINTS_PER_SIDE = 256  # 65,536 points
 RENAMED = {"at_most": "max_detections"}  # old field name -> new one
 
 
@@ -79,6 +80,7 @@ class RunConfiguration:
     label_map: Mapping[str, str] = field(default_factory=dict)  # class of the detector -> label
     iou_threshold: float = 0.7  # 0..1; of two boxes that overlap by more, the one with the higher score is kept
     max_detections: int = 300  # objects per image
+    points_per_side: int | None = None  # of the grid of points, with everything; None: 32 with a SAM, 8 with classical
     shape: str = "auto"  # one of SHAPES; auto follows the labeling config's control tags
     policy: str = "skip"  # one of POLICIES, for tasks that have predictions already
     filter: TaskFilter = TaskFilter()
@@ -118,6 +120,12 @@ class RunConfiguration:
         for name in ("max_detections", "ray_workers"):
             if given.get(name) is not None:
                 parsed[name] = whole_number(given[name], name, 1, 10_000)
+        if given.get("points_per_side") is not None:
+            parsed["points_per_side"] = whole_number(
+                given["points_per_side"], "points_per_side", 1, MAX_POINTS_PER_SIDE
+            )
+            if parsed.get("detector") != "everything":
+                raise BadRequestError("points_per_side is given, but only detector='everything' has a grid of points")
         if given.get("label_thresholds") is not None:
             parsed["label_thresholds"] = {
                 label: number(value, f"label_thresholds.{label}", 0, 1)

@@ -97,6 +97,8 @@ def version_with(
         identity["text"] = configuration.text
     if configuration.detector == EXEMPLARS:
         identity["examples"] = [configuration.descriptor, examples]
+    if configuration.points_per_side is not None:
+        identity["points_per_side"] = configuration.points_per_side
     style = polygon_style(settings)
     if style != DEFAULT_STYLE:  # with the default, stored predictions keep their versions
         identity["polygons"] = [style.tolerance, style.parts]

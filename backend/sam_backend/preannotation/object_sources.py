@@ -83,8 +83,11 @@ class EverythingObjects:
         """Yield the objects, highest-scoring first."""
         target = self._mapping.targets[ANY_OBJECT]
         segmenter = self._segmenter.unlimited if isinstance(self._segmenter, LimitedSegmenter) else self._segmenter
-        found = segment_automatically(segmenter, image, target.score_threshold, embed=embed)
-        for each in found[: self._mapping.configuration.max_detections]:
+        configuration = self._mapping.configuration
+        found = segment_automatically(
+            segmenter, image, target.score_threshold, embed=embed, points_per_side=configuration.points_per_side
+        )
+        for each in found[: configuration.max_detections]:
             yield FoundObject(target, each.run_lengths.mask, each.score)
 
 

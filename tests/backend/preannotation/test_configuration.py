@@ -49,6 +49,9 @@ def test_a_configuration_survives_the_round_trip_through_json() -> None:
         ({"project": 3, "text": "cat="}, "'cat=' needs words and a label"),
         ({"project": 3, "text": "cat", "detector": "everything"}, "'everything' finds no words; use 'auto'"),
         ({"project": 3, "detector": "auto"}, "detector='auto' needs text"),
+        ({"project": 3, "detector": "everything", "points_per_side": 0}, "points_per_side"),
+        ({"project": 3, "detector": "everything", "points_per_side": 1000}, "points_per_side"),
+        ({"project": 3, "points_per_side": 16}, "only detector='everything' has a grid of points"),
         ({"project": 3, "show": 1}, "show=1 is neither true nor false"),
     ],
 )
@@ -71,6 +74,10 @@ def test_a_renamed_field_leaves_the_model_version_as_it_was() -> None:
 
     # computed before `at_most` became `max_detections`: the policy `skip` still recognises those predictions
     assert version_with(RunConfiguration(1), "m", "f", Settings(), store) == "label-studio-sam classical+m b01bb465"
+    grid = RunConfiguration(1, detector="everything", points_per_side=16)
+    assert version_with(grid, "m", "f", Settings(), store) != version_with(
+        RunConfiguration(1, detector="everything"), "m", "f", Settings(), store
+    )
     bridges = Settings(polygon_parts="bridges")
     assert version_with(RunConfiguration(1), "m", "f", bridges, store) != "label-studio-sam classical+m b01bb465"
 

@@ -291,6 +291,9 @@ function configuration() {
     shape: form.shape.value, policy: form.policy.value, show: form.show.checked, filter: {},
   };
   if (form.score_threshold.value) result.score_threshold = Number(form.score_threshold.value);
+  if (form.points_per_side.value && form.detector.value === "everything") {
+    result.points_per_side = Number(form.points_per_side.value);
+  }
   if (form.sample.value) result.filter.sample = Number(form.sample.value);
   if (form.tasks.value === "unlabeled") result.filter.state = "unlabeled";
   else if (form.tasks.value !== "all") result.filter[form.tasks.value] = true;
