@@ -64,10 +64,21 @@ def upscaled_mask(logits: Floats, rows: Axis, columns: Axis, threshold: float, r
         region: pixels outside do not belong to the mask; None for no such limit.
     """
     mask = np.zeros((rows.full, columns.full), dtype=bool)
-    region = common_region(region_above(logits, rows, columns, threshold), region)
-    for part, strip in upscaled_strips(logits, rows, columns, region):
-        np.greater(strip, np.float32(threshold), out=mask[part, region[1]])
+    found, place = upscaled_part(logits, rows, columns, threshold, region)
+    mask[place] = found
     return mask
+
+
+def upscaled_part(
+    logits: Floats, rows: Axis, columns: Axis, threshold: float, region: Region | None = None
+) -> tuple[Mask, Region]:
+    """Return the mask of `upscaled_mask` in a region of the image outside of which it is False, and that region."""
+    place = common_region(region_above(logits, rows, columns, threshold), region)
+    (top, bottom), (left, right) = ((part.start, part.stop) for part in place)
+    mask: Mask = np.empty((bottom - top, right - left), dtype=bool)
+    for part, strip in upscaled_strips(logits, rows, columns, place):
+        np.greater(strip, np.float32(threshold), out=mask[part.start - top : part.stop - top])
+    return mask, place
 
 
 def region_above(logits: Floats, rows: Axis, columns: Axis, threshold: float) -> Region:

@@ -21,7 +21,7 @@ from sam_model.runtime.torch_runtime import Device
 from sam_model.types import Box, Image, Mask, Point, Prompt, ScoredMask
 from sam_model.yolo.checkpoint import YoloModel
 from sam_model.yolo.detector import CONVERTED_DIRECTORY, YoloDetector
-from sam_model.yolo.masks import masks_of
+from sam_model.yolo.masks import mask_parts_of
 
 IMAGE_SIZE = 1024  # longer side of the network's input in pixels, as in FastSAM's training
 SCORE_THRESHOLD = 0.4  # this and the next as in the examples of the FastSAM documentation
@@ -138,12 +138,15 @@ class FastSamSegmenter:
             wanted_ids=class_ids,
         )
         masks = []
-        for index, mask in enumerate(masks_of(found.objects, found.frame)):
+        size = (image.shape[0], image.shape[1])
+        for index, (part, place) in enumerate(mask_parts_of(found.objects, found.frame)):
             score, class_id = float(found.objects.scores[index]), int(found.objects.class_ids[index])
-            box = box_from_mask(mask)
-            if box is not None:
-                masks.append(FoundMask(run_lengths_from_mask(mask), box, score, class_id))
-        return FastSamEmbedding(tuple(masks), (image.shape[0], image.shape[1]), self.fingerprint)
+            inner = box_from_mask(part)
+            if inner is not None:
+                top, left = place[0].start, place[1].start
+                box = (inner[0] + left, inner[1] + top, inner[2] + left, inner[3] + top)
+                masks.append(FoundMask(run_lengths_from_mask(part, (top, left), size), box, score, class_id))
+        return FastSamEmbedding(tuple(masks), size, self.fingerprint)
 
     def segment(self, embedding: FastSamEmbedding, prompts: Sequence[Prompt]) -> list[ScoredMask]:
         """Return the mask that each prompt selects, in the order of the prompts; an empty one with score 0 if there is
