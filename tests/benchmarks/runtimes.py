@@ -3,7 +3,8 @@
 Measured, each from what a user of the peer calls to boolean masks at the size of the image (or boxes): segment-anything
 1.0 and MobileSAM (`SamPredictor`, `SamAutomaticMaskGenerator`), Ultralytics 8.4 (`YOLO.predict`), ours with PyTorch in
 float32, and ours with what `SAM_RUNTIME=auto` chooses on this machine. All run in one process and take turns, so that
-other work on the machine affects all; ratios are of neighbours, median and range. Weights are seeded; to the masks of
+other work on the machine affects all; ratios are of neighbours, median and range. Where other
+programs run, the ratios of minima and of processor time (minima, too) say more. Weights are seeded; to the masks of
 segment everything, discs around the points are added, so that each filter drops some. The quality beside the speed is
 the IoU of the masks of both of ours.
 
@@ -57,11 +58,10 @@ def smooth_image(size: tuple[int, int]) -> Image:
 
 def alternated(sides: dict[str, Work], rounds: int, slow_rounds: int) -> Row:
     """Return, of each side, median and minimum in ms, and of each after the first, how often it is as fast."""
-    first: dict[str, float] = {}
-    for name, work in sides.items():
-        first[name] = seconds(work)
-    count = slow_rounds if max(first.values()) > SLOW_S else rounds
-    times = np.array([[seconds(work) for work in sides.values()] for _ in range(count)])
+    slowest = max(seconds(work)[0] for work in sides.values())  # warm-up
+    count = slow_rounds if slowest > SLOW_S else rounds
+    measured = np.array([[seconds(work) for work in sides.values()] for _ in range(count)])  # (rounds, sides, 2)
+    times, cpu = measured[..., 0], measured[..., 1].min(axis=0)
     row: Row = {"rounds": count}
     for place, name in enumerate(sides):
         mine = 1e3 * times[:, place]
@@ -70,6 +70,7 @@ def alternated(sides: dict[str, Work], rounds: int, slow_rounds: int) -> Row:
             ratios = times[:, 0] / times[:, place]
             row[name] |= {"ratio": rounded(np.median(ratios)), "range": [rounded(ratios.min()), rounded(ratios.max())]}
             row[name]["ratio_of_minima"] = rounded(times[:, 0].min() / times[:, place].min())
+            row[name]["cpu_ratio"] = rounded(cpu[0] / cpu[place])
     return row
 
 
@@ -77,10 +78,11 @@ def rounded(value: Any) -> float:
     return round(float(value), 2)
 
 
-def seconds(work: Work) -> float:
-    began = time.perf_counter()
+def seconds(work: Work) -> tuple[float, float]:
+    """Return the seconds that a work takes, and those of all processors together."""
+    began, cpu_began = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - began
+    return time.perf_counter() - began, time.process_time() - cpu_began
 
 
 class BlobSegmenter(SamSegmenter):
