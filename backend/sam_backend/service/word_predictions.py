@@ -92,10 +92,13 @@ class WordPredictions:
         if name is None:
             note_reason(NO_TEXT_DETECTOR)
             return _empty(model)
-        labels = _labels_of(parse_words("\n".join(texts)), config, configuration)
+        words = parse_words("\n".join(texts))
+        labels = _labels_of(words, config, configuration)
         if not labels:
             return _empty(model)
-        detector = FixedTextDetector(TolerantTextDetector(self._text_detector(name)), tuple(labels))
+        detector = FixedTextDetector(
+            TolerantTextDetector(self._text_detector(name), _classes_of(words, labels, config)), tuple(labels)
+        )
         configuration = replace(
             configuration, text="", label_map={each: label for each, label in labels.items() if label}
         )
@@ -155,6 +158,13 @@ def _labels_of(words: Sequence[Words], config: LabelingConfig, configuration: Ru
         except BadRequestError as error:
             note_reason(str(error))
     return found
+
+
+def _classes_of(words: Sequence[Words], labels: dict[str, str], config: LabelingConfig) -> dict[str, list[str]]:
+    """Return the `predicted_values` of labels, for words that are the label's own."""
+    pairs = [pair for tag in config.controls for pair in tag.predicted_values]
+    own = [each.text for each in words if each.label is None]
+    return {text: [name for name, label in pairs if label == labels.get(text)] for text in own}
 
 
 def _run_id(labels: dict[str, str]) -> str:

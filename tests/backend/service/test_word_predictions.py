@@ -79,6 +79,18 @@ def test_words_that_mean_no_label_or_no_class_are_listed_and_the_others_answered
     assert "found nothing for person" in not_there
 
 
+def test_a_label_that_is_no_class_stands_for_its_predicted_values() -> None:
+    labels = 'value="Astronaut" predicted_values="face,dog"', 'value="Rocket"'
+    made = service(text_detector="classical")
+
+    by_label, reason = answer_and_reason(made, config("BrushLabels", *labels), "astronaut")
+    other, _ = answer_and_reason(made, config("BrushLabels", *labels), "helmet=Astronaut")
+
+    assert [region["value"]["brushlabels"] for region in by_label["result"]] == [["Astronaut"]]
+    assert reason == ""
+    assert other["result"] == []
+
+
 def test_without_a_text_detector_the_answer_is_empty_and_the_list_says_why() -> None:
     answer, reason = answer_and_reason(service(), config("BrushLabels", 'value="Human"'), "face")
 
