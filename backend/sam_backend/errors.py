@@ -28,6 +28,8 @@ BackendError                      500  not listed below
 │   └── RunLockedError            409  runs/run_store.py
 ├── UnknownRunError               404  runs/run_store.py
 ├── RunStoreError                 503  runs/run_store.py
+├── SwitchRunningError            409  segmenter/models.py
+├── UnknownModelError             404  service/model_list.py
 ├── PreviewTimeoutError           503  service/previews.py
 └── UnknownProjectError           404  service/project_lookup.py
 

@@ -23,7 +23,9 @@ class SettingsError(ValueError):
 class Settings:
     """All settings; `ENVIRONMENT` has the variable of each field and its range."""
 
-    model: str = "auto"  # a registry name, the path of a weights file, or auto: MobileSAM, else classical
+    model: str = "auto"  # a registry name, the path of a weights file, or auto: see segmenter/automatic_choice.py
+    models: tuple[str, ...] = ()  # further models that a project may ask for: names or paths
+    models_mib: int = 4096  # size of the weights of those models that are loaded at the same time
     device: str = "auto"  # cpu, cuda, cuda:1, mps, or auto: the fastest device of this machine
     dtype: str = "auto"  # float32, bfloat16, float16, or auto: what the runtime is fastest with
     runtime: str = "auto"  # torch, openvino, or auto: OpenVINO on x86 processors if it is installed
@@ -149,6 +151,10 @@ def _folder(variable: str, value: str) -> Path:
     return Path(value).expanduser()
 
 
+def _names(variable: str, value: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+
+
 def _http_url(variable: str, value: str) -> str:
     try:
         return parse_base_url(value)
@@ -175,6 +181,8 @@ def _hosts(variable: str, value: str) -> tuple[str, ...]:
 # field -> (variable, parser)
 ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "model": ("SAM_MODEL", _text),
+    "models": ("SAM_MODELS", _names),
+    "models_mib": ("SAM_MODELS_MIB", _number(int, 1, 1 << 20)),
     "device": ("SAM_DEVICE", _text),
     "dtype": ("SAM_DTYPE", _one_of("auto", "float32", "bfloat16", "float16")),
     "runtime": ("SAM_RUNTIME", _one_of("auto", "torch", "openvino")),

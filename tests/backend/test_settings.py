@@ -19,6 +19,8 @@ def test_every_variable_reaches_its_field() -> None:
         "SAM_WEIGHTS_MIRROR": "https://mirror.example.org/weights",
         "SAM_OFFLINE": "1",
         "HF_TOKEN": "hf_abc",
+        "SAM_MODELS": "sam_b, sam_l,sam_b",
+        "SAM_MODELS_MIB": "5000",
         "SAM_MIN_HOLE_AREA": "30",
         "SAM_MIN_REGION_AREA": "20",
         "SAM_KEEP_CLICKED_REGION": "on",
@@ -66,6 +68,8 @@ def test_every_variable_reaches_its_field() -> None:
     assert environ.keys() == {variable for variable, _ in ENVIRONMENT.values()}
     assert settings == Settings(
         model="classical",
+        models=("sam_b", "sam_l"),
+        models_mib=5000,
         device="cuda:1",
         dtype="bfloat16",
         runtime="torch",

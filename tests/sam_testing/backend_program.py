@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,15 @@ def environment(**changes: str) -> dict[str, str]:
 class BackendProgram:
     """A `serve` process that can be stopped and started again with the same settings."""
 
-    def __init__(self, log: Path, **settings: str) -> None:
-        self.port, self._log, self._settings = free_port(0), log, settings
+    def __init__(self, log: Path, command: Sequence[str] = COMMAND, **settings: str) -> None:
+        self.port, self._log, self._settings, self._command = free_port(0), log, settings, command
         self.start()
 
     def start(self) -> None:
         """Start the process and wait until it answers."""
         with self._log.open("ab") as output:
             self.process = subprocess.Popen(
-                [*COMMAND, "serve", "--port", str(self.port)], env=environment(**self._settings), stderr=output
+                [*self._command, "serve", "--port", str(self.port)], env=environment(**self._settings), stderr=output
             )
         try:
             self.wait_until(self._answers, 30)

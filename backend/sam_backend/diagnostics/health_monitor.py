@@ -12,7 +12,7 @@ from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.redaction import mask_userinfo
 from sam_backend.runs.run_store import RunStore, RunStoreError, runs_folder
 from sam_backend.runs.unreadable_runs import UnreadableRun
-from sam_backend.segmenter.choice import DEFAULT_MODEL
+from sam_backend.segmenter.automatic_choice import best_weights
 from sam_backend.segmenter.loading import ModelLoading
 from sam_backend.segmenter.models import Models
 from sam_backend.settings import Settings
@@ -175,21 +175,26 @@ def check_embeddings(folder: Path) -> Check:
 def check_model(settings: Settings, model: ModelLoading, store: WeightStore) -> Check:
     """Check that the model of the settings answers clicks, or is still loading."""
     if model.state == "failed":
-        weights = _missing_weights(settings.model, store)
+        weights = _missing_weights(model.name, store)
         if weights is None:
-            next_step = "select another model with SAM_MODEL, or set SAM_DEVICE=auto; then restart the backend"
+            next_step = (
+                "choose another model on the page; or set SAM_MODEL to another one, or SAM_DEVICE=auto, and restart "
+                "the backend"
+            )
             return Check("Model", False, problem=model.problem or "", next_step=next_step)
         problem = f"could not load {model.name}: the weights file {weights.file} is missing; no click is answered"
         return Check("Model", False, problem=problem, next_step=_how_to_get(weights, store))
-    if model.name == "classical" and settings.model == "auto":
-        problem = f"no weights of {DEFAULT_MODEL}: the classical segmenter answers clicks, which is not a SAM model"
-        return Check("Model", False, problem=problem, next_step=_how_to_get(find_weights(DEFAULT_MODEL), store))
-    return Check("Model", True, found=f"{model.version}, {model.progress or model.state}")
+    if model.name == "classical" and model.reason:
+        best = best_weights(settings)
+        problem = f"no weights of {best.model}: the classical segmenter answers clicks, which is not a SAM model"
+        return Check("Model", False, problem=problem, next_step=_how_to_get(best, store))
+    why = f"; SAM_MODEL=auto chose {model.name}: {model.reason}" if model.reason else ""
+    return Check("Model", True, found=f"{model.version}, {model.progress or model.state}{why}")
 
 
 def _missing_weights(name: str, store: WeightStore) -> WeightFile | None:
     try:
-        weights = find_weights(DEFAULT_MODEL if name == "auto" else name)
+        weights = find_weights(name)
     except ValueError:
         return None
     return None if store.status(weights).presence is Presence.PRESENT else weights
@@ -198,5 +203,6 @@ def _missing_weights(name: str, store: WeightStore) -> WeightFile | None:
 def _how_to_get(weights: WeightFile, store: WeightStore) -> str:
     return (
         f"run `label-studio-sam weights download {weights.model}` on the backend's machine, or download "
-        f"{mask_userinfo(store.url(weights))} into the folder SAM_WEIGHTS_DIR; then restart the backend"
+        f"{mask_userinfo(store.url(weights))} into the folder SAM_WEIGHTS_DIR; then choose the "
+        "model on the page, or restart the backend"
     )

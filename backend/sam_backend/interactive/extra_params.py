@@ -26,7 +26,7 @@ class ClickOptions:
     candidates: int = 1  # suggestions for a single point, 1 to MAX_CANDIDATES
     each_point_an_object: bool = False  # is each positive point an object of its own?
     refine_regions: bool = False  # does a point inside a region of the task change that region?
-    model: str | None = None  # that answers, if it is one of SAM_MODELS; None is the default model
+    model: str = "auto"  # that answers, if it is one of SAM_MODELS; otherwise the default model answers
 
     def with_json(self, given: Mapping[str, Any]) -> "ClickOptions":
         """Return a copy with the fields of these options that a JSON object has.

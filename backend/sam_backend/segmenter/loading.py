@@ -5,6 +5,7 @@ import threading
 import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as StillLoadingError
+from dataclasses import replace
 from typing import Any
 
 from sam_backend.errors import ModelNotReadyError
@@ -54,16 +55,17 @@ class ModelLoading:
         self._loaded.set_result(segmenter)
 
     def _load(self) -> Segmenter[Any]:
-        try:
-            return self._choice.load(self._note_progress)
-        except WeightsError as error:
-            fallback = self._choice.fallback
-            if fallback is None:
-                raise
-            logger.warning("could not load model %s: %s; falling back to %s", self.name, error, fallback.name)
-            self._choice = fallback
-            self.name, self.version = self._choice.name, self._choice.version
-            return self._choice.load(self._note_progress)
+        while True:
+            try:
+                return self._choice.load(self._note_progress)
+            except WeightsError as error:
+                fallback = self._choice.fallback
+                if fallback is None:
+                    raise
+                logger.warning("could not load model %s: %s; falling back to %s", self.name, error, fallback.name)
+                reason = f"could not load model {self.name}: {mask_userinfo(str(error))}"
+                self._choice = replace(fallback, reason=reason)
+                self.name, self.version = self._choice.name, self._choice.version
 
     def _note_progress(self, progress: Progress) -> None:
         self._progress = progress
@@ -79,6 +81,11 @@ class ModelLoading:
         if self.state != "loading" or self._progress is None or self._progress.done == self._progress.total:
             return None
         return self._progress
+
+    @property
+    def reason(self) -> str:
+        """Return why SAM_MODEL=auto means this model; empty for a model that was named."""
+        return self._choice.reason
 
     @property
     def state(self) -> str:

@@ -91,20 +91,20 @@ class Models:
         with self._lock:
             return tuple(self._loaded)
 
-    def for_request(self, name: str | None = None) -> RequestModel:
+    def for_request(self, name: str = "auto") -> RequestModel:
         """Return the model of one request, and count that as a use.
 
         Args:
-            name: that the project asks for; None, or a model that projects may not ask for, means the default one.
+            name: that the project asks for; `auto`, and a model that projects may not ask for, mean the default one.
         """
         default = self._default
-        if name is None or name == default.name or name not in self._of_projects:
+        if name == default.name or name not in self._of_projects:
             return RequestModel(default, default, self._wait_s)
         return RequestModel(self._of_project(name), default, self._wait_s)
 
-    def version(self, name: str | None = None) -> str:
+    def version(self, name: str = "auto") -> str:
         """Return the model version of a project's predictions; nothing is loaded."""
-        choice = None if name is None or name == self._default.name else self._of_projects.get(name)
+        choice = None if name == self._default.name else self._of_projects.get(name)
         return self._default.version if choice is None else choice.version
 
     def _of_project(self, name: str) -> ModelLoading:

@@ -45,7 +45,7 @@ def setup(service: Service, request: SetupRequest) -> str:
             service.projects.note_problem(request.project_id, f"could not use the model's extra parameters: {error}")
     else:
         if request.project_id is not None:
-            model = "" if options.model is None else f"model {options.model}"
+            model = "" if options.model == "auto" else f"model {options.model}"
             described = ", ".join(part for part in (shapes, options.text(), model) if part)
             described += _opened_tasks(service, request.project_id, request.project_created_s, config)
             service.projects.note_clicks(request.project_id, described, request.project_created_s)

@@ -205,7 +205,7 @@ class ProjectRegistry:
         if project is not None:
             with suppress(BadRequestError):
                 options = self._extra_params(project, created_s).clicks
-                return options if options.model in self._models.names_for_projects else replace(options, model=None)
+                return options if options.model in self._models.names_for_projects else replace(options, model="auto")
         return click_options_of(self._settings)
 
     def _extra_params(self, project: int, created_s: int | None) -> ExtraParams:

@@ -16,10 +16,11 @@ from sam_backend.interactive.click_log import ClickLog
 from sam_backend.interactive.prefetch import Prefetcher
 from sam_backend.interactive.task_predictor import TaskPredictor
 from sam_backend.label_studio.credentials import LabelStudioCredentials
-from sam_backend.segmenter.choice import choose_model
+from sam_backend.segmenter.configured_models import choices_for_projects, default_choice
 from sam_backend.segmenter.loading import ModelLoading
 from sam_backend.segmenter.models import Models
 from sam_backend.service.batch_predictions import BatchPredictions, preannotator_loader
+from sam_backend.service.model_list import ModelList
 from sam_backend.service.next_tasks import NextTasks
 from sam_backend.service.previews import Previews
 from sam_backend.service.project_list import ProjectList
@@ -43,6 +44,7 @@ class Service:
     credentials: LabelStudioCredentials
     store: WeightStore
     models: Models
+    model_list: ModelList
     cache: EmbeddingCache[Any]
     predictor: TaskPredictor
     prefetcher: Prefetcher
@@ -100,7 +102,7 @@ def assemble(
     check_folder("SAM_EMBEDDINGS_DIR", settings.embeddings_dir)
     credentials = LabelStudioCredentials(settings.label_studio_url, settings.label_studio_api_key)
     if model is None:
-        model = ModelLoading(choose_model(settings, store))
+        model = ModelLoading(default_choice(settings, store))
     if fetcher is None:
         fetcher = ImageFetcher(credentials, fetch_limits(settings))
     if cache is None:
@@ -111,7 +113,9 @@ def assemble(
         )
     else:
         logger.info("%s answers clicks", model.version)
-    models = Models(model, wait_s=settings.model_wait_s)
+    models = Models(
+        model, choices_for_projects(settings, store), settings.models_mib * MIB, wait_s=settings.model_wait_s
+    )
     folder = embedding_folder(settings)
 
     def embeddings(segmenter: Segmenter[Any]) -> ImageEmbeddings:
@@ -135,6 +139,7 @@ def assemble(
         credentials=credentials,
         store=store,
         models=models,
+        model_list=ModelList(settings, store, models),
         cache=cache,
         predictor=predictor,
         prefetcher=Prefetcher(),

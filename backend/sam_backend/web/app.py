@@ -12,6 +12,7 @@ from sam_backend.request_ids import HEADER, begin_request, current_request_id, e
 from sam_backend.service.service import Service
 from sam_backend.web.body_limits import LARGE_BODY_PATHS, SMALL_BODY_BYTES, body_limit
 from sam_backend.web.ml_api_routes import routes
+from sam_backend.web.model_routes import model_routes
 from sam_backend.web.operator_routes import operator_routes
 from sam_backend.web.page.pages import pages
 from sam_backend.web.request_checks import check_requests
@@ -29,6 +30,7 @@ def create_app(service: Service, bind_host: str | None = None) -> Flask:
     app.register_blueprint(routes)
     app.register_blueprint(operator_routes)
     app.register_blueprint(run_routes)
+    app.register_blueprint(model_routes)
     app.register_blueprint(pages)
     app.register_error_handler(BackendError, _backend_error)
     app.register_error_handler(HTTPException, _http_error)

@@ -41,3 +41,9 @@ def torch_dtype(name: str) -> torch.dtype:
     if name not in DTYPES:
         raise ValueError(f"unknown dtype {name!r}; known: {', '.join(DTYPES)}")
     return DTYPES[name]
+
+
+def gpu_memory_mib(device: str) -> int | None:
+    """Return the memory of a CUDA device in MiB; None for other devices, whose memory PyTorch does not tell."""
+    on = torch.device(device)
+    return torch.cuda.get_device_properties(on).total_memory >> 20 if on.type == "cuda" else None

@@ -1,16 +1,11 @@
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from sam_backend.segmenter.choice import choose_model
 from sam_backend.settings import Settings, SettingsError
-from sam_model.weights.catalog import find_weights
 from sam_model.weights.store import WeightStore
 from sam_testing.seeded_checkpoints import write_seeded_checkpoint
-
-MOBILE_SAM = find_weights("mobile_sam")
 
 
 def nothing_here(folder: Path) -> WeightStore:
@@ -25,48 +20,20 @@ def test_the_classical_segmenter_needs_no_weights(tmp_path: Path) -> None:
     assert choice.version == segmenter.fingerprint
 
 
-def test_auto_is_classical_and_says_so_where_no_weights_can_be_had(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    choice = choose_model(Settings(model="auto"), nothing_here(tmp_path))
+def test_a_folder_of_transformers_is_named_by_the_hash_of_its_files(tmp_path: Path) -> None:
+    folder = tmp_path / "sam3"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    weights = folder / "model.safetensors"
+    versions = []
+    for content in (b"first", b"second", b"first"):
+        weights.write_bytes(content)
+        choice = choose_model(Settings(model=str(folder), runtime="torch"), nothing_here(tmp_path))
+        versions.append(choice.version)
 
-    assert choice.name == "classical"
-    assert "could not find weights of mobile_sam" in caplog.text
-    assert "SAM_WEIGHTS_DIR" in caplog.text
-
-
-def test_auto_is_mobile_sam_where_its_weights_are(tmp_path: Path) -> None:
-    with (tmp_path / MOBILE_SAM.file).open("wb") as file:
-        file.truncate(MOBILE_SAM.size)  # the right size; the hash is looked at when it is loaded
-
-    choice = choose_model(Settings(model="auto", runtime="torch"), WeightStore(tmp_path, is_offline=True))
-
-    assert choice.name == "mobile_sam"
-    assert choice.version == f"mobile_sam-{MOBILE_SAM.sha256[:8]}-float32"
-
-
-def test_auto_is_mobile_sam_where_its_server_answers(tmp_path: Path) -> None:
-    class Answers(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(MOBILE_SAM.size))
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        mirror = f"http://127.0.0.1:{server.server_port}"
-
-        online = choose_model(Settings(model="auto"), WeightStore(tmp_path, mirror=mirror))
-        offline = choose_model(Settings(model="auto"), WeightStore(tmp_path, mirror=mirror, is_offline=True))
-        behind_a_proxy = WeightStore(tmp_path, mirror="http://weights.invalid", proxies={"http": mirror})
-        by_proxy = choose_model(Settings(model="auto"), behind_a_proxy)
-        server.shutdown()
-
-    assert (online.name, offline.name) == ("mobile_sam", "classical")
-    assert by_proxy.name == "mobile_sam"
+    assert (choice.name, choice.weights_bytes()) == ("sam3", len("{}first"))
+    assert versions[0] == versions[2] != versions[1]
+    assert versions[0].startswith("sam3-")
 
 
 def test_a_file_is_named_by_its_stem_its_hash_and_the_settings(tmp_path: Path) -> None:

@@ -88,6 +88,80 @@ function cacheText(cache) {
   return lookups ? `${images}, ${Math.round(100 * cache.hits / lookups)} % hits` : images;
 }
 
+// Models
+
+let modelList = null;
+let isModelListChanging = false;
+
+async function showModels() { fillModels(await request("api/models")); }
+
+function fillModels(answer) {
+  const before = modelList;
+  modelList = answer;
+  const {default: used, switch: change} = answer;
+  $("#model-reason").textContent = used.reason ? `${used.name} was chosen by SAM_MODEL=auto: ${used.reason}.` : "";
+  const failed = change && change.state === "failed";
+  $("#model-problem").textContent = failed ? `Could not switch to ${change.name}: ${change.problem}. ${used.name} goes on.` : (change && change.warning) || "";
+  isModelListChanging = answer.models.some(model => model.is_downloading) || Boolean(change) && change.state === "loading";
+  if (before && before.default.name !== used.name) announce(`${used.name} answers clicks.`);
+  const rank = model => model.is_default ? 0 : model.presence === "present" ? 1 : 2;
+  const rows = [...answer.models].sort((a, b) => rank(a) - rank(b)).map(model => modelRow(model, answer));
+  const shown = JSON.stringify(answer);
+  if ($("#models").dataset.shown === shown) return;  // keeps the focus on a button
+  const focused = document.activeElement?.dataset?.action;
+  $("#models").dataset.shown = shown;
+  $("#models tbody").replaceChildren(...rows);
+  if (focused) $(`[data-action="${focused}"]`)?.focus();
+}
+
+function modelRow(model, answer) {
+  const row = element("tr", undefined, model.is_default ? {class: "used"} : {});
+  const name = element("td", model.name);
+  if (model.file) name.append(element("span", model.file));
+  const times = Object.entries(model.embedding_time).map(([runtime, ratio]) => `${ratio.toFixed(1)} ${runtime === "torch" ? "PyTorch" : "OpenVINO"}`);
+  const state = element("td");
+  fillModelState(state, model, answer.switch);
+  const actions = element("td");
+  const isSwitching = Boolean(answer.switch) && answer.switch.state === "loading";
+  if (!model.is_downloading && ["missing", "partial"].includes(model.presence)) actions.append(modelButton(model, "download", "Download"));
+  if (!model.is_default && model.presence === "present") {
+    const button = modelButton(model, "use", "Use");
+    button.disabled = isSwitching;
+    actions.append(button);
+  }
+  row.append(name, element("td", model.licence || "your file"), element("td", model.bytes ? size(model.bytes) : ""), element("td", times.join(" · ")), state, actions);
+  return row;
+}
+
+function fillModelState(cell, model, change) {
+  const {progress} = model;
+  if (progress) {
+    const bar = element("progress", undefined, {max: progress.total, "aria-label": `Download of ${model.name}`});
+    bar.value = progress.bytes;
+    cell.append(bar, `${size(progress.bytes)} of ${size(progress.total)}`);
+  } else if (model.is_downloading) cell.append("connecting…");
+  else if (change && change.name === model.name && change.state === "loading") cell.append("loading…");
+  else if (model.is_default) cell.append("answers clicks");
+  else if (model.is_for_projects) cell.append(model.is_loaded ? "loaded for projects" : "for projects");
+  else cell.append({present: "ready to use", missing: "not downloaded", partial: "partly downloaded"}[model.presence] || model.presence);
+  if (model.problem) cell.append(element("span", model.problem, {class: "error"}));
+}
+
+function modelButton(model, action, text) {
+  const button = element("button", text, {type: "button", "aria-label": `${text} ${model.name}`, "data-action": `${action} ${model.name}`});
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    try {
+      fillModels(await request(`api/models/${encodeURIComponent(model.name)}/${action}`, {}));
+      await poll();
+    } catch (error) {
+      $("#model-problem").textContent = error.message;
+      button.disabled = false;
+    }
+  });
+  return button;
+}
+
 // Clicks
 
 async function showLastClicks() {
@@ -113,7 +187,7 @@ function clickRow(click) {
   const times = element("td", Math.round(total).toLocaleString());
   times.append(element("span", Object.entries(stages).map(([name, each]) => `${name} ${each < 10 ? each : Math.round(each)}`).join(" · ")));
   row.append(time, element("td", click.project ?? "?"), element("td", others.length ? `${first} and ${others.length} more` : first ?? "?"),
-    element("td", click.prompts), result, times);
+    element("td", click.prompts), element("td", click.model || ""), result, times);
   return row;
 }
 
@@ -383,13 +457,14 @@ async function poll() {
   try {
     await showRuns();
     await showLastClicks();
-    if (!status || status.model.state === "loading" || !runs.some(run => ACTIVE.includes(run.state))) await showStatus();
+    await showModels();
+    if (!status || status.model.state === "loading" || status.model.name !== modelList.default.name || !runs.some(run => ACTIVE.includes(run.state))) await showStatus();
     if (!isFormFilled && status) await fillForm();
   } catch (error) {
     $("#problems").hidden = false;
     $("#problems ul").replaceChildren(element("li", error.message));
   }
-  const isBusy = runs.some(run => ACTIVE.includes(run.state)) || status?.model.state === "loading";
+  const isBusy = runs.some(run => ACTIVE.includes(run.state)) || status?.model.state === "loading" || isModelListChanging;
   if (number !== polls) return;  // a later call sets the timer
   timer = setTimeout(poll, isBusy ? FAST_MS : SLOW_MS);
 }
