@@ -37,8 +37,8 @@ from sam_model.yolo.sizes import SIZES as YOLO_SIZES
 RECORDED = Path(__file__).parents[2] / "model/sam_model/benchmark/model_speeds.json"
 REFERENCE = "mobile_sam"
 CONVERSION_TIMEOUT_S = 3600
-MEASURE_S = 25.0  # per model, at least `MIN_ROUNDS` rounds
-MIN_ROUNDS = 3
+MEASURE_S = 12.0  # per model, at least `MIN_ROUNDS` rounds
+MIN_ROUNDS = 4
 
 
 def segmenter(name: str, runtime: str, folder: Path) -> SamSegmenter | FastSamSegmenter:

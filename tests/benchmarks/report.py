@@ -198,6 +198,55 @@ def _mean_by_objects(groups: list[Result]) -> Result:
     return {key: sum(group[key] * group["objects"] for group in groups) / total for key in groups[0]}
 
 
+def models() -> str:
+    """Return the table of all models of the catalogue, with their published quality and their recorded speed."""
+    from sam_model.benchmark.published_quality import PUBLISHED
+    from sam_model.benchmark.recorded_speeds import record_description, recorded_speed
+    from sam_model.weights.catalog import CATALOG
+    from sam_model.weights.folders import FOLDERS
+
+    head = ["model", "licence", "weights from", "file", "parameters", "published quality", "PyTorch", "OpenVINO"]
+    rows = [_cells(head), "|---|---|---|---:|---:|---|---:|---:|"]
+    for weights in CATALOG:
+        quality = PUBLISHED.get(weights.model)
+        speeds = [recorded_speed(weights.model, runtime) for runtime in ("torch", "openvino")]
+        rows.append(
+            _cells(
+                [
+                    f"`{weights.model}`",
+                    _licence(weights.licence),
+                    f"[{weights.url.split('/')[2]}]({weights.url})",
+                    f"{weights.size / 1e6:,.1f} MB" if weights.size else "",
+                    f"{_parameters(weights.model) / 1e6:.1f} M",
+                    "" if quality is None else f"{quality.value:g} {quality.metric}, {quality.source}",
+                    *("" if speed is None else f"{speed.embed_ratio:.2f}" for speed in speeds),
+                ]
+            )
+        )
+    for folder in FOLDERS:
+        source, licence = f"[huggingface.co](https://huggingface.co/{folder.repository})", _licence(folder.licence)
+        gate = ", after the authors grant access" if folder.is_gated else ""
+        rows.append(_cells([f"`{folder.model}`", licence, source + gate, *[""] * 5]))
+    about = "[licence and sources](#the-classical-segmenter)"
+    measured = "[measured](benchmarks.md#classical-segmenter)"
+    rows.append(_cells(["`classical`", "Apache-2.0", f"in the package; {about}", "", "6,854", measured, "", ""]))
+    return "\n".join([*rows, "", record_description()])
+
+
+def _cells(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _licence(licence: str) -> str:
+    return licence if licence == "Apache-2.0" else f"**{licence}**"
+
+
+def _parameters(model: str) -> int:
+    from sam_model.benchmark.compared_model import parameters_of
+
+    return parameters_of(model)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "brush-rle": brush_rle,
     "request-parsing": request_parsing,
@@ -206,6 +255,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "click-latency": click_latency,
     "classical-quality": classical_quality,
     "classical-scores": classical_scores,
+    "models": models,
 }
 
 

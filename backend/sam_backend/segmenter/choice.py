@@ -16,9 +16,13 @@ from sam_model.masks.cleaning import MaskCleaning
 from sam_model.registry import MODEL_NAMES, load_segmenter
 from sam_model.weights.catalog import WeightFile, find_weights
 from sam_model.weights.download import OnProgress
+from sam_model.weights.folder_store import folder_path
+from sam_model.weights.folders import FOLDERS, find_folder
 from sam_model.weights.store import WeightStore, sha256_of
 
 logger = logging.getLogger(__name__)
+
+SEGMENTER_NAMES = (*MODEL_NAMES, *(folder.model for folder in FOLDERS if folder.segments))
 
 
 @dataclass(frozen=True)
@@ -43,26 +47,34 @@ def choose_model(settings: Settings, store: WeightStore) -> ModelChoice:
         return _classical()
     if settings.model == "auto":
         return _automatic(automatic_choice(settings, store), settings, store)
+    folder = find_folder(settings.model)
+    if folder is not None and folder.segments:
+        return _of_folder(folder.model, folder_path(store, folder), settings, store)
     path = Path(settings.model).expanduser()
     if path.is_file():
         choice = _sam(path.stem, sha256_of(path), settings, store)
         return replace(choice, weights_bytes=lambda: path.stat().st_size)
     if path.is_dir() and settings.model not in MODEL_NAMES:
-        files = sorted([*path.glob("*.json"), *path.glob("*.safetensors")])
-        digest = hashlib.sha256("".join(sha256_of(file) for file in files).encode()).hexdigest()
-        choice = _sam(path.name, digest, settings, store)
-        return replace(choice, weights_bytes=lambda: sum(file.stat().st_size for file in files))
+        return _of_folder(path.name, path, settings, store)
     try:
         weights = find_weights(settings.model)
     except ValueError as error:
         raise SettingsError(f"SAM_MODEL={settings.model!r} is neither a file nor a model: {error}") from None
     if weights.role != "segmenter":
-        known = ", ".join(MODEL_NAMES)
+        known = ", ".join(SEGMENTER_NAMES)
         raise SettingsError(f"SAM_MODEL={settings.model!r} is a detector, not a segmenter; segmenters: {known}")
     return replace(
         _sam(weights.model, _hash_of(weights, store), settings, store),
         weights_bytes=lambda: weights.size or store.status(weights).bytes_here,
     )
+
+
+def _of_folder(name: str, path: Path, settings: Settings, store: WeightStore) -> ModelChoice:
+    """Return a model of transformers; its version has the hash of its files, which may have to be downloaded."""
+    files = sorted([*path.glob("*.json"), *path.glob("*.safetensors")])
+    digest = hashlib.sha256("".join(sha256_of(file) for file in files).encode()).hexdigest() if files else "unpinned"
+    choice = _sam(name, digest, settings, store)
+    return replace(choice, weights_bytes=lambda: sum(file.stat().st_size for file in path.glob("*.safetensors")))
 
 
 def _automatic(chosen: AutomaticChoice, settings: Settings, store: WeightStore) -> ModelChoice:

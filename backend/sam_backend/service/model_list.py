@@ -7,16 +7,17 @@ from typing import Any
 
 from sam_backend.errors import BackendError
 from sam_backend.protocol.fields import shown
-from sam_backend.segmenter.choice import choose_model
-from sam_backend.segmenter.downloads import Download, Downloads
+from sam_backend.segmenter.choice import SEGMENTER_NAMES, choose_model
+from sam_backend.segmenter.downloads import Downloads
 from sam_backend.segmenter.models import Models, Switch
 from sam_backend.segmenter.saved_choice import save_model
 from sam_backend.settings import Settings
 from sam_model.benchmark.recorded_speeds import recorded_speed
-from sam_model.registry import MODEL_NAMES
 from sam_model.weights.catalog import CATALOG, WeightFile
 from sam_model.weights.download import Progress
-from sam_model.weights.store import WeightStore
+from sam_model.weights.folder_store import folder_presence
+from sam_model.weights.folders import FOLDERS, WeightFolder
+from sam_model.weights.store import Presence, WeightStore
 
 
 class UnknownModelError(BackendError):
@@ -49,7 +50,8 @@ class ModelList:
         Raises:
             UnknownModelError: no segmenter with weights has this name.
         """
-        weights = next((each for each in _segmenters() if each.model == name), None)
+        known: list[WeightFile | WeightFolder] = [*_files(), *_folders()]
+        weights = next((each for each in known if each.model == name), None)
         if weights is None:
             raise UnknownModelError(f"could not download {shown(name)}: no segmenter with weights has this name")
         self._downloads.start(weights)
@@ -62,7 +64,7 @@ class ModelList:
             SwitchRunningError: another switch is running.
         """
         own = self._own_name()
-        if name not in MODEL_NAMES and name != own:
+        if name not in SEGMENTER_NAMES and name != own:
             raise UnknownModelError(f"could not use {shown(name)}: no segmenter has this name")
         named = self._settings.model if name == own else name
         settings = replace(self._settings, model=named)
@@ -75,17 +77,20 @@ class ModelList:
     def _rows(self) -> Iterator[dict[str, Any]]:
         own = self._own_name()
         if own is not None:
-            yield self._row(own, Path(self._settings.model).name, "", "present", 0)
-        for weights in _segmenters():
+            yield self._row(own, Path(self._settings.model).name, "", Presence.PRESENT, 0)
+        for weights in _files():
             status = self._store.status(weights)
-            download = self._downloads.of(weights)
-            size = weights.size or (status.bytes_here if status.presence.value == "present" else 0)
-            yield self._row(weights.model, weights.file, weights.licence, status.presence.value, size, download)
-        yield self._row("classical", "", "Apache-2.0", "present", 0)
+            size = weights.size or (status.bytes_here if status.presence is Presence.PRESENT else 0)
+            yield self._row(weights.model, weights.file, weights.licence, status.presence, size)
+        for folder in _folders():
+            presence = folder_presence(self._store, folder)
+            yield self._row(folder.model, f"{folder.model}/", folder.licence, presence, 0) | {
+                "is_gated": folder.is_gated
+            }
+        yield self._row("classical", "", "Apache-2.0", Presence.PRESENT, 0)
 
-    def _row(
-        self, name: str, file: str, licence: str, presence: str, size: int, download: Download | None = None
-    ) -> dict[str, Any]:
+    def _row(self, name: str, file: str, licence: str, presence: Presence, size: int) -> dict[str, Any]:
+        download = self._downloads.of(name)
         speeds = {runtime: recorded_speed(name, runtime) for runtime in ("torch", "openvino")}
         running = download.progress if download is not None and download.is_running else None
         switch = self._models.switch
@@ -96,7 +101,8 @@ class ModelList:
             "file": file,
             "licence": licence,
             "bytes": size,
-            "presence": presence,
+            "presence": presence.value,
+            "is_gated": False,
             "is_default": name == self._models.default.name,
             "is_for_projects": name in self._models.names_for_projects,
             "is_loaded": name == self._models.default.name or name in self._models.loaded_names,
@@ -109,13 +115,17 @@ class ModelList:
     def _own_name(self) -> str | None:
         """Return the name of the file or folder that SAM_MODEL names; None if it names a model."""
         setting = self._settings.model
-        if setting in ("auto", *MODEL_NAMES) or any(setting in weights.names for weights in CATALOG):
+        if setting in ("auto", *SEGMENTER_NAMES) or any(setting in weights.names for weights in CATALOG):
             return None
         return Path(setting).name if Path(setting).expanduser().is_dir() else Path(setting).stem
 
 
-def _segmenters() -> list[WeightFile]:
+def _files() -> list[WeightFile]:
     return [weights for weights in CATALOG if weights.role == "segmenter"]
+
+
+def _folders() -> list[WeightFolder]:
+    return [folder for folder in FOLDERS if folder.segments]
 
 
 def _switch_to_json(switch: Switch) -> dict[str, Any]:

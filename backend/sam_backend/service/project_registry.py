@@ -28,11 +28,11 @@ from sam_backend.preannotation.loading import detector_of, preannotation_version
 from sam_backend.preannotation.own_detectors import detector_choices, own_detectors
 from sam_backend.protocol.fields import shown
 from sam_backend.protocol.labeling_config import LabelingConfig
+from sam_backend.segmenter.choice import SEGMENTER_NAMES
 from sam_backend.segmenter.loading import ModelLoading
 from sam_backend.segmenter.models import Models
 from sam_backend.settings import Settings
 from sam_model.interfaces import Segmenter
-from sam_model.registry import MODEL_NAMES
 from sam_model.weights.store import WeightStore
 
 logger = logging.getLogger(__name__)
@@ -189,7 +189,7 @@ class ProjectRegistry:
         """
         for field, value, known in (
             ("detector", configuration.detector, (AUTO, *self.detector_names())),
-            ("model", configuration.model, ("auto", *MODEL_NAMES)),
+            ("model", configuration.model, ("auto", *SEGMENTER_NAMES)),
         ):
             if value not in known:
                 raise BadRequestError(f"{field}={shown(value)} is not one of {', '.join(known)}")
@@ -222,7 +222,7 @@ class ProjectRegistry:
         run's process has the same settings.
         """
         name = self._models.default.name
-        is_open = configuration.model == "auto" and (self._settings.model == "auto" or name in MODEL_NAMES)
+        is_open = configuration.model == "auto" and (self._settings.model == "auto" or name in SEGMENTER_NAMES)
         return configuration.with_model(name) if is_open else configuration
 
     def shared_segmenter(self, configuration: RunConfiguration) -> Segmenter[Any] | None:

@@ -9,8 +9,8 @@ from sam_backend.embeddings.disk import embedding_folder
 from sam_backend.preannotation.configuration import LARGEST_ID, RunConfiguration
 from sam_backend.protocol.fields import mapping, whole_number
 from sam_backend.runs.run_store import Run
+from sam_backend.segmenter.choice import SEGMENTER_NAMES
 from sam_backend.web.responses import json_body, json_response, service
-from sam_model.registry import MODEL_NAMES
 
 run_routes = Blueprint("runs", __name__, url_prefix="/api")
 
@@ -134,7 +134,7 @@ def status() -> Response:
             "stored_embeddings": _stored_embeddings(),
             "label_studio": {"url": parts.credentials.url},
             "detectors": parts.projects.detector_names(),
-            "models": ["auto", *MODEL_NAMES],
+            "models": ["auto", *SEGMENTER_NAMES],
             "weights": weights,
             "checks": [asdict(check) for check in parts.health_monitor.checks()],
         }

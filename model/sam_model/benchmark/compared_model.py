@@ -58,23 +58,38 @@ def compared_model(weights: WeightFile, store: WeightStore, device: str = "auto"
     sam_size, yolo = SAM_SIZES.get(weights.model), YOLO_NAME.fullmatch(weights.model)
     model: AnyModel
     if sam_size is not None:
-        parameters = parameter_count(empty_sam(sam_size))
         sam = load_sam(store.fetch(weights)) if has_file else _seeded_sam(sam_size)
         model = SamSegmenter(sam, weights.model, device)
     elif yolo is not None:
         size = next(size for size in YOLO_SIZES if size.letter == yolo[2])
         is_fast_sam = yolo[1] == "fastsam_"
         classes, has_masks = 1 if is_fast_sam else COCO_CLASSES, is_fast_sam or yolo[3] is not None
-        with torch.device("meta"):  # shapes without memory
-            parameters = parameter_count(yolo_v8(size, classes, has_masks))
         network = load_yolo(store.fetch(weights)) if has_file else _seeded_yolo(weights.model, size, classes, has_masks)
         model = FastSamSegmenter(network, device) if is_fast_sam else YoloDetector(network, device)
     else:
         raise ValueError(f"model {weights.model!r} has an unknown architecture")
+    parameters = parameters_of(weights.model)
     nbytes = store.path(weights).stat().st_size if has_file else weights.size
     return ComparedModel(
         weights, model, parameters, not has_file, (nbytes or BYTES_IN_FILE * parameters) / 1e6, bool(nbytes)
     )
+
+
+def parameters_of(name: str) -> int:
+    """Return the number of parameters of a model of the catalogue, without its weights.
+
+    Raises:
+        ValueError: the architecture is unknown.
+    """
+    sam_size, yolo = SAM_SIZES.get(name), YOLO_NAME.fullmatch(name)
+    if sam_size is not None:
+        return parameter_count(empty_sam(sam_size))
+    if yolo is None:
+        raise ValueError(f"model {name!r} has an unknown architecture")
+    size = next(size for size in YOLO_SIZES if size.letter == yolo[2])
+    is_fast_sam = yolo[1] == "fastsam_"
+    with torch.device("meta"):  # shapes without memory
+        return parameter_count(yolo_v8(size, 1 if is_fast_sam else COCO_CLASSES, is_fast_sam or yolo[3] is not None))
 
 
 def _seeded_sam(size: AnySize) -> SamNetwork:

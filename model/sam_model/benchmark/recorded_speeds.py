@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 SAME_NETWORK = {  # the first version of SAM 2's weights: other numbers in the same network
     f"sam2_hiera_{size}": f"sam2.1_hiera_{size}" for size in ("tiny", "small", "base_plus", "large")
@@ -27,8 +28,19 @@ def recorded_speed(model: str, runtime: str) -> RecordedSpeed | None:
     return RecordedSpeed(row["embed_ratio"], row["prompt_ms"], int(row["peak_memory_mib"]))
 
 
+def record_description() -> str:
+    """Return where and how the speeds were measured, as one line of Markdown."""
+    record = _record()
+    machine: Any = record["machine"]
+    rows = [row for runtimes in record["models"].values() for row in runtimes.values()]
+    loads = sorted(row["load"] for row in rows)
+    return (
+        f"`{record['command']}`, {record['date']}, {machine['cores']} cores, {machine['processor']}, PyTorch "
+        f"{machine['torch']}, load {loads[0]:g} to {loads[-1]:g}."
+    )
+
+
 @cache
-def _record() -> dict[str, dict[str, dict[str, dict[str, float]]]]:
-    found: dict[str, dict[str, dict[str, dict[str, float]]]]
-    found = json.loads((files(__package__) / "model_speeds.json").read_text())
+def _record() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((files(__package__) / "model_speeds.json").read_text())
     return found

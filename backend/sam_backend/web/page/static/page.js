@@ -129,7 +129,7 @@ function modelRow(model, answer) {
     button.disabled = isSwitching;
     actions.append(button);
   }
-  row.append(name, element("td", model.licence || "your file"), element("td", model.bytes ? size(model.bytes) : ""), element("td", times.join(" · ")), state, actions);
+  row.append(name, element("td", model.licence ? model.licence + (model.is_gated ? ", access on request" : "") : "your file"), element("td", model.bytes ? size(model.bytes) : ""), element("td", times.join(" · ")), state, actions);
   return row;
 }
 
