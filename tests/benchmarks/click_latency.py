@@ -103,7 +103,7 @@ def many_regions(clicker: Clicker) -> dict[str, float]:
 
 
 def prefetched(clicker: Clicker) -> dict[str, float]:
-    """Open task after task: is the next one embedded after 5 s, and is its first click, 3 s after opening, warm?"""
+    """Open task after task, 5 s after the last click: is it embedded 3 s later, and is its first click then warm?"""
     first: list[float] = []
     warm: list[float] = []
     embedded = 0
@@ -112,15 +112,18 @@ def prefetched(clicker: Clicker) -> dict[str, float]:
         time.sleep(5)
         clicker.send(clicker.body(task, None))
         time.sleep(3)
-        first.append(clicker.send(clicker.body(task, 1)))
-        embedded += "decode" not in clicker.last_stages()
+        took = clicker.send(clicker.body(task, 1))
+        if clicker.last_stages().get("embed", 0.0) > 1:  # computed now, or in the background until now
+            continue
+        embedded += 1
+        first.append(took)
         warm += [clicker.send(clicker.body(task, 1)) for _ in range(5)]
     ratio = statistics.median(first) / statistics.median(warm)
     return {
         "first_ms": round(statistics.median(first), 1),
         "warm_ms": round(statistics.median(warm), 1),
         "ratio": round(ratio, 3),
-        "embedded_after_5_s": embedded,
+        "embedded": embedded,
         "tasks": TASKS - 2,
     }
 
@@ -144,6 +147,7 @@ def main() -> None:
             "SAM_RUNS_DIR": f"{folder}/runs",
             "SAM_MODEL": str(checkpoint),
             "SAM_ALLOW_PRIVATE_ADDRESSES": "true",
+            "SAM_ZOOM": "false",  # the scores of seeded weights would ask for a crop at random
         }
         backend = BackendProgram(Path(folder) / "log", **settings)
         try:

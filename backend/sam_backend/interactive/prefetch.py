@@ -4,8 +4,8 @@ import logging
 import os
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable
-from contextlib import suppress
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,34 +28,66 @@ class PrefetchJob:
     embed: Callable[[Any], object]
 
 
+class _Turns:
+    """A lock; of the threads that wait for it, the one with the highest number gets it."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: set[int] = set()
+        self._is_taken = False
+
+    @contextmanager
+    def take(self, number: int) -> Iterator[None]:
+        """Hold the lock inside the block; numbers are different."""
+        with self._changed:
+            self._waiting.add(number)
+            self._changed.wait_for(lambda: not self._is_taken and number == max(self._waiting))
+            self._waiting.remove(number)
+            self._is_taken = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._is_taken = False
+                self._changed.notify_all()
+
+
 class Prefetcher:
     """Runs jobs in the background, the newest first. A job that is waiting already is not added twice.
 
-    Several jobs fetch at the same time, one embeds. Jobs start the threads, so the process may fork before the first.
+    Several jobs fetch at the same time, one embeds: of those whose images are there, the newest. Jobs start the
+    threads, so the process may fork before the first.
     """
 
     def __init__(self, niceness: int = 0) -> None:
         """Run the jobs with a priority that is lower by `niceness`, 0 to 19, where the system has one per thread."""
         self._niceness = niceness
-        self._waiting: OrderedDict[Hashable, PrefetchJob] = OrderedDict()
+        self._waiting: OrderedDict[Hashable, tuple[int, PrefetchJob]] = OrderedDict()  # job and its number
+        self._submitted = 0
         self._running: Counter[str] = Counter()  # jobs by origin
         self._changed = threading.Condition()
         self._idle = 0
         self._threads = 0
-        self._embedding = threading.Lock()
+        self._embedding = _Turns()
 
     def submit(self, key: Hashable, job: PrefetchJob) -> None:
         """Run `job` in the background; return at once."""
+        self.submit_all([(key, job)])
+
+    def submit_all(self, jobs: Sequence[tuple[Hashable, PrefetchJob]]) -> None:
+        """Run jobs in the background, the last one first; return at once."""
         with self._changed:
-            self._waiting[key] = job
-            self._waiting.move_to_end(key)
+            for key, job in jobs:
+                self._submitted += 1
+                self._waiting[key] = self._submitted, job
+                self._waiting.move_to_end(key)
             while len(self._waiting) > MAX_WAITING:
-                _, dropped = self._waiting.popitem(last=False)
+                _, (_, dropped) = self._waiting.popitem(last=False)
                 logger.debug("prefetch of %s dropped: too many tasks are opened at the same time", dropped.name)
-            if self._idle < len(self._waiting) and self._threads < MAX_THREADS:
+            for _ in range(min(len(self._waiting) - self._idle, MAX_THREADS - self._threads)):
                 self._threads += 1
                 threading.Thread(target=self._work, name=f"prefetch-{self._threads}", daemon=True).start()
-            self._changed.notify()
+            self._changed.notify(len(jobs))
 
     def _work(self) -> None:
         if self._niceness:
@@ -71,10 +103,10 @@ class Prefetcher:
                     self._changed.wait()
                     key = self._next()
                 self._idle -= 1
-                job = self._waiting.pop(key)
+                number, job = self._waiting.pop(key)
                 self._running[job.origin] += 1
             try:
-                self._run(job)
+                self._run(number, job)
             finally:
                 with self._changed:
                     self._running -= Counter([job.origin])  # drops origins with 0
@@ -82,15 +114,15 @@ class Prefetcher:
 
     def _next(self) -> Hashable | None:
         """Return the key of the newest job whose origin has a free thread."""
-        for key, job in reversed(self._waiting.items()):
+        for key, (_, job) in reversed(self._waiting.items()):
             if self._running[job.origin] < MAX_THREADS_PER_ORIGIN:
                 return key
         return None
 
-    def _run(self, job: PrefetchJob) -> None:
+    def _run(self, number: int, job: PrefetchJob) -> None:
         try:
             fetched = job.fetch()
-            with self._embedding:
+            with self._embedding.take(number):
                 job.embed(fetched)
         except BackendError as error:
             logger.warning("could not prefetch %s: %s", job.name, error)

@@ -148,8 +148,9 @@ class NextTasks:
         credentials: ImageCredentials,
         model: Callable[[], RequestModel],
     ) -> None:
-        """Submit the images; the nearest task last, since the prefetcher begins with the job that came last."""
+        """Submit the images; the nearest task last, since the prefetcher begins with the last job."""
         config = LabelingConfig.from_xml(labeling_config)
+        jobs = []
         for listed in reversed(found):
             task = Task(listed.id, project, listed.data)
             try:
@@ -159,4 +160,5 @@ class NextTasks:
             except BackendError as error:
                 logger.info("could not prefetch %s: %s", task.name, error)
                 continue
-            self._prefetcher.submit(image, embedding_job(self._predictor, task, image, model))
+            jobs.append((image, embedding_job(self._predictor, task, image, model)))
+        self._prefetcher.submit_all(jobs)

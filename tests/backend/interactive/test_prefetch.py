@@ -46,6 +46,26 @@ def test_the_newest_job_goes_first_and_the_oldest_are_dropped() -> None:
     assert names.index(done[0]) >= len(names) - MAX_THREADS_PER_ORIGIN  # two workers may overtake each other
 
 
+@pytest.mark.parametrize("attempt", range(10))  # an idle thread might take any job that it finds
+def test_of_several_jobs_the_last_ones_go_first_also_while_threads_are_idle(attempt: int) -> None:
+    prefetcher = Prefetcher()
+    embedded: list[int] = []
+    is_idle, done = threading.Event(), threading.Semaphore(0)
+    prefetcher.submit("first", job(is_idle.set))
+    assert is_idle.wait(timeout=10)
+    fetched = threading.Barrier(MAX_THREADS_PER_ORIGIN)  # both threads have their image before one embeds
+
+    def note(number: int) -> Callable[[], object]:
+        return lambda: (embedded.append(number), done.release())
+
+    jobs = [(number, job(note(number), fetch=lambda: fetched.wait(10))) for number in range(4)]
+    prefetcher.submit_all(jobs)
+    for _ in jobs:
+        assert done.acquire(timeout=10)
+
+    assert ({*embedded[:2]}, {*embedded[2:]}) == ({2, 3}, {0, 1})
+
+
 def test_a_job_that_waits_is_not_added_twice() -> None:
     prefetcher = Prefetcher()
     go_on, done = threading.Event(), threading.Event()
