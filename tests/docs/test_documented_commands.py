@@ -33,6 +33,8 @@ RUN_ELSEWHERE = {
         "tests/backend/runs/test_embedding_builder.py", '"embeddings"',
     ),
     r"label-studio-sam weights download \w+": ("tests/model/weights/test_store.py", "fetch"),
+    r"label-studio-sam evaluate .*": ("tests/backend/commands/test_evaluate.py", '"evaluate"'),
+    r"label-studio-sam runs review .*": ("tests/backend/commands/test_evaluate.py", '"review"'),
     r"label-studio-sam export .*": ("tests/backend/export/test_project_export.py", '"export"'),
     r"pip install 'label-studio-sam\[converter\]'": ("pyproject.toml", "converter ="),
     r"label-studio-converter export .*": ("tests/backend/export/test_project_export.py", "label_studio_sdk.converter"),

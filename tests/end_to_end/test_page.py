@@ -108,7 +108,7 @@ def test_the_page_works_by_keyboard_and_keeps_to_itself(editor: Editor, services
 
     reached = []
     page.locator("[name=project]").focus()
-    for _ in range(12):
+    for _ in range(13):
         reached.append(page.evaluate("document.activeElement.name || document.activeElement.textContent.trim()"))
         page.keyboard.press("Tab")
 

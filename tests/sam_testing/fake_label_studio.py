@@ -66,6 +66,7 @@ class Store:
     requests_per_bearer: int | None = None  # after so many a bearer token has ended; None: legacy tokens only
     bearers: int = 0  # given out
     bearer_requests: int = 0  # with the present one
+    views: dict[int, dict[str, Any]] = field(default_factory=dict)  # tabs of the Data Manager
     lock: threading.RLock = field(default_factory=threading.RLock)
     next_id: int = 1
 
@@ -152,6 +153,13 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(200, self._project())
             elif parts.path == "/api/tasks/":
                 self._answer(200, self._tasks(asked))
+            elif parts.path == "/api/dm/views/":
+                self._answer(200, [{"id": number, **view} for number, view in self.store.views.items()])
+            elif parts.path == "/api/dm/columns/":
+                shown = {"explore": False, "labeling": False}
+                names = ("predictions_score", "id", "created_at")
+                columns = [{"id": name, "target": "tasks", "visibility_defaults": shown} for name in names]
+                self._answer(200, {"columns": columns})
             elif parts.path == "/api/predictions/":
                 self._answer(200, self.store.predictions.get(int(asked["task"]), []))
             else:
@@ -166,6 +174,12 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if self.store.requests_per_bearer is not None and not self.store.allows(self.headers.get("Authorization")):
             self._answer(401, {"detail": "Invalid token."})
+            return
+        if self.path == "/api/dm/views/":
+            with self.store.lock:
+                view, self.store.next_id = self.store.next_id, self.store.next_id + 1
+                self.store.views[view] = json.loads(body)
+            self._answer(201, {"id": view})
             return
         if self.path != "/api/projects/1/import/predictions":
             self._answer(404, {"detail": "Not found."})
@@ -201,6 +215,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         number = int(self.path.strip("/").rpartition("/")[2])
         with self.store.lock:
+            if "/dm/views/" in self.path:
+                is_there = self.store.views.pop(number, None) is not None
+                self._answer(204 if is_there else 404, None if is_there else {"detail": "Not found."})
+                return
             for found in self.store.predictions.values():
                 for one in found:
                     if one["id"] == number:
@@ -262,6 +280,11 @@ class _Handler(BaseHTTPRequestHandler):
         if asked.get("fields") == "all":
             found |= {"annotations": annotations, "predictions": predictions}
             found["predictions_model_versions"] = ",".join(store.versions(task))
+            if "include" in asked:  # also selects the fields of annotations and predictions
+                kept = asked["include"].split(",")
+                for name in ("annotations", "predictions"):
+                    found[name] = [{key: one[key] for key in one if key in kept} for one in found[name]]
+                found = {name: value for name, value in found.items() if name in kept}
         return found
 
     def _answer(self, status: int, body: object) -> None:

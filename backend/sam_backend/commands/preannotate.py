@@ -73,6 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHAPE",
         help="shape of the regions: auto, brush, polygon, rectangle or bitmask (default auto)",
     )
+    models.add_argument(
+        "--calibration",
+        metavar="RUN",
+        help="turn scores into probabilities with the calibration of this run (evaluate --calibrate); thresholds are"
+        " the models' own scores",
+    )
     tasks = parser.add_argument_group("tasks")
     tasks.add_argument("--view", type=int, metavar="N", help="only the tasks of this tab of the Data Manager")
     tasks.add_argument("--ids", metavar="1,2,3", help="only these tasks")
@@ -293,6 +299,7 @@ def _configuration(args: argparse.Namespace) -> "RunConfiguration":
         "max_detections": args.max_detections,
         "points_per_side": args.points_per_side,
         "shape": args.shape,
+        "calibration": args.calibration,
         "policy": args.policy,
         "filter": {name: value for name, value in wanted.items() if value is not None},
         "engine": args.engine,

@@ -10,7 +10,10 @@ from typing import Any
 
 from sam_backend.label_studio.client import PAGE_SIZE, Json, LabelStudioClient
 
-STORED = "id,data,annotations,predictions"  # the fields of a `StoredTask`
+# The fields of a `StoredTask`. They select the fields of annotations and predictions as well: core/settings/base.py,
+# REST_FLEX_FIELDS
+STORED_ANNOTATIONS = "id,data,annotations,result,was_cancelled,ground_truth,lead_time"
+STORED = f"{STORED_ANNOTATIONS},predictions,score,model_version"
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def stored_tasks_after(
         "filters": {"conjunction": "and", "items": [_condition("id", "greater", after_id)]},
         "ordering": ["tasks:id"],
     }
-    include = "id,data,annotations" + (",predictions" if with_predictions else "")
+    include = STORED if with_predictions else STORED_ANNOTATIONS
     answer = _tasks(api, project, query, fields="all", include=include, page_size=page_size)
     found = [_stored(item) for item in answer["tasks"]]
     return found if with_predictions else [replace(one, predictions=()) for one in found], int(answer["total"])

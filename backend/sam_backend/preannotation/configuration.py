@@ -1,6 +1,7 @@
 """Configuration of a run: one frozen value for command line, HTTP interface, web page and webhooks."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ WITHOUT_DETECTOR = ("everything", "boxes", EXEMPLARS)  # all objects, the task's
 CHOICES = {"descriptor": DESCRIPTORS, "shape": SHAPES, "policy": POLICIES, "engine": ENGINES, "purpose": PURPOSES}
 LARGEST_ID = 2**63 - 1
 MAX_POINTS_PER_SIDE = 256  # 65,536 points
+RUN_ID = re.compile(r"[0-9]{6}-[0-9a-f]{6}")  # as `new_run_id` makes them
 RENAMED = {"at_most": "max_detections"}  # old field name -> new one
 
 
@@ -82,6 +84,7 @@ class RunConfiguration:
     max_detections: int = 300  # objects per image
     points_per_side: int | None = None  # of the grid of points, with everything; None: 32 with a SAM, 8 with classical
     shape: str = "auto"  # one of SHAPES; auto follows the labeling config's control tags
+    calibration: str | None = None  # run whose calibration the scores go through; thresholds are the models' own scores
     policy: str = "skip"  # one of POLICIES, for tasks that have predictions already
     filter: TaskFilter = TaskFilter()
     engine: str = "local"  # one of ENGINES
@@ -144,6 +147,12 @@ class RunConfiguration:
         for name, choices in CHOICES.items():
             if given.get(name) is not None:
                 parsed[name] = _one_of(given[name], name, choices)
+        if given.get("calibration") is not None:
+            parsed["calibration"] = text(given["calibration"], "calibration")
+            if not RUN_ID.fullmatch(parsed["calibration"]):
+                raise BadRequestError(
+                    f"calibration={shown(parsed['calibration'])} is not the id of a run, such as 261124-4f3a9c"
+                )
         if given.get("filter") is not None:
             parsed["filter"] = TaskFilter.from_json(given["filter"])
         if parsed.get("detector") == EXEMPLARS and "without_annotations" not in (given.get("filter") or {}):

@@ -17,6 +17,7 @@ from sam_backend.exemplars.index import index_of
 from sam_backend.exemplars.reading import ProjectImages
 from sam_backend.exemplars.similar_objects import SimilarObjects
 from sam_backend.images.fetch import Fetcher, ImageCredentials
+from sam_backend.preannotation.calibration import Calibration, CalibrationError, models_of
 from sam_backend.preannotation.configuration import AUTO, EXEMPLARS, WITHOUT_DETECTOR, RunConfiguration
 from sam_backend.preannotation.label_mapping import ANY_OBJECT, MAX_LISTED_NAMES, LabelMapping
 from sam_backend.preannotation.object_sources import (
@@ -93,6 +94,8 @@ def version_with(
         name: options[name] for name in ("score_threshold", "label_thresholds", "label_map", "iou_threshold", "shape")
     }
     identity["at_most"] = options["max_detections"]  # its former name, which keeps the versions of stored predictions
+    if configuration.calibration is not None:
+        identity["calibration"] = configuration.calibration
     if configuration.text:
         identity["text"] = configuration.text
     if configuration.detector == EXEMPLARS:
@@ -163,6 +166,7 @@ def load_preannotator(
     embeddings: ImageEmbeddings | None = None,
     credentials: ImageCredentials | None = None,
     examples: ExampleSet | ReadExamples | None = None,
+    calibration: Calibration | None = None,
 ) -> Preannotator:
     """Load the models of a run and return its `Preannotator`.
 
@@ -177,8 +181,10 @@ def load_preannotator(
         embeddings: of `segmenter`; by default those of SAM_EMBEDDINGS_DIR.
         credentials: of the project, for images behind a password.
         examples: with which objects are compared, or how to read them; only for the detector `exemplars`.
+        calibration: the one that `configuration.calibration` names.
 
     Raises:
+        CalibrationError: the calibration is missing, or of other models.
         BadRequestError: the model or the detector is unknown, the labeling config has no tag for the regions, or there
             is no example.
         WeightsError: weights are missing and cannot be downloaded, or are damaged.
@@ -207,17 +213,20 @@ def load_preannotator(
     else:
         source = _object_source(detector, segmenter, mapping)
     digest = "" if found is None else found.digest
+    version = version_with(configuration, choice.name, choice.version, settings, store, digest)
+    _check_calibration(configuration, calibration, version)
     return Preannotator(
         fetcher,
         source,
         embeddings,
         mapping,
-        version_with(configuration, choice.name, choice.version, settings, store, digest),
+        version,
         run_id,
         max_pixels,
         credentials,
         polygon_style(settings),
         found,
+        calibration,
     )
 
 
@@ -238,6 +247,18 @@ def _similar_objects(
     regions = RegionSource(segmenter, describer, index)
     found = examples if isinstance(examples, ExampleSet) else examples(images, regions, key)
     return ExemplarObjects(SimilarObjects(found, regions, segmenter), mapping), found
+
+
+def _check_calibration(configuration: RunConfiguration, calibration: Calibration | None, version: str) -> None:
+    if configuration.calibration is None:
+        return
+    if calibration is None:
+        raise CalibrationError(f"the calibration of run {configuration.calibration} was not loaded")
+    if calibration.models != models_of(version):
+        raise CalibrationError(
+            f"the calibration of run {calibration.run_id} belongs to {calibration.models}, this run uses "
+            f"{models_of(version)}: choose these models, or a run of the same ones"
+        )
 
 
 def mapping_of(configuration: RunConfiguration, config: LabelingConfig, detector: Detector | None) -> LabelMapping:

@@ -13,6 +13,7 @@ from sam_backend.embeddings.image_embeddings import ImageEmbeddings
 from sam_backend.exemplars.example_set import ExampleSet
 from sam_backend.images.decode import decode_image
 from sam_backend.images.fetch import Fetcher, ImageCredentials
+from sam_backend.preannotation.calibration import Calibration
 from sam_backend.preannotation.label_mapping import LabelMapping
 from sam_backend.preannotation.object_sources import Embed, FoundObject, ObjectSource
 from sam_backend.preannotation.outcome import BulkTask, Outcome, outcome_of
@@ -58,6 +59,7 @@ class Preannotator:
         credentials: ImageCredentials | None = None,
         polygon_style: PolygonStyle = DEFAULT_STYLE,
         examples: ExampleSet | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         """Take the parts of a run.
 
@@ -72,13 +74,14 @@ class Preannotator:
             credentials: of the project, for images behind a password.
             polygon_style: of polygon and vector regions.
             examples: with which the objects are compared, if there are any.
+            calibration: turns scores into probabilities; None keeps the models' scores.
         """
         self.examples = examples
         self.version, self.run_id = version, run_id
         self.mapping, self.report = mapping, mapping.report
         self._fetcher, self._object_source, self._embeddings = fetcher, object_source, embeddings
         self._max_pixels, self.credentials = max_pixels, credentials or ImageCredentials()
-        self._polygon_style = polygon_style
+        self._polygon_style, self._calibration = polygon_style, calibration
 
     def preannotate(self, task: BulkTask) -> Outcome:
         """Return the task's prediction, or its error: a task that fails does not stop the others."""
@@ -132,16 +135,16 @@ class Preannotator:
             if on_found is not None:
                 on_found(page, image, found)
             item_index = page if fetched.is_multi_page else None
-            results += results_from_mask(
-                found.mask, found.target, region_ids, found.score, item_index, self._polygon_style
-            )
-            scores.append(found.score)
-            labels["".join(found.target.labels[:1])] += 1
-        mean = sum(scores) / len(scores) if scores else 0.0
+            label = "".join(found.target.labels[:1])
+            score = found.score if self._calibration is None else self._calibration.probability(label, found.score)
+            results += results_from_mask(found.mask, found.target, region_ids, score, item_index, self._polygon_style)
+            scores.append(score)
+            labels[label] += 1
         prediction: dict[str, Any] = {
             "task": task_id,
             "result": results,
-            "score": score_for_label_studio(mean) if results else score_without_regions(self.run_id),
+            # of the least certain region, so that sorting by score gives the riskiest tasks first
+            "score": score_for_label_studio(min(scores)) if results else score_without_regions(self.run_id),
             "model_version": self.version,
         }
         return Outcome(task_id, orjson.dumps(prediction, option=orjson.OPT_SERIALIZE_NUMPY), labels=dict(labels))

@@ -18,6 +18,7 @@ from sam_backend.errors import BadRequestError
 from sam_backend.exemplars.example_set import ExampleSet
 from sam_backend.images.fetch import ImageCredentials, ImageFetcher, fetch_limits
 from sam_backend.label_studio.credentials import LabelStudioCredentials
+from sam_backend.preannotation.calibration import Calibration
 from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.preannotation.loading import load_preannotator
 from sam_backend.preannotation.outcome import BulkTask, Outcome
@@ -43,6 +44,7 @@ class WorkerOrder:
     label_studio_token: str | None
     credentials: ImageCredentials
     examples: ExampleSet | None = None
+    calibration: Calibration | None = None
 
 
 class Worker:
@@ -61,6 +63,7 @@ class Worker:
             ImageFetcher(access, fetch_limits(order.settings)),
             credentials=order.credentials,
             examples=order.examples,
+            calibration=order.calibration,
         )
 
     def preannotate(self, task: BulkTask) -> Outcome:

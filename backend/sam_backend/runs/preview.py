@@ -19,6 +19,7 @@ from sam_backend.label_studio.client import LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.label_studio.projects import project_details
 from sam_backend.label_studio.retry_policy import RetryPolicy
+from sam_backend.preannotation.calibration import calibration_of
 from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.preannotation.label_mapping import MappingReport
 from sam_backend.preannotation.loading import load_preannotator
@@ -26,7 +27,7 @@ from sam_backend.preannotation.object_sources import FoundObject
 from sam_backend.preannotation.outcome import BulkTask, Outcome
 from sam_backend.preannotation.preannotator import Preannotator
 from sam_backend.preannotation.provenance import DIRECT
-from sam_backend.runs.run_store import RunStore
+from sam_backend.runs.run_store import RunStore, runs_folder
 from sam_backend.runs.task_source import TaskSource
 from sam_backend.settings import Settings
 from sam_model.interfaces import Segmenter
@@ -109,6 +110,7 @@ def preview_run(
         segmenter=segmenter,
         credentials=ImageCredentials(project.task_login, project.task_password),
         examples=examples_reader(api, project.id, configuration.example_tasks, retry_policy),
+        calibration=calibration_of(configuration.calibration, runs_folder(settings.runs_dir)),
     )
     selection = configuration.filter
     sample = replace(selection, sample=min(number, selection.sample or number))

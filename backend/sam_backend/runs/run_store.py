@@ -67,6 +67,15 @@ class Run:
         self.created_at = float(row["created_at"])
 
     @property
+    def folder(self) -> Path:
+        """The folder of the runs."""
+        return self._path.parent
+
+    def file_beside(self, suffix: str) -> Path:
+        """Return the path of a file that belongs to the run, such as `.review.json`."""
+        return self._path.with_suffix(suffix)
+
+    @property
     def is_of_service(self) -> bool:
         """Whether the service works on the run; another process may change that."""
         return bool(self.ledger.run()["is_of_service"])

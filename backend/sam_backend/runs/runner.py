@@ -13,6 +13,7 @@ from sam_backend.label_studio.client import LabelStudioApiError, LabelStudioClie
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.label_studio.projects import show_predictions_of
 from sam_backend.label_studio.retry_policy import RetryPolicy, StoppedError
+from sam_backend.preannotation.calibration import calibration_of
 from sam_backend.preannotation.loading import load_preannotator
 from sam_backend.preannotation.local_executor import LocalExecutor
 from sam_backend.preannotation.outcome import Executor
@@ -22,6 +23,7 @@ from sam_backend.runs.ledger import LedgerDamagedError, LedgerUnavailableError
 from sam_backend.runs.origin import RunElsewhereError, claim
 from sam_backend.runs.prediction_writer import ConfigChangedError, PredictionWriter
 from sam_backend.runs.progress import RunProgress
+from sam_backend.runs.review import remove_review
 from sam_backend.runs.run_store import Run
 from sam_backend.runs.task_source import TaskSource
 from sam_backend.runs.undo import undo_run
@@ -160,6 +162,7 @@ class _Work:
         claim(self.run, self.api, self.access.url, self.retry_policy)
         PredictionWriter(self.api, self.run, self.retry_policy, self.stopping.is_set).settle()
         undo_run(self.run, self.api, self.retry_policy, self.stopping.is_set)
+        remove_review(self.run, self.api, self.retry_policy)
 
     def _embed(self) -> str:
         """Store the embeddings of the run's images; return a message for people."""
@@ -193,6 +196,7 @@ class _Work:
             ImageFetcher(self.access, fetch_limits(self.settings)),
             credentials=ImageCredentials(project.task_login, project.task_password),
             examples=examples_reader(self.api, project.id, configuration.example_tasks, self.retry_policy),
+            calibration=calibration_of(configuration.calibration, run.folder),
         )
         run.ledger.set_run(version=preannotator.version)
         used = "" if preannotator.examples is None else preannotator.examples.text()
@@ -209,7 +213,7 @@ class _Work:
         if self.stopping.is_set():
             raise StoppedError
         writer.finish()
-        if configuration.show:
+        if configuration.show or not project.model_version:  # else Label Studio's column of scores is empty
             self.retry_policy.call(lambda: show_predictions_of(self.api, configuration.project, preannotator.version))
         return used
 
@@ -235,5 +239,6 @@ class _Work:
             variables.get("LABEL_STUDIO_API_KEY"),
             preannotator.credentials,
             preannotator.examples,
+            calibration_of(self.run.configuration.calibration, self.run.folder),
         )
         return RayExecutor(order)

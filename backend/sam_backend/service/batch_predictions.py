@@ -19,6 +19,7 @@ from sam_backend.embeddings.image_embeddings import ImageEmbeddings
 from sam_backend.errors import BackendError, ModelNotReadyError
 from sam_backend.images.fetch import Fetcher, ImageCredentials
 from sam_backend.interactive.click_log import note_reason
+from sam_backend.preannotation.calibration import calibration_of
 from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.preannotation.loading import load_preannotator
 from sam_backend.preannotation.local_executor import LocalExecutor
@@ -27,6 +28,7 @@ from sam_backend.preannotation.preannotator import Preannotator
 from sam_backend.preannotation.provenance import DIRECT
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.requests import Task
+from sam_backend.runs.run_store import runs_folder
 from sam_backend.service.default_preannotation import default_configuration
 from sam_backend.service.loaded_cache import LoadedCache
 from sam_backend.service.project_registry import ProjectRegistry
@@ -198,6 +200,7 @@ def preannotator_loader(
             segmenter=segmenter,
             embeddings=None if segmenter is None else embeddings(segmenter),
             credentials=credentials,
+            calibration=calibration_of(configuration.calibration, runs_folder(settings.runs_dir)),
         )
 
     return load

@@ -120,7 +120,7 @@ class Runs:
         Raises:
             BackendError: as `find`, the run belongs to another Label Studio, or its state does not allow it.
         """
-        run = self._find_ours(run_id)
+        run = self.find_ours(run_id)
         run.request("resume")
         self._supervisor.enqueue(run)
         return run
@@ -131,7 +131,7 @@ class Runs:
         Raises:
             BackendError: as `resume`.
         """
-        run = self._find_ours(run_id)
+        run = self.find_ours(run_id)
         run.request("undo")
         self._supervisor.enqueue(run)
         return run
@@ -142,7 +142,7 @@ class Runs:
         Raises:
             BackendError: as `resume`, or no task failed.
         """
-        run = self._find_ours(run_id)
+        run = self.find_ours(run_id)
         if not run.retry():
             raise RunStateError(f"run {run.id} has no failed task")
         self._supervisor.enqueue(run)
@@ -175,7 +175,12 @@ class Runs:
         except BackendError as error:
             logger.error("could not store the failure of project %d: %s", project, error)
 
-    def _find_ours(self, run_id: str) -> Run:
+    def find_ours(self, run_id: str) -> Run:
+        """Return a run as `find` does, if it belongs to this Label Studio.
+
+        Raises:
+            BackendError: as `find`, or the run belongs to another Label Studio.
+        """
         run = self.find(run_id)
         self._supervisor.refuse_elsewhere(run)
         return run

@@ -20,6 +20,7 @@ from sam_backend.segmenter.configured_models import choices_for_projects, defaul
 from sam_backend.segmenter.loading import ModelLoading
 from sam_backend.segmenter.models import Models
 from sam_backend.service.batch_predictions import BatchPredictions, preannotator_loader
+from sam_backend.service.evaluations import Evaluations
 from sam_backend.service.model_list import ModelList
 from sam_backend.service.next_tasks import NextTasks
 from sam_backend.service.previews import Previews
@@ -54,6 +55,7 @@ class Service:
     project_list: ProjectList
     runs: Runs
     previews: Previews
+    evaluations: Evaluations
     batch_predictions: BatchPredictions
     word_predictions: WordPredictions
     health_monitor: HealthMonitor
@@ -149,6 +151,7 @@ def assemble(
         project_list=ProjectList(credentials, projects),
         runs=runs,
         previews=Previews(settings, credentials, projects, store),
+        evaluations=Evaluations(settings, credentials, runs),
         batch_predictions=BatchPredictions(
             settings,
             projects,

@@ -7,13 +7,17 @@ from flask import Blueprint, Response, request
 from sam_backend import metrics
 from sam_backend.embeddings.disk import embedding_folder
 from sam_backend.preannotation.configuration import LARGEST_ID, RunConfiguration
-from sam_backend.protocol.fields import mapping, whole_number
+from sam_backend.protocol.fields import mapping, number, whole_number
 from sam_backend.runs.run_store import Run
 from sam_backend.segmenter.choice import SEGMENTER_NAMES
 from sam_backend.web.responses import json_body, json_response, service
 
 run_routes = Blueprint("runs", __name__, url_prefix="/api")
 
+REPORT_POLICY = (  # a report is one file: its style is within, and it has no script
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
 MAX_PREVIEW_TASKS = 8
 MAX_FAILURES = 100
 MAX_RUNS = 100  # the page reads the list every second; a year of runs must not make that slow
@@ -25,8 +29,8 @@ def list_runs() -> Response:
     project = request.args.get("project")
     if project is not None:
         is_number = project.isdecimal() and len(project) <= len(str(LARGEST_ID))
-        number = whole_number(int(project) if is_number else project, "project", 1, LARGEST_ID)
-    found = service().runs.list_runs(None if project is None else number)
+        wanted = whole_number(int(project) if is_number else project, "project", 1, LARGEST_ID)
+    found = service().runs.list_runs(None if project is None else wanted)
     return json_response(
         {
             "runs": [run.progress().to_json() for run in found.runs[:MAX_RUNS]],
@@ -78,6 +82,45 @@ def retry_run(run_id: str) -> Response:
 def undo_run(run_id: str) -> Response:
     """Remove the predictions that a run wrote."""
     return _accepted(service().runs.undo(run_id))
+
+
+@run_routes.post("/runs/<run_id>/review")
+def review_run(run_id: str) -> Response:
+    """Create a tab of the Data Manager with the riskiest tasks first, and one with a random sample if wanted."""
+    body = mapping(json_body(), "the body")
+    review, url = service().evaluations.review(run_id, number(body.get("audit", 0), "audit", 0, 1))
+    return json_response({"review": review.to_json(), "url": url})
+
+
+@run_routes.post("/runs/<run_id>/evaluate")
+def evaluate_run(run_id: str) -> Response:
+    """Compare a run's predictions with the annotations, in the background."""
+    wants_calibration = mapping(json_body(), "the body").get("calibrate", False)
+    service().evaluations.start(run_id, with_calibration=bool(wants_calibration))
+    return json_response(service().evaluations.status(run_id), 202)
+
+
+@run_routes.get("/runs/<run_id>/evaluation")
+def show_evaluation(run_id: str) -> Response:
+    """Return the state and the numbers of a run's evaluation."""
+    return json_response(service().evaluations.status(run_id))
+
+
+@run_routes.get("/runs/<run_id>/report")
+def show_report(run_id: str) -> Response:
+    """Return the report of a run's evaluation as a page."""
+    response = Response(service().evaluations.report(run_id), mimetype="text/html")
+    response.headers["Content-Security-Policy"] = REPORT_POLICY
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "same-origin"
+    return response
+
+
+@run_routes.get("/projects/<int:project>/advice")
+def threshold_advice(project: int) -> Response:
+    """Return the thresholds and the calibration that the project's newest evaluated run advises."""
+    return json_response(service().evaluations.advice(project))
 
 
 @run_routes.post("/runs/preview")

@@ -124,3 +124,12 @@ def _decompress(text: str) -> list[int]:
             counts.append(number + counts[-2] if len(counts) > 2 else number)
             number = shift = 0
     return counts
+
+
+def intersection_area(one: RunLengths, other: RunLengths) -> int:
+    """Return the number of pixels that two masks of one size share, from their run lengths."""
+    ends = [np.cumsum(each.counts, dtype=np.int64) for each in (one, other)]
+    edges = np.unique(np.concatenate(ends))
+    starts = np.concatenate([[0], edges[:-1]])
+    inside = [np.searchsorted(end, starts, side="right") % 2 == 1 for end in ends]  # every second run is True
+    return int((edges - starts)[inside[0] & inside[1]].sum())

@@ -278,14 +278,21 @@ function actionsOf(run) {
   if (["paused", "interrupted", "failed", "cancelled"].includes(run.state)) actions.push("resume");
   if (["paused", "interrupted"].includes(run.state)) actions.push("cancel");
   if (run.counts.failed && !ACTIVE.includes(run.state) && run.state !== "undone") actions.push("retry");
-  if (run.counts.written && run.configuration.purpose !== "embeddings" && !ACTIVE.includes(run.state) && run.state !== "undone") actions.push("undo");
+  if (run.counts.written && run.configuration.purpose !== "embeddings" && !ACTIVE.includes(run.state) && run.state !== "undone") {
+    actions.push("review", "evaluate", "undo");
+  }
   return actions;
 }
 
-const ACTION_TEXTS = {pause: "Pause", cancel: "Cancel", resume: "Resume", retry: "Retry failed tasks", undo: "Undo"};
+const ACTION_TEXTS = {pause: "Pause", cancel: "Cancel", resume: "Resume", retry: "Retry failed tasks", undo: "Undo", review: "Review", evaluate: "Evaluate"};
+const ACTION_HINTS = {
+  review: "Create a tab in the Data Manager with the riskiest tasks first, and one with a random sample of 5 %",
+  evaluate: "Compare the predictions with the annotations that people submitted",
+};
 
 function actionButton(run, action) {
   const button = element("button", ACTION_TEXTS[action], {type: "button", "data-action": action});
+  if (ACTION_HINTS[action]) button.title = ACTION_HINTS[action];
   button.addEventListener("click", async () => {
     if (action === "undo" && !button.classList.contains("danger")) {  // the second click confirms
       button.classList.add("danger");
@@ -295,7 +302,9 @@ function actionButton(run, action) {
     }
     button.disabled = true;
     try {
-      await request(`api/runs/${run.id}/${action}`, {});
+      if (action === "review") await review(run, button);
+      else if (action === "evaluate") await evaluate(run, button);
+      else await request(`api/runs/${run.id}/${action}`, {});
     } catch (error) {
       announce(error.message);
       $(".message", button.closest(".run")).textContent = error.message;
@@ -305,6 +314,60 @@ function actionButton(run, action) {
     poll();
   });
   return button;
+}
+
+async function review(run, button) {
+  const {review, url} = await request(`api/runs/${run.id}/review`, {audit: 0.05});
+  const words = review.audit_tasks.length ? ` A second tab has a random sample of ${count(review.audit_tasks.length, "task")}.` : "";
+  const text = element("span", words);
+  showResult(button, element("a", "Review: riskiest first", {href: url, target: "_blank", rel: "noopener"}), text);
+  announce("The tab for the review is there.");
+}
+
+async function evaluate(run, button) {
+  await request(`api/runs/${run.id}/evaluate`, {calibrate: true});
+  let state;
+  do {
+    await new Promise(resolve => setTimeout(resolve, 500));
+    state = await request(`api/runs/${run.id}/evaluation`);
+    button.textContent = state.total ? `Evaluating ${state.done} of ${state.total}` : "Evaluating…";
+  } while (state.is_running);
+  button.textContent = ACTION_TEXTS.evaluate;
+  if (state.evaluation) showEvaluation(run, button, state);
+  else throw new Error(state.error);
+  if (state.evaluation.tasks.reviewed) showAdvice();
+}
+
+function percent(value) { return value === null ? "–" : `${(100 * value).toFixed(1)} %`; }
+
+function showEvaluation(run, button, state) {
+  const {tasks, all} = state.evaluation;
+  const words = tasks.reviewed ?
+    `${count(tasks.reviewed, "reviewed task")}: ${percent(all.accepted_share.value)} of the regions accepted unchanged, precision ${percent(all.precision.value)}, recall ${percent(all.recall.value)}${all.precision.too_few ? " (too few for certainty)" : ""}. ` :
+    "No task of this run has an annotation yet. ";
+  const calibration = state.has_calibration ? " Calibration stored." : state.error ? ` No calibration: ${state.error.replace(/^could not fit a calibration: /, "")}.` : "";
+  showResult(button, element("span", words), reportLink(run), element("span", calibration));
+  announce("The evaluation is ready.");
+}
+
+function reportLink(run) {
+  const address = `api/runs/${run.id}/report`, token = sessionStorage.getItem(TOKEN_KEY);
+  if (!token) return element("a", "Report", {href: address, target: "_blank", rel: "noopener"});
+  const link = element("button", "Download the report", {type: "button"});  // a link cannot send the token
+  link.addEventListener("click", async () => {
+    const response = await fetch(address, {headers: {Authorization: `Bearer ${token}`}});
+    const file = URL.createObjectURL(await response.blob());
+    const download = element("a", "", {href: file, download: `evaluation-${run.id}.html`});
+    download.click();
+    setTimeout(() => URL.revokeObjectURL(file), 10000);
+  });
+  return link;
+}
+
+function showResult(button, ...content) {
+  const output = $(".result", button.closest(".run"));
+  output.replaceChildren(...content);
+  output.hidden = false;
 }
 
 async function showFailures(item, id) {
@@ -350,12 +413,50 @@ async function fillForm() {
     if (connected) form.project.value = String(connected.id);
     isFormFilled = true;
     showClicks();
+    showAdvice();
     $("#form-error").textContent = "";
     showMapping();
   } catch (error) {
     options(form.project, [["", "could not list the projects"]]);
     $("#form-error").textContent = error.message;
   }
+}
+
+// Thresholds that the newest evaluated run of the project advises
+
+let advice = null;
+
+async function showAdvice() {
+  const project = Number($("#new-run").project.value);
+  $("#advice").hidden = true;
+  if (!project) return;
+  try {
+    advice = await request(`api/projects/${project}/advice`);
+  } catch {
+    return;  // no advice
+  }
+  const pairs = Object.entries(advice.label_thresholds);
+  if (!pairs.length && !advice.calibration) return;
+  const parts = pairs.map(([label, threshold]) => `${label} ${threshold}`);
+  $("#advice span").textContent = (parts.length ?
+    `Run ${advice.run} advises minimum scores for a precision of ${percent(advice.precision)}: ${parts.slice(0, 8).join(", ")}. ` : "") +
+    (advice.calibration ? `It has a calibration of the scores. ` : "");
+  $("#advice").hidden = false;
+  $("#advice button").hidden = !pairs.length;
+  $("#calibration-choice").hidden = !advice.calibration;
+}
+
+function useAdvice() {
+  const pairs = Object.entries(advice.label_thresholds).map(([label, threshold]) => `${label}=${threshold}`);
+  $("#new-run").label_thresholds.value = pairs.join(", ");
+  $("#new-run").label_thresholds.focus();
+}
+
+function pairsIn(field, name) {
+  const pairs = field.value.split(",").map(pair => pair.split("=").map(part => part.trim())).filter(pair => pair[0]);
+  const wrong = pairs.find(pair => pair.length !== 2 || !pair[1]);
+  if (wrong) throw new Error(`${name}: "${wrong.join("=")}" is not ${field.name === "label_map" ? "class=Label" : "Label=score"}.`);
+  return pairs;
 }
 
 function configuration() {
@@ -371,10 +472,11 @@ function configuration() {
   if (form.sample.value) result.filter.sample = Number(form.sample.value);
   if (form.tasks.value === "unlabeled") result.filter.state = "unlabeled";
   else if (form.tasks.value !== "all") result.filter[form.tasks.value] = true;
-  const pairs = form.label_map.value.split(",").map(pair => pair.split("=").map(part => part.trim())).filter(pair => pair[0]);
-  const wrong = pairs.find(pair => pair.length !== 2 || !pair[1]);
-  if (wrong) throw new Error(`Label map: "${wrong.join("=")}" is not class=Label.`);
+  const pairs = pairsIn(form.label_map, "Label map");
   if (pairs.length) result.label_map = Object.fromEntries(pairs);
+  const thresholds = pairsIn(form.label_thresholds, "Minimum scores");
+  if (thresholds.length) result.label_thresholds = Object.fromEntries(thresholds.map(([label, score]) => [label, Number(score)]));
+  if (form.calibration.checked && advice?.calibration && !$("#calibration-choice").hidden) result.calibration = advice.calibration;
   return result;
 }
 
@@ -474,6 +576,8 @@ document.addEventListener("DOMContentLoaded", async () => {
   const form = $("#new-run");
   for (const name of ["project", "detector", "shape", "label_map"]) form[name].addEventListener("change", showMapping);
   form.project.addEventListener("change", showClicks);
+  form.project.addEventListener("change", showAdvice);
+  $("#advice button").addEventListener("click", useAdvice);
   $("#preview-button").addEventListener("click", () => submitForm(preview));
   form.addEventListener("submit", event => {
     event.preventDefault();

@@ -1,0 +1,56 @@
+"""IoU and boundary IoU of two masks in run lengths.
+
+Source: Cheng et al., "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation", CVPR 2021.
+"""
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sam_backend.shapes.labeled_objects import LabeledObject
+from sam_model.masks.coco_rle import intersection_area
+from sam_model.types import Mask
+
+BOUNDARY_SHARE = 0.02  # of the image's diagonal: how far the boundary region reaches into a mask
+
+
+def mask_iou(one: LabeledObject, other: LabeledObject) -> float:
+    """Return the IoU of two objects of one image; 0 if their images have different sizes."""
+    if one.mask.size != other.mask.size or not _boxes_overlap(one, other):
+        return 0.0
+    common = intersection_area(one.mask, other.mask)
+    return common / (one.mask.area + other.mask.area - common)
+
+
+def boundary_iou(one: LabeledObject, other: LabeledObject) -> float:
+    """Return the IoU of the parts of two masks that are within `BOUNDARY_SHARE` of their own outlines."""
+    if one.mask.size != other.mask.size:
+        return 0.0
+    height, width = one.mask.size
+    distance = max(1, round(BOUNDARY_SHARE * math.hypot(height, width)))
+    x_min, y_min = (int(min(one.box[axis], other.box[axis])) for axis in (0, 1))
+    x_max, y_max = (int(max(one.box[axis], other.box[axis])) for axis in (2, 3))
+    masks = [_boundary(each.mask.mask[y_min:y_max, x_min:x_max], distance) for each in (one, other)]
+    return _iou(*masks)
+
+
+def _boundary(mask: Mask, distance: int) -> Mask:
+    padded = np.pad(mask.view(np.uint8), 1)  # an object at the image's edge has its outline there
+    eroded = cv2.erode(padded, np.ones((3, 3), np.uint8), iterations=distance)[1:-1, 1:-1]
+    found: NDArray[np.bool_] = mask & (eroded == 0)
+    return found
+
+
+def _iou(one: Mask, other: Mask) -> float:
+    return float(np.count_nonzero(one & other) / max(1, np.count_nonzero(one | other)))
+
+
+def _boxes_overlap(one: LabeledObject, other: LabeledObject) -> bool:
+    return (
+        one.box[0] < other.box[2]
+        and other.box[0] < one.box[2]
+        and one.box[1] < other.box[3]
+        and other.box[1] < one.box[3]
+    )
