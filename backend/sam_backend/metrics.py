@@ -11,7 +11,7 @@ from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-STAGES = ("parse", "fetch", "decode", "embed", "segment", "encode", "total")
+STAGES = ("parse", "fetch", "decode", "detect", "embed", "segment", "encode", "total")
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 100.0)
 
 registry = CollectorRegistry()
@@ -19,8 +19,8 @@ ProcessCollector(registry=registry)
 
 stage_seconds = Histogram(
     "sam_stage_seconds",
-    "Time of one stage of a prediction: parse (read and parse the body), fetch, decode, embed, segment, encode; "
-    "total is the whole request.",
+    "Time of one stage of a prediction: parse (read and parse the body), fetch, decode, detect, embed, segment, "
+    "encode; total is the whole request.",
     ["stage"],
     buckets=BUCKETS_S,
     registry=registry,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from sam_backend import metrics
 from sam_backend.exemplars.similar_objects import SimilarObjects
 from sam_backend.preannotation.label_mapping import ANY_OBJECT, LabelMapping, Target
 from sam_backend.protocol.regions import PromptRegion, RotatedRectangle
@@ -59,13 +60,14 @@ class DetectorObjects:
     def find(self, image: Image, embed: Embed, rectangles: Sequence[PromptRegion]) -> Iterator[FoundObject]:
         """Yield the objects whose class has a label and whose score reaches its threshold, highest-scoring first."""
         configuration, targets = self._mapping.configuration, self._mapping.targets
-        detections = detect_classes(
-            self._detector,
-            image,
-            {name: target.score_threshold for name, target in targets.items()},
-            iou_threshold=configuration.iou_threshold,
-            max_detections=configuration.max_detections,
-        )
+        with metrics.stage("detect"):
+            detections = detect_classes(
+                self._detector,
+                image,
+                {name: target.score_threshold for name, target in targets.items()},
+                iou_threshold=configuration.iou_threshold,
+                max_detections=configuration.max_detections,
+            )
         return _masks_of_boxes(
             self._segmenter,
             embed,

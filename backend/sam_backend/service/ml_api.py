@@ -160,6 +160,7 @@ def _answer_to_words(
             raise type(error)(f"{task.name}: {error}") from error
         results.append(answer.item)
         objects += answer.objects
+        service.next_tasks.task_clicked(task, request.labeling_config, credentials, _model_of(service, task))
     click.model = model.name
     click.reasons += [model.note] if model.note else []
     click.result = f"{objects} object{'s' if objects > 1 else ''}" if objects else ""

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from sam_backend import metrics
 from sam_backend.embeddings.image_embeddings import ImageEmbeddings
 from sam_backend.errors import BadRequestError, ModelNotReadyError
 from sam_backend.images.fetch import Fetcher, ImageCredentials
@@ -116,7 +117,7 @@ class WordPredictions:
             polygon_style(self._settings),
         )
         bulk_task = BulkTask(task.id or 0, task.data)
-        with slot_released():
+        with slot_released(), metrics.stage("fetch"):
             fetched = preannotator.fetch(bulk_task)
         outcome = fetched if isinstance(fetched, Outcome) else preannotator.annotate(fetched)
         if outcome.prediction is None:

@@ -61,6 +61,7 @@ def test_words_give_all_their_objects_with_the_label_they_mean_in_the_configs_sh
     assert answer == answer_and_reason(made, labeling_config, "face")[0]  # Label Studio may ask twice
     click = made.client.get("/api/clicks").get_json()["clicks"][0]
     assert (click["prompts"], click["result"]) == ("words 'face'", "1 object")
+    assert click["milliseconds"].keys() >= {"parse", "fetch", "detect", "total"}
 
 
 def test_words_that_mean_no_label_or_no_class_are_listed_and_the_others_answered() -> None:
