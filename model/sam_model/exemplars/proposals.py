@@ -1,18 +1,19 @@
 """Proposals: regions of an image that may be an object, from any segmenter."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 from sam_model.automatic_segmentation import SegmentedObject, segment_automatically
-from sam_model.classical.segmenter import ClassicalEmbedding
-from sam_model.exemplars.region_tree import merged_regions
 from sam_model.interfaces import Segmenter
 from sam_model.masks.boxes import box_from_mask
 from sam_model.masks.coco_rle import run_lengths_from_mask
 from sam_model.types import Image
+
+if TYPE_CHECKING:
+    from sam_model.classical.segmenter import ClassicalEmbedding
 
 MAX_PROPOSALS = 100  # of one image
 
@@ -35,13 +36,17 @@ def propose_regions(
     """
     if hasattr(segmenter, "model") or hasattr(segmenter, "find_masks"):  # SAM, FastSAM
         return segment_automatically(segmenter, image, embed=embed)[:limit]
+    from sam_model.classical.segmenter import ClassicalEmbedding  # with SciPy, which a service starts without
+
     embedding = embed()
     if isinstance(embedding, ClassicalEmbedding):
         return list(_merged(embedding, limit))
     return segment_automatically(segmenter, image, embed=lambda: embedding)[:limit]
 
 
-def _merged(embedding: ClassicalEmbedding, limit: int) -> Iterator[SegmentedObject]:
+def _merged(embedding: "ClassicalEmbedding", limit: int) -> Iterator[SegmentedObject]:
+    from sam_model.exemplars.region_tree import merged_regions
+
     height, width = embedding.image_size
     labels = cv2.resize(embedding.graph.labels, (width, height), interpolation=cv2.INTER_NEAREST)
     regions = merged_regions(embedding.graph)[:limit]

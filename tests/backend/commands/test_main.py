@@ -2,6 +2,8 @@
 
 import errno
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -86,3 +88,15 @@ def test_a_result_is_text_or_json_and_its_warnings_go_to_standard_error(
     assert main(["doctor", "--json"]) == 1
     said, errors = capsys.readouterr()
     assert (json.loads(said), errors) == ({"masks": 3}, "label-studio-sam: one image failed\n")
+
+
+def test_a_service_starts_without_large_packages() -> None:
+    """Each costs the start a second; the model's thread or the first use imports what is needed."""
+    program = (
+        "import sys, sam_backend.commands.serve, sam_backend.service.service, sam_backend.web.gunicorn_server\n"
+        "print([name for name in ('torch', 'scipy', 'numba', 'openvino', 'ray') if name in sys.modules])"
+    )
+
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert found.stdout.strip() == "[]"
