@@ -14,7 +14,14 @@ class LabelStudioActionConfig(AppConfig):
         from core.permissions import all_permissions
         from data_manager.actions import register_action
 
-        from label_studio_action.preannotate import TITLE, form, preannotate_with_sam
+        from label_studio_action.preannotate import (
+            SIMILAR_TITLE,
+            TITLE,
+            find_similar_with_sam,
+            form,
+            preannotate_with_sam,
+            similar_form,
+        )
 
         register_action(
             preannotate_with_sam,
@@ -27,5 +34,19 @@ class LabelStudioActionConfig(AppConfig):
                 "models' predictions stay as they are. The backend's page shows the progress.",
                 "type": "confirm",
                 "form": form,
+            },
+        )
+        register_action(
+            find_similar_with_sam,
+            SIMILAR_TITLE,
+            order=90,
+            permission=all_permissions.predictions_any,
+            dialog={
+                "title": SIMILAR_TITLE,
+                "text": "A run of the SAM backend finds what is annotated in the selected tasks in the tasks without "
+                "annotations, and writes predictions. Annotate all objects of a label in these tasks: what is left "
+                "out counts as background.",
+                "type": "confirm",
+                "form": similar_form,
             },
         )

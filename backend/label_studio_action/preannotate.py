@@ -16,6 +16,7 @@ from rest_framework.exceptions import ValidationError
 TITLE = "Pre-annotate with SAM…"
 TIMEOUT_S, HEALTH_TIMEOUT_S = 15.0, 3.0
 MODEL_CLASS = "label-studio-sam"  # in the answer of the SAM backend's /health
+SIMILAR_TITLE = "Find similar with SAM…"
 DETECTORS = ("classical", "everything", "boxes", "yolov8n")  # first in the dialog; GET /api/status lists the others
 POLICIES = {
     "Skip tasks with a prediction of the same models": "skip",
@@ -37,6 +38,7 @@ def form(user: Any, project: Any) -> list[dict[str, Any]]:
     """Return the fields of the dialog."""
     fields = [
         _select("detector", "Find objects with", _detectors(project)),
+        {"type": "input", "name": "text", "label": "Words, such as cat, red car=Vehicle (in place of all classes)"},
         {
             "type": "input",
             "name": "score_threshold",
@@ -62,15 +64,44 @@ def preannotate_with_sam(project: Any, queryset: Any, **kwargs: Any) -> dict[str
     return {"async": True, "processed_items": count, "detail": f"Run {run['id']} pre-annotates {tasks}"}
 
 
+def similar_form(user: Any, project: Any) -> list[dict[str, Any]]:
+    """Return the fields of the dialog of `find_similar_with_sam`."""
+    score = {
+        "type": "input",
+        "name": "score_threshold",
+        "label": "Minimum score, 0 to 1 (default: the config's, or 0.5)",
+    }
+    policies = _select("policy", "If a task has a prediction", tuple(POLICIES))
+    return [{"columnCount": 1, "fields": [score, policies]}]
+
+
+def find_similar_with_sam(project: Any, queryset: Any, **kwargs: Any) -> dict[str, Any]:
+    """Start a run that finds in all other tasks what is annotated in the selected ones."""
+    fields = kwargs["request"].data
+    ids = list(queryset.filter(annotations__was_cancelled=False).values_list("id", flat=True).distinct())
+    if not ids:
+        raise ValidationError("Could not start a run: none of the selected tasks has an annotation")
+    body = configuration(project.id, {**fields, "detector": "exemplars", "text": "", "label_map": ""}, None)
+    run = _post(project, "/api/runs", {**body, "example_tasks": ids})["run"]
+    detail = f"Run {run['id']} finds what is like the annotations of {len(ids)} tasks"
+    return {"async": True, "processed_items": len(ids), "detail": detail}
+
+
 def configuration(project: int, fields: Any, queryset: Any) -> dict[str, Any]:
-    """Return the dialog's fields as the body of POST /api/runs.
+    """Return the dialog's fields as the body of POST /api/runs; without `queryset` the run is not limited to tasks.
 
     Raises:
         ValidationError: a field has a bad value.
     """
-    found: dict[str, Any] = {"project": project, "filter": _filter(fields, queryset)}
+    found: dict[str, Any] = {"project": project}
+    if queryset is not None:
+        found["filter"] = _filter(fields, queryset)
     if fields.get("detector"):
         found["detector"] = fields["detector"]
+    if str(fields.get("text") or "").strip():
+        found["text"] = str(fields["text"]).strip()
+        if found.get("detector") == DETECTORS[0]:  # the dialog's default knows few words
+            found["detector"] = "auto"
     found["policy"] = POLICIES.get(fields.get("policy") or "", "skip")
     if str(fields.get("score_threshold") or "").strip():
         try:

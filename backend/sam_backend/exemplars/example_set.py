@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,6 +10,15 @@ from sam_model.exemplars.descriptors import Descriptors
 from sam_model.exemplars.similarity import Examples
 
 MAX_LISTED = 20  # annotation ids in a message
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small image of an example."""
+
+    task: int
+    label: str
+    jpeg: bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +34,7 @@ class ExampleSet:
     rejected: Mapping[str, Descriptors]
     background: Descriptors  # (N, D)
     annotations: tuple[int, ...]  # ids of the annotations that have the examples
-    tasks: tuple[int, ...] = field(default=())
+    thumbnails: tuple[Thumbnail, ...] = ()
 
     def of_label(self, label: str) -> Examples:
         """Return the examples of a label: those of other labels are negative ones."""

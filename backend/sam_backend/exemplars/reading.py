@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import cv2
 import numpy as np
 
 from sam_backend.embeddings.image_embeddings import ImageEmbeddings
 from sam_backend.errors import BackendError, BadRequestError
-from sam_backend.exemplars.example_set import ExampleSet
+from sam_backend.exemplars.example_set import ExampleSet, Thumbnail
 from sam_backend.exemplars.image_regions import RegionSource
 from sam_backend.images.decode import decode_image
 from sam_backend.images.fetch import Fetcher, ImageCredentials
@@ -23,7 +24,7 @@ from sam_backend.shapes.labeled_objects import LabeledObject, objects_from_resul
 from sam_model.automatic_segmentation import SegmentedObject
 from sam_model.exemplars.descriptors import Descriptors
 from sam_model.exemplars.examples import background_of
-from sam_model.types import Mask
+from sam_model.types import Image, Mask
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ PAGE_SIZE = 20  # tasks with all their regions in one answer of Label Studio
 MAX_TASKS = 500  # annotated tasks that are read
 MAX_POSITIVE = 500  # examples of one label
 MAX_BACKGROUND = 20_000
+MAX_THUMBNAILS, THUMBNAIL_SIDE = 12, 96  # examples that are shown; pixels
+MARGIN = 0.15  # around an example, as a share of its longer side
 KEPT_IOU = 0.5  # with a region of the annotation: a predicted region that has less was rejected
 OURS = "label-studio-sam exemplars+"  # begins the model_version of runs with examples
 
@@ -54,7 +57,7 @@ class _Collected:
     rejected: dict[str, list[Descriptors]] = field(default_factory=dict)
     background: list[Descriptors] = field(default_factory=list)
     annotations: list[int] = field(default_factory=list)
-    tasks: list[int] = field(default_factory=list)
+    thumbnails: list[Thumbnail] = field(default_factory=list)
 
 
 def examples_reader(
@@ -120,7 +123,7 @@ def read_examples(tasks: Iterator[StoredTask], images: ProjectImages, source: Re
         {label: np.concatenate(rows) for label, rows in collected.rejected.items()},
         np.concatenate([none, *collected.background])[-MAX_BACKGROUND:],
         tuple(collected.annotations),
-        tuple(collected.tasks),
+        tuple(collected.thumbnails),
     )
 
 
@@ -145,6 +148,8 @@ def _collect(
         def embed(digest: str = digest, image: Any = image) -> Any:
             return images.embeddings.get(digest, lambda: image, f"task {task.id}")
 
+        for one in here[: MAX_THUMBNAILS - len(into.thumbnails)]:
+            into.thumbnails.append(Thumbnail(task.id, one.label, _jpeg_around(one, image)))
         for objects_here, known in ((here, into.positive), (refused, into.rejected)):
             regions = [SegmentedObject(one.mask, one.box, 1.0) for one in objects_here]
             if regions:
@@ -155,7 +160,18 @@ def _collect(
         into.background.append(background_of(found.regions, found.descriptors, [one.mask.mask for one in here]))
     if objects:
         into.annotations.append(int(annotation["id"]))
-    into.tasks.append(task.id)
+
+
+def _jpeg_around(one: LabeledObject, image: Image) -> bytes:
+    """Return the part of the image around an object as a small JPEG file."""
+    x_min, y_min, x_max, y_max = one.box
+    margin = MARGIN * max(x_max - x_min, y_max - y_min)
+    columns = slice(max(0, int(x_min - margin)), int(x_max + margin) + 1)
+    part = image[max(0, int(y_min - margin)) : int(y_max + margin) + 1, columns]
+    scale = min(1.0, THUMBNAIL_SIDE / max(part.shape[:2]))
+    size = max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale))
+    small = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+    return bytes(cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))[1].tobytes())
 
 
 def _rejected(task: StoredTask, kept: Sequence[LabeledObject]) -> list[LabeledObject]:

@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from sam_backend.exemplars.example_set import Thumbnail
 from sam_backend.exemplars.reading import examples_reader
 from sam_backend.images.fetch import ImageCredentials, ImageFetcher, fetch_limits
 from sam_backend.label_studio.client import LabelStudioClient
@@ -48,6 +49,7 @@ class TaskPreview:
     jpeg: bytes | None
     labels: dict[str, int]
     error: str | None = None
+    scores: tuple[float, ...] = ()  # of its objects
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Preview:
     tasks: int
     seconds_per_task: float
     bytes_per_task: float
+    examples: tuple[Thumbnail, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the answer of POST /api/runs/preview."""
@@ -66,12 +69,14 @@ class Preview:
             "images": [
                 {
                     "task": one.task_id,
-                    "image": one.jpeg and "data:image/jpeg;base64," + base64.b64encode(one.jpeg).decode(),
+                    "image": one.jpeg and _data_url(one.jpeg),
                     "labels": one.labels,
+                    "scores": [round(score, 3) for score in one.scores],
                     "error": one.error,
                 }
                 for one in self.images
             ],
+            "examples": [{"task": one.task, "label": one.label, "image": _data_url(one.jpeg)} for one in self.examples],
             "mapping": self.report.to_json(),
             "estimate": {
                 "tasks": self.tasks,
@@ -122,7 +127,12 @@ def preview_run(
     per_task = 1 / max(1, len(images))
     tasks = selection.sample or len(selection.ids) or project.tasks
     seconds = (time.perf_counter() - began) * per_task
-    return Preview(tuple(images), preannotator.report, tasks, seconds, size * per_task)
+    examples = () if preannotator.examples is None else preannotator.examples.thumbnails
+    return Preview(tuple(images), preannotator.report, tasks, seconds, size * per_task, examples)
+
+
+def _data_url(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
 def _tasks(api: LabelStudioClient, configuration: RunConfiguration) -> Iterator[BulkTask]:
@@ -138,10 +148,12 @@ class _Pages:
 
     images: dict[int, Image] = field(default_factory=dict)
     masks: dict[int, list[RunLengths]] = field(default_factory=dict)
+    scores: list[float] = field(default_factory=list)
 
     def add(self, page: int, image: Image, found: FoundObject) -> None:
         small, mask = _reduced(image, cv2.INTER_AREA), _reduced(found.mask.view(np.uint8), cv2.INTER_NEAREST_EXACT)
         self.images.setdefault(page, small)
+        self.scores.append(found.score)
         self.masks.setdefault(page, []).append(run_lengths_from_mask(mask.view(np.bool_)))
 
 
@@ -158,7 +170,8 @@ def _preview_of(preannotator: Preannotator, task: BulkTask) -> tuple[TaskPreview
     image = pages.images.get(page)
     if image is None and not isinstance(first, bytes):
         image = _reduced(first, cv2.INTER_AREA)
-    return TaskPreview(task.id, _jpeg(image, pages.masks.get(page, [])), dict(outcome.labels)), outcome
+    jpeg = _jpeg(image, pages.masks.get(page, []))
+    return TaskPreview(task.id, jpeg, dict(outcome.labels), scores=tuple(pages.scores)), outcome
 
 
 def _reduced(image: Any, interpolation: int) -> Any:

@@ -1,6 +1,8 @@
 """Regions of an image by merging: neighbouring superpixels are merged, the most similar ones first.
 
-Each merged region may be an object. Its contrast says how much more unlike its surroundings are than its parts.
+Each merged region may be an object. Its contrast says how unlike its surroundings it is. With the highest contrast
+first, 100 regions of an image hold 83 percent of the objects that were pasted on photographs, all regions 84 percent;
+with the cost of the own merge subtracted 64 percent (tests/benchmarks/exemplars.py).
 
 Source: Arbelaez et al., Contour Detection and Hierarchical Image Segmentation, TPAMI 2011; Uijlings et al., Selective
 Search for Object Recognition, IJCV 2013.
@@ -17,26 +19,37 @@ from sam_model.classical.region_graph import COLOUR_STEP, RegionGraph
 MIN_AREA, MAX_AREA = 0.0004, 0.5  # shares of the image
 SMALL_AREA = 0.002  # share of the image below which regions merge sooner
 SMALL_POWER = 0.25
+AREA_POWER = 0.25
+SAME_SHARE = 0.8  # of the area of a region: a part with a larger one is the same object
 
 
 @dataclass(frozen=True, eq=False)
 class MergedRegion:
-    """A union of superpixels: their numbers, and its contrast, the cost of its next merge minus that of its own."""
+    """A union of superpixels: their numbers, and its contrast, the cost of its next merge, more for a larger region."""
 
     members: NDArray[np.intp]
     contrast: float
 
 
 def merged_regions(graph: RegionGraph) -> list[MergedRegion]:
-    """Return the regions of a usual size that merging creates, the one with the highest contrast first."""
+    """Return the regions of a usual size that merging creates, the one with the highest contrast first.
+
+    Of a region and a slightly larger one that contains it, the one with the higher contrast is returned.
+    """
     tree = _Tree(graph)
-    found = []
-    for number in range(graph.count, len(tree.area)):
-        if MIN_AREA <= tree.area[number] <= MAX_AREA:
-            contrast = tree.parent_cost.get(number, tree.last_cost) - tree.cost[number]
-            found.append((contrast, number))
-    found.sort(key=lambda pair: -pair[0])
-    return [MergedRegion(tree.members(number), contrast) for contrast, number in found]
+    contrast = {
+        number: tree.parent_cost.get(number, tree.last_cost) * area**AREA_POWER
+        for number, area in enumerate(tree.area)
+        if number >= graph.count and MIN_AREA <= area <= MAX_AREA
+    }
+    dropped = set()
+    for number in contrast:
+        around = tree.parent.get(number)
+        while around in contrast and tree.area[number] > SAME_SHARE * tree.area[around]:
+            dropped.add(number if contrast[around] >= contrast[number] else around)
+            around = tree.parent.get(around)
+    kept = sorted(contrast.keys() - dropped, key=lambda number: -contrast[number])
+    return [MergedRegion(tree.members(number), contrast[number]) for number in kept]
 
 
 class _Tree:
@@ -45,8 +58,8 @@ class _Tree:
     def __init__(self, graph: RegionGraph) -> None:
         self._count = graph.count
         self.area: list[float] = graph.area.tolist()
-        self.cost: dict[int, float] = {}
-        self.parent_cost: dict[int, float] = {}
+        self.parent: dict[int, int] = {}
+        self.parent_cost: dict[int, float] = {}  # of the merge of a region
         self.merges: list[tuple[int, int]] = []
         self.last_cost = 0.0
         self._colour = list(graph.weighted_colour.astype(np.float64) / COLOUR_STEP)
@@ -90,7 +103,8 @@ class _Tree:
         self._colour.append((self._colour[one] * self.area[one] + self._colour[other] * self.area[other]) / total)
         self.area.append(total)
         self.merges.append((one, other))
-        self.cost[number] = self.last_cost = cost
+        self.last_cost = cost
+        self.parent[one] = self.parent[other] = number
         self.parent_cost[one] = self.parent_cost[other] = cost
         borders: dict[int, tuple[float, float]] = {}
         for part in (one, other):

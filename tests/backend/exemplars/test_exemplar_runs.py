@@ -9,6 +9,7 @@ import pytest
 
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.preannotation.configuration import RunConfiguration
+from sam_backend.runs.preview import preview_run
 from sam_backend.runs.progress import RunProgress
 from sam_backend.runs.run_store import Run, RunStore
 from sam_backend.runs.runner import work_on
@@ -141,6 +142,28 @@ def test_further_examples_give_another_version_and_the_index_is_read(
     assert (second.counts.skipped, second.counts.written) == (0, TASKS - 2)
     assert first.model_version == same.model_version != second.model_version
     assert first.model_version.startswith("label-studio-sam exemplars+classical ")
+
+
+def test_a_preview_shows_the_examples_and_the_scores_of_what_was_found(project: Project) -> None:
+    project.annotate(2, project.stars(2))
+    asked = RunConfiguration.from_json({"project": 1, "detector": "exemplars", "score_threshold": 0.2})
+
+    found = preview_run(
+        asked,
+        2,
+        settings=Settings(model="classical"),
+        access=LabelStudioCredentials(project.url, TOKEN),
+        store=store_from_env({"SAM_OFFLINE": "1", "SAM_WEIGHTS_DIR": str(project.folder)}),
+    ).to_json()
+
+    assert len(found["examples"]) == len(project.stars(2))
+    assert found["examples"][0]["image"].startswith("data:image/jpeg;base64,")
+    assert (found["examples"][0]["task"], found["examples"][0]["label"]) == (2, "person")
+    for image in found["images"]:
+        strong = [score for score in image["scores"] if score >= 0.5]
+        assert len(strong) == len(project.stars(image["task"]))
+        assert image["task"] != 2
+    assert not project.store.predictions
 
 
 def test_a_run_without_examples_says_what_to_do(project: Project) -> None:

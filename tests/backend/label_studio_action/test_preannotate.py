@@ -41,8 +41,14 @@ def action(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 class Tasks(list[int]):
     """A queryset: the selected tasks."""
 
-    def values_list(self, *_: Any, **__: Any) -> list[int]:
-        return list(self)
+    def values_list(self, *_: Any, **__: Any) -> "Tasks":
+        return self
+
+    def filter(self, **_: Any) -> "Tasks":
+        return self
+
+    def distinct(self) -> "Tasks":
+        return self
 
     def count(self) -> int:  # type: ignore[override]
         return len(self)
@@ -103,6 +109,28 @@ def test_all_tasks_are_asked_for_without_naming_them_and_others_by_their_ids(act
     }  # fmt: skip
     assert action.configuration(7, some, Tasks([4, 5]))["filter"] == {"ids": [4, 5]}
     assert action.configuration(7, filtered, Tasks([9]))["filter"] == {"ids": [9], "without_annotations": True}
+
+
+def test_words_choose_the_best_detector_unless_another_one_is_chosen(action: ModuleType) -> None:
+    asked = {"selectedItems": {"all": True}, "text": " cat, red car=Vehicle ", "detector": "classical"}
+
+    found = action.configuration(7, asked, Tasks([1]))
+
+    assert (found["text"], found["detector"]) == ("cat, red car=Vehicle", "auto")
+    assert action.configuration(7, {**asked, "detector": "best.pt"}, Tasks([1]))["detector"] == "best.pt"
+
+
+def test_similar_objects_are_searched_in_the_tasks_without_annotations(action: ModuleType) -> None:
+    with backend({**HEALTHY, "/api/runs": (202, {"run": {"id": "r1"}})}) as (ours, asked):
+        request = SimpleNamespace(data={"score_threshold": "0.6", "selectedItems": {"included": [4, 5]}})
+        found = action.find_similar_with_sam(project(ours), Tasks([4, 5]), request=request)
+
+    assert found["detail"] == "Run r1 finds what is like the annotations of 2 tasks"
+    assert asked[-1][1] == {
+        "project": 7, "detector": "exemplars", "example_tasks": [4, 5], "score_threshold": 0.6, "policy": "skip",
+    }  # fmt: skip
+    with pytest.raises(ValidationError, match="none of the selected tasks has an annotation"):
+        action.find_similar_with_sam(project(), Tasks(), request=request)
 
 
 def test_what_cannot_be_read_is_refused_by_the_name_of_its_field(action: ModuleType) -> None:
@@ -179,6 +207,6 @@ def test_the_dialog_offers_the_detectors_of_the_backend(action: ModuleType, tmp_
         offered = action.form(None, project(ours))[0]["fields"][0]["options"]
         without = action.form(None, project("http://127.0.0.1:1"))[0]["fields"][0]["options"]
 
-    assert set(offered) == {"boxes", "everything", "best.pt", *DETECTOR_NAMES}
+    assert set(offered) == set(status["detectors"]) > {"boxes", "everything", "exemplars", "best.pt", *DETECTOR_NAMES}
     assert without == offered[:4]
     assert without[0] == "classical", "the one that is chosen when the dialog opens"

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from sam_model.automatic_segmentation import SegmentedObject
 from sam_model.classical.segmenter import ClassicalSegmenter
 from sam_model.exemplars.classical_descriptor import ClassicalDescriber
 from sam_model.exemplars.examples import background_of
@@ -8,6 +9,7 @@ from sam_model.exemplars.learned import scorer_of
 from sam_model.exemplars.matches import Match, exact_masks, match_regions
 from sam_model.exemplars.proposals import propose_regions
 from sam_model.exemplars.similarity import Examples
+from sam_model.masks.coco_rle import run_lengths_from_mask
 from sam_model.types import Mask
 from sam_testing.drawn_classes import ALIKE, CLASSES, DrawnClass, drawn_classes
 
@@ -51,19 +53,19 @@ def test_one_example_finds_the_objects_of_its_class_and_no_others(classes: tuple
     assert len(ious) - right <= total // 8
 
 
+def region(x_min: int, y_min: int, x_max: int, y_max: int) -> SegmentedObject:
+    mask = np.zeros((40, 60), bool)
+    mask[y_min:y_max, x_min:x_max] = True
+    return SegmentedObject(run_lengths_from_mask(mask), (x_min, y_min, x_max, y_max), 1.0)
+
+
 def test_an_object_is_found_once_with_the_label_of_the_higher_score() -> None:
-    image, objects = drawn_classes(3)
-    embedding = SEGMENTER.embed(image)
-    regions = propose_regions(SEGMENTER, image, lambda: embedding)
-    rows = np.zeros((len(regions), 2), np.float32)
-    nested = [n for n, one in enumerate(regions) if iou(one.run_lengths.mask, objects[0].mask) > 0.6]
-    rows[nested] = [0.6, 0.8]
+    regions = [region(0, 0, 30, 20), region(2, 2, 28, 18), region(40, 0, 60, 20)]
+    rows = np.array([[0.6, 0.75], [0.5, 0.875], [0.625, 0.25]], np.float32)
+    scores = {"a": lambda given: given[:, 0], "b": lambda given: given[:, 1]}
 
-    matches = match_regions(
-        regions, rows, {"a": lambda given: given[:, 0], "b": lambda given: given[:, 1]}, {"a": 0.5, "b": 0.7}
-    )
+    matches = match_regions(regions, rows, scores, {"a": 0.5, "b": 0.7})
 
-    assert len(nested) > 1
-    assert matches == [Match(nested[0], "b", pytest.approx(0.8))]
-    assert match_regions(regions, rows, {"b": lambda given: given[:, 1]}, {"b": 0.9}) == []
-    assert match_regions([], rows[:0], {"b": lambda given: given[:, 1]}, {"b": 0.9}) == []
+    assert matches == [Match(1, "b", 0.875), Match(2, "a", 0.625)]
+    assert match_regions(regions, rows, scores, {"a": 0.9, "b": 0.9}) == []
+    assert match_regions([], rows[:0], scores, {"a": 0.9, "b": 0.9}) == []

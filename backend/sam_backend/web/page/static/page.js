@@ -241,6 +241,7 @@ function fillItem(item, run) {
   bar.setAttribute("aria-label", `${Math.round(100 * fraction)} percent done`);
   $(".numbers", item).textContent = numbers(run, done);
   $(".message", item).textContent = run.message;
+  $(".message", item).classList.toggle("error", run.state !== "finished");
   $(".message", item).hidden = !run.message;
   const details = $("details", item);
   details.hidden = !counts.failed;
@@ -390,6 +391,7 @@ function options(select, pairs, chosen) {
 
 const MODEL_TEXTS = {classical: "classical, not SAM"};
 const DETECTOR_TEXTS = {
+  exemplars: "examples: objects like the annotated ones", auto: "the best detector for the words",
   classical: "classical: people and faces", everything: "everything, without classes", boxes: "boxes that are in the tasks",
 };
 
@@ -403,7 +405,7 @@ async function fillForm() {
   const present = name => (status.weights || []).find(file => file.model === name)?.presence !== "missing";
   const order = names => [...names].sort((a, b) => present(b) - present(a));
   const text = (name, texts) => (texts[name] || name) + (present(name) ? "" : " (is downloaded first)");
-  options(form.detector, order(status.detectors).map(name => [name, text(name, DETECTOR_TEXTS)]), "classical");
+  options(form.detector, [...order(status.detectors), "auto"].map(name => [name, text(name, DETECTOR_TEXTS)]), "classical");
   options(form.model, [["auto", `same as for clicks (${status.model.name})`], ...status.models.filter(name => name !== "auto").map(name => [name, text(name, MODEL_TEXTS)])], "auto");
   try {
     ({projects} = await request("api/projects"));
@@ -469,6 +471,9 @@ function configuration() {
   if (form.points_per_side.value && form.detector.value === "everything") {
     result.points_per_side = Number(form.points_per_side.value);
   }
+  const words = form.text.value.trim();
+  if (words && !["everything", "boxes", "exemplars"].includes(form.detector.value)) result.text = words;
+  else if (form.detector.value === "auto") throw new Error("Words: write what to look for, such as cat, red car=Vehicle.");
   if (form.sample.value) result.filter.sample = Number(form.sample.value);
   if (form.tasks.value === "unlabeled") result.filter.state = "unlabeled";
   else if (form.tasks.value !== "all") result.filter[form.tasks.value] = true;
@@ -517,22 +522,52 @@ async function preview(configuration) {
   const output = $("#preview");
   output.replaceChildren(element("p", "Computing the preview…", {class: "quiet"}));
   try {
-    const answer = await request("api/runs/preview", {...configuration, tasks: 6});
+    const hasExamples = configuration.detector === "exemplars";
+    const sent = {...configuration, tasks: hasExamples ? 8 : 6};
+    if (hasExamples) sent.score_threshold = LOWEST_SCORE;  // the slider shows what remains of these
+    $("#scores").hidden = true;
+    const answer = await request("api/runs/preview", sent);
     const {tasks, seconds, bytes} = answer.estimate;
     const estimate = `${count(tasks, "task")}: about ${duration(seconds)} and ${size(bytes)} of predictions`;
     const images = element("div", undefined, {class: "images"});
     images.append(...answer.images.map(figure));
-    output.replaceChildren(element("p", estimate, {class: "estimate"}), images);
+    output.replaceChildren(element("p", estimate, {class: "estimate"}));
+    if (hasExamples) {
+      const examples = element("div", undefined, {class: "examples"});
+      examples.append(...answer.examples.map(one => element("img", undefined,
+        {src: one.image, alt: `Example of ${one.label || "an object without label"} in task ${one.task}`, title: one.label})));
+      output.append(element("p", `Examples: ${count(answer.examples.length, "region")}`), examples);
+      showScores(answer.images, configuration.score_threshold ?? 0.5);
+    }
+    output.append(images);
   } catch (error) {
     output.replaceChildren(element("p", "No preview.", {class: "quiet"}));
     throw error;
   }
 }
 
+const LOWEST_SCORE = 0.1;
+const WITHOUT_WORDS = ["classical", "everything", "boxes", "exemplars"];
+
+function showScores(images, chosen) {
+  const scores = images.flatMap(one => one.scores);
+  const slider = $("#scores input");
+  slider.value = chosen;
+  slider.oninput = () => {
+    const kept = scores.filter(score => score >= Number(slider.value)).length;
+    $("#scores output").textContent = Number(slider.value).toFixed(2);
+    $("#scores p").textContent = `${kept} of ${count(scores.length, "object")} remain in these ${count(images.length, "task")}`;
+  };
+  slider.onchange = () => { $("#new-run").score_threshold.value = slider.value; };
+  slider.oninput();
+  $("#scores").hidden = false;
+}
+
 function figure(preview) {
   const created = element("figure");
   const labels = Object.entries(preview.labels).map(([label, number]) => `${number} ${label || "unlabeled"}`).join(", ");
   const caption = `Task ${preview.task}: ${preview.error || labels || "no objects found"}`;
+  if (preview.scores?.length) created.title = `Scores: ${preview.scores.map(score => score.toFixed(2)).join(", ")}`;
   if (preview.image) created.append(element("img", undefined, {src: preview.image, alt: caption}));
   created.append(element("figcaption", caption));
   return created;
@@ -574,10 +609,14 @@ async function poll() {
 document.addEventListener("visibilitychange", poll);
 document.addEventListener("DOMContentLoaded", async () => {
   const form = $("#new-run");
-  for (const name of ["project", "detector", "shape", "label_map"]) form[name].addEventListener("change", showMapping);
+  for (const name of ["project", "detector", "text", "shape", "label_map"]) form[name].addEventListener("change", showMapping);
   form.project.addEventListener("change", showClicks);
   form.project.addEventListener("change", showAdvice);
   $("#advice button").addEventListener("click", useAdvice);
+  form.text.addEventListener("input", () => {  // these find no words, or few
+    if (form.text.value && WITHOUT_WORDS.includes(form.detector.value)) form.detector.value = "auto";
+    if (!form.text.value && form.detector.value === "auto") form.detector.value = "classical";
+  });
   $("#preview-button").addEventListener("click", () => submitForm(preview));
   form.addEventListener("submit", event => {
     event.preventDefault();
