@@ -2,15 +2,16 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import urllib3
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 from tests.end_to_end.conftest import Services
-from tests.end_to_end.test_page import save_screenshot
+from tests.end_to_end.test_page import RUN_MS, save_screenshot
 from tests.end_to_end.test_preannotate import run_command
 
 from sam_backend.demo.login import Login
@@ -104,31 +105,31 @@ def shown_tasks(page: Page, tasks: list[int]) -> list[int]:
     return [int(word) for row in words for word in row[:1] if word.isdecimal() and int(word) in tasks]
 
 
-def test_the_tab_opens_riskiest_first_for_two_users(editors: list[Editor], services: Services, tmp_path: Path) -> None:
+def test_review_and_evaluation_from_the_page_for_two_users(editors: list[Editor], services: Services) -> None:
     project = create_project(services.api, "Review", CONFIG).id
     connect(services.api, project, services.backend_url, "label-studio-sam")
     sizes = [30, 45, 60, 15]  # rectangles that fit the disc badly or well
     value = {"x": 20, "y": 10, "height": 70, "rotation": 0, "rectanglelabels": ["person"]}
-    region = {"id": "b", "type": "rectanglelabels", "from_name": "box", "to_name": "image", "original_width": 64,
-              "original_height": 48}  # fmt: skip
+    box = {"id": "b", "type": "rectanglelabels", "from_name": "box", "to_name": "image", "original_width": 64}
+    boxes = [{**box, "original_height": 48, "value": {**value, "width": width}} for width in sizes]
     body = [
-        {
-            "data": {"image": disc_image()},
-            "predictions": [{"result": [{**region, "value": {**value, "width": width}}], "model_version": "boxes"}],
-        }
-        for width in sizes
+        {"data": {"image": disc_image()}, "predictions": [{"result": [one], "model_version": "boxes"}]} for one in boxes
     ]
     services.api.call("POST", f"/api/projects/{project}/import", body)
     tasks = [task.id for task in tasks_of_project(services.api, project)]
-    run = command(services, tmp_path, "preannotate", "--project", str(project), "--detector", "boxes")["run"]
+    page = editors[0].page.context.new_page()
+    page.goto(f"{services.backend_url}/")
+    page.get_by_label("Project").select_option(str(project))
+    page.get_by_label("Find objects with").select_option("boxes")
+    page.get_by_role("button", name="Start").click()
+    run = page.locator(".run", has_text="Review:")
+    expect(run.locator(".badge")).to_have_text("finished", timeout=RUN_MS)
 
-    def scores() -> dict[int, float | None]:
-        answer = services.api.call("GET", "/api/tasks/", query={"project": project, "fields": "all"})
-        return {task["id"]: task["predictions_score"] for task in answer["tasks"]}
-
-    before = scores()
-    review = command(services, tmp_path, "runs", "review", run["id"], "--audit", "50%")
-    after = {task: score for task, score in scores().items() if score is not None}
+    before = scores(services, project)
+    run.get_by_role("button", name="Review").click()
+    link = run.get_by_role("link", name="Review: riskiest first")
+    expect(link).to_be_visible()
+    after = {task: score for task, score in scores(services, project).items() if score is not None}
 
     assert set(before.values()) == {None}  # the project shows the connected backend, whose version is another one
     assert after.keys() == set(tasks)
@@ -136,14 +137,36 @@ def test_the_tab_opens_riskiest_first_for_two_users(editors: list[Editor], servi
     expected = sorted(tasks, key=lambda task: after[task])
     assert expected != tasks
     for number, one in enumerate(editors):
-        one.page.goto(review["url"])
-        assert shown_tasks(one.page, tasks) == expected
-        assert one.page.get_by_text("Review: riskiest first").count() >= 1
+        one.page.goto(str(link.get_attribute("href")))
+        one.page.get_by_text("Review: riskiest first").first.wait_for()
         save_screenshot(one.page, f"review-{number}.png")
-    assert len(review["review"]["audit_tasks"]) == 2
+        assert shown_tasks(one.page, tasks) == expected
 
-    undone = command(services, tmp_path, "runs", "undo", run["id"])["run"]
-    assert undone["state"] == "undone"
+    for task in tasks[:2]:
+        (prediction,) = [
+            one
+            for one in services.api.call("GET", "/api/predictions/", query={"task": task})
+            if one["model_version"] != "boxes"
+        ]
+        services.api.call("POST", f"/api/tasks/{task}/annotations/", {"result": prediction["result"]})
+    run.get_by_role("button", name="Evaluate").click()
+    expect(run.locator(".result")).to_contain_text("2 reviewed tasks: 100.0 % of the regions accepted unchanged")
+    expect(run.locator(".result")).to_contain_text("too few for certainty")
+    save_screenshot(page, "evaluated.png")
+    with page.context.expect_page() as opened:
+        run.get_by_role("link", name="Report").click()
+    expect(opened.value.get_by_role("heading", name="What became of the predictions")).to_be_visible()
+    save_screenshot(opened.value, "report-on-page.png")
+
+    run.get_by_role("button", name="Undo").click()
+    run.get_by_role("button", name=re.compile("Remove 4 predictions")).click()
+    expect(run.locator(".badge")).to_have_text("undone", timeout=RUN_MS)
     views = services.api.call("GET", "/api/dm/views/", query={"project": project})
     assert not [view for view in views if view["data"].get("title", "").startswith("Review")]
     assert services.api.call("GET", f"/api/projects/{project}/")["model_version"] == "label-studio-sam"
+
+
+def scores(services: Services, project: int) -> dict[int, float | None]:
+    """Return the Data Manager's column of prediction scores."""
+    answer = services.api.call("GET", "/api/tasks/", query={"project": project, "fields": "all"})
+    return {task["id"]: task["predictions_score"] for task in answer["tasks"]}
