@@ -94,6 +94,34 @@ def test_the_details_change_the_masks(segmenter: SamSegmenter, embedded: tuple[A
     assert difference(without.logits, low) > 100 * TOLERANCE
 
 
+@pytest.mark.parametrize("name", ["sam_hq_b", "sam_hq_l", "sam_hq_h"])
+def test_the_other_sizes_equal_the_reference_s(name: str) -> None:
+    """One after the other, with one set of weights for both: the largest has 2.6 GB."""
+    torch.set_num_threads(2)
+    package, image, question = reference_package(), image_named("landscape"), QUESTIONS["a box with points"]
+    state = seeded_state(HQ_SIZES[name])
+    with torch.device("meta"):
+        reference = package.sam_model_registry[REFERENCE_NAMES[name]]()
+    for buffer in ("pixel_mean", "pixel_std"):  # no part of a checkpoint
+        value = torch.tensor([123.675, 116.28, 103.53] if buffer == "pixel_mean" else [58.395, 57.12, 57.375])
+        reference.register_buffer(buffer, value.view(-1, 1, 1), persistent=False)
+    reference.load_state_dict(state, assign=True)
+    predictor = package.SamPredictor(reference.eval())
+    predictor.set_image(image)
+    ours_model = empty_sam(HQ_SIZES[name])
+    ours_model.load_state_dict(state, assign=True)
+    segmenter = SamSegmenter(ours_model, name)
+    embedding = segmenter.embed(image)
+
+    for multimask in (True, False):
+        _, iou, low = reference_answer(predictor, embedding.image_size, question, multimask)
+        ours = segmenter.low_res_masks(embedding, **in_pixels(embedding.image_size, question), multimask=multimask)
+
+        assert difference(embedding.features, predictor.features) <= TOLERANCE
+        assert difference(ours.logits, low) <= TOLERANCE
+        assert (ours.iou_predictions - iou).abs().max() <= TOLERANCE
+
+
 @pytest.mark.parametrize("name", HQ_SIZES)
 def test_keys_and_shapes_are_the_reference_s(name: str) -> None:
     device = "cpu" if name == "sam_hq_tiny" else "meta"  # its TinyViT reads numbers while it is made
