@@ -1,12 +1,12 @@
-"""The networks beside their authors' code: SAM, MobileSAM, YOLOv8 and FastSAM, in PyTorch and in the fastest runtime.
+"""The networks beside their authors' code: SAM, SAM 2.1, MobileSAM, YOLOv8, FastSAM, in PyTorch and the best runtime.
 
 Measured, each from what a user of the peer calls to boolean masks at the size of the image (or boxes): segment-anything
-1.0 and MobileSAM (`SamPredictor`, `SamAutomaticMaskGenerator`), Ultralytics 8.4 (`YOLO.predict`), ours with PyTorch in
-float32, and ours with what `SAM_RUNTIME=auto` chooses on this machine. All run in one process and take turns, so that
-other work on the machine affects all; ratios are of neighbours, median and range. Where other
-programs run, the ratios of minima and of processor time (minima, too) say more. Weights are seeded; to the masks of
-segment everything, discs around the points are added, so that each filter drops some. The quality beside the speed is
-the IoU of the masks of both of ours.
+1.0 and MobileSAM (`SamPredictor`, `SamAutomaticMaskGenerator`), sam2 1.1 (`SAM2ImagePredictor`), Ultralytics 8.4
+(`YOLO.predict`), ours with PyTorch in float32, and ours with what `SAM_RUNTIME=auto` chooses on this machine. All run
+in one process and take turns, so that other work on the machine affects all; ratios are of neighbours, median and
+range. Where other programs run, the ratios of minima and of processor time (minima, too) say more. Weights are seeded;
+to the masks of segment everything, discs around the points are added, so that each filter drops some. The quality
+beside the speed is the IoU of the masks of both of ours.
 
     PYTHONPATH=model:tests .venv-parity/bin/python tests/benchmarks/runtimes.py [--only NAME ...] [--rounds 5]
         [--slow-rounds 1] [--points 32] [--folder FOLDER]
@@ -16,6 +16,7 @@ import argparse
 import json
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -32,7 +33,8 @@ from torch import Tensor
 from sam_model.sam.automatic_mask_settings import automatic_mask_settings
 from sam_model.sam.automatic_masks import segment_everything
 from sam_model.sam.segmenter import LowResMasks, SamEmbedding, SamSegmenter
-from sam_model.sam.sizes import SIZES
+from sam_model.sam2.sizes import SIZES as SAM_2_SIZES
+from sam_model.sam_checkpoints import SIZES
 from sam_model.types import Image, Point, Prompt
 from sam_model.yolo.checkpoint import load_yolo
 from sam_model.yolo.detector import YoloDetector
@@ -154,10 +156,15 @@ class Sams:
     """A model in the authors' code and twice in ours, with the same weights."""
 
     def __init__(self, name: str, folder: Path) -> None:
-        package = reference_package(name)
-        self.name, self.package, self.predictor_type = name, package, package.SamPredictor
-        self.reference = package.sam_model_registry[REFERENCE_NAMES[name]]().eval()
-        self.reference.load_state_dict(seeded_state(SIZES[name]))
+        self.name = name
+        if name in SAM_2_SIZES:
+            self.predictor_type, self.reference = sam_2_reference(name)
+        else:
+            self.package = reference_package(name)
+            self.predictor_type = self.package.SamPredictor
+            self.reference = self.package.sam_model_registry[REFERENCE_NAMES[name]]().eval()
+        unknown = self.reference.load_state_dict(seeded_state(SIZES[name]), strict=False).unexpected_keys
+        assert not unknown  # only tensors for videos may be missing
         self.torch = BlobSegmenter(seeded_sam(SIZES[name]), name)
         self.auto = BlobSegmenter(seeded_sam(SIZES[name]), name, dtype="auto", runtime="auto", converted_dir=folder)
         image = smooth_image((90, 160))  # starts the conversion of the decoders
@@ -225,6 +232,16 @@ class Sams:
             strict=True,
         )
         return [iou(a.mask, b.mask) for a, b in pairs]
+
+
+def sam_2_reference(name: str) -> tuple[Any, Any]:
+    """Return the predictor's type and the model of SAM 2's authors."""
+    from sam2.build_sam import build_sam2
+    from sam2.sam2_image_predictor import SAM2ImagePredictor
+
+    configuration = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}[name.removeprefix("sam2.1_hiera_")]
+    warnings.simplefilter("ignore")  # torch.jit.script is deprecated
+    return SAM2ImagePredictor, build_sam2(f"configs/sam2.1/sam2.1_hiera_{configuration}.yaml", device="cpu")
 
 
 def points_in(size: tuple[int, int], count: int) -> list[Prompt]:
@@ -298,6 +315,10 @@ def cases(folder: Path, points: int) -> Iterator[tuple[str, Callable[[], dict[st
     yield "SAM-b, embed, 1080p", lambda: sams("sam_b").embedding(FULL_HD)
     yield "SAM-b, 1 point, 1080p", lambda: sams("sam_b").prompts(FULL_HD, "point")
     yield "SAM-b, IoU", lambda: quality(sams("sam_b"))
+    yield "SAM 2.1 tiny, embed, 1080p", lambda: sams("sam2.1_hiera_tiny").embedding(FULL_HD)
+    yield "SAM 2.1 tiny, 1 point, 1080p", lambda: sams("sam2.1_hiera_tiny").prompts(FULL_HD, "point")
+    yield "SAM 2.1 tiny, 1 box, 1080p", lambda: sams("sam2.1_hiera_tiny").prompts(FULL_HD, "box")
+    yield "SAM 2.1 tiny, IoU", lambda: quality(sams("sam2.1_hiera_tiny"))
     yield "yolov8x, 1080p", lambda: yolo(folder / "my-x.pt", "yolov8x.yaml", folder)
     yield "yolov8n-seg, 1080p", lambda: yolo(folder / "my-n-seg.pt", "yolov8n-seg.yaml", folder)
     yield "FastSAM-s, 1080p", lambda: fast_sam(folder / "my-fastsam.pt", folder)
@@ -331,7 +352,7 @@ def main() -> None:
         else:
             rows[name] = alternated(sides, options.rounds, options.slow_rounds)
         print(f"{name:<50} {rows[name]}", flush=True)
-    packages = ("torch", "openvino", "segment-anything", "mobilesam-mirror", "ultralytics")
+    packages = ("torch", "openvino", "segment-anything", "sam2", "mobilesam-mirror", "ultralytics")
     versions = {package: version(package) for package in packages}
     print(json.dumps({"benchmark": "runtimes", "versions": versions, "rows": rows}))
 

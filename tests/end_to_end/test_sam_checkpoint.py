@@ -14,19 +14,22 @@ from sam_backend.demo.backend_process import backend_url, start_backend
 from sam_backend.demo.child_process import free_port
 from sam_backend.shapes.brush_rle import decode_mask
 from sam_model.registry import load_segmenter
+from sam_model.sam.sizes import SIZES as SAM_SIZES
+from sam_model.sam2.sizes import SIZES as SAM_2_SIZES
 from sam_model.types import Point, Prompt
 from sam_testing.annotations import annotations_of_task
 from sam_testing.seeded_checkpoints import write_seeded_checkpoint
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(180)]
 
+TINY_SAM_2 = SAM_2_SIZES["sam2.1_hiera_tiny"]
 PHOTO = Path("examples/photos/coffee.jpg")  # 600 x 400
 PALETTE = Path("examples/labeling_configs/labels_palette.xml")
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_seeded_checkpoint(tmp_path_factory.mktemp("weights") / "mobile_sam.pt")
+@pytest.fixture(scope="module", params=[SAM_SIZES["mobile_sam"], pytest.param(TINY_SAM_2, marks=pytest.mark.slow)])
+def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_seeded_checkpoint(tmp_path_factory.mktemp("weights") / "checkpoint.pt", request.param)
 
 
 @pytest.fixture

@@ -70,10 +70,14 @@ def choose_model(settings: Settings, store: WeightStore) -> ModelChoice:
 
 
 def _of_folder(name: str, path: Path, settings: Settings, store: WeightStore) -> ModelChoice:
-    """Return a model of transformers; its version has the hash of its files, which may have to be downloaded."""
+    """Return a model of transformers, which PyTorch runs; its version has the hash of its files, which may have to be
+    downloaded.
+    """
+    if settings.runtime == "openvino":
+        raise SettingsError(f"SAM_RUNTIME='openvino' cannot run {name}, a model of transformers; set auto or torch")
     files = sorted([*path.glob("*.json"), *path.glob("*.safetensors")])
     digest = hashlib.sha256("".join(sha256_of(file) for file in files).encode()).hexdigest() if files else "unpinned"
-    choice = _sam(name, digest, settings, store)
+    choice = _sam(name, digest, replace(settings, runtime="torch"), store)
     return replace(choice, weights_bytes=lambda: sum(file.stat().st_size for file in path.glob("*.safetensors")))
 
 
