@@ -55,7 +55,9 @@ def start_review(run: Run, api: LabelStudioClient, retry_policy: RetryPolicy, au
         raise RunStateError(f"run {run.id} has no predictions to review")
     known = load_review(run)
     details = retry_policy.call(lambda: project_details(api, project))
-    before = details.model_version if known is None else known.model_version_before
+    before = details.model_version if details.model_version != version else ""
+    if known is not None:
+        before = known.model_version_before
     if details.model_version != version:
         retry_policy.call(lambda: show_predictions_of(api, project, version))
     view = _view(api, project, TITLE, [TaskCondition("total_annotations", "equal", 0)], retry_policy)
@@ -65,6 +67,9 @@ def start_review(run: Run, api: LabelStudioClient, retry_policy: RetryPolicy, au
     audit_view = None
     if tasks:
         conditions = [TaskCondition("id", "equal", task) for task in tasks]
+        if known is None or known.audit_view is None:  # a tab of this name has the sample of another run
+            for other in retry_policy.call(lambda: views_titled(api, project, AUDIT_TITLE)):
+                retry_policy.call(lambda other=other: delete_view(api, other))  # type: ignore[misc]
         audit_view = _view(api, project, AUDIT_TITLE, conditions, retry_policy, needs_all=False)
     review = Review(view, audit_view, tasks, before)
     path = run.file_beside(REVIEW_FILE)
@@ -89,17 +94,21 @@ def load_review(run: Run) -> Review | None:
 
 
 def remove_review(run: Run, api: LabelStudioClient, retry_policy: RetryPolicy) -> None:
-    """Delete the tabs of a run's review, and restore the project's model version, if the run has a review."""
-    review = load_review(run)
-    if review is None:
-        return
-    project = run.configuration.project
-    for view in (review.view, review.audit_view):
+    """Delete the tabs of a run's review and restore the project's model version, as far as they are this run's.
+
+    While the project shows another run, the tab with the riskiest tasks is that run's.
+    """
+    review, project = load_review(run), run.configuration.project
+    version = str(run.ledger.run()["version"])
+    details = retry_policy.call(lambda: project_details(api, project))
+    is_shown = bool(version) and details.model_version == version
+    views = [] if review is None else [review.view if is_shown else None, review.audit_view]
+    for view in views:
         if view is not None:
             retry_policy.call(lambda view=view: delete_view(api, view))  # type: ignore[misc]
-    details = retry_policy.call(lambda: project_details(api, project))
-    if details.model_version == str(run.ledger.run()["version"]):
-        retry_policy.call(lambda: show_predictions_of(api, project, review.model_version_before))
+    if is_shown:
+        before = "" if review is None else review.model_version_before
+        retry_policy.call(lambda: show_predictions_of(api, project, before))
     run.file_beside(REVIEW_FILE).unlink(missing_ok=True)
 
 

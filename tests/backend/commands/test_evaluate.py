@@ -151,3 +151,22 @@ def test_a_run_fills_the_score_column_of_a_project_without_a_chosen_version(
     run = answer(capsys, *BOXES)["run"]
 
     assert store.model_version == run["model_version"]
+    assert main(["runs", "undo", run["id"]]) == 0
+    assert store.model_version == ""
+
+
+def test_the_review_of_a_newer_run_survives_the_undo_of_an_older_one(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_tasks_with_boxes(store, 4)
+    older = answer(capsys, *BOXES)["run"]["id"]
+    answer(capsys, "runs", "review", older, "--audit", "25%")
+    newer = answer(capsys, *BOXES, "--policy", "add", "--label-threshold", "person=0.1")["run"]["id"]
+    review = answer(capsys, "runs", "review", newer, "--audit", "50%")["review"]
+
+    assert main(["runs", "undo", older]) == 0
+
+    assert set(store.views) == {review["view"], review["audit_view"]}
+    conditions = store.views[review["audit_view"]]["data"]["filters"]
+    assert conditions["conjunction"] == "or"
+    assert [each["value"] for each in conditions["items"]] == review["audit_tasks"]
