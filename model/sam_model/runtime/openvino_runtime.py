@@ -2,6 +2,7 @@
 
 import io
 import math
+import sys
 import threading
 import warnings
 from collections.abc import Iterable, Sequence
@@ -58,6 +59,7 @@ def convert(
     Raises:
         RuntimeError: the conversion failed, or the outputs differ from those of the module.
     """
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # it would report the conversion to a server
     import openvino
 
     with warnings.catch_warnings(), torch.no_grad():
