@@ -175,7 +175,7 @@ def check_embeddings(folder: Path) -> Check:
 def check_model(settings: Settings, model: ModelLoading, store: WeightStore) -> Check:
     """Check that the model of the settings answers clicks, or is still loading."""
     if model.state == "failed":
-        weights = _missing_weights(model.name, store)
+        weights = _missing_weights(model.name, store) or _missing_weights(settings.model, store)
         if weights is None:
             next_step = (
                 "choose another model on the page; or set SAM_MODEL to another one, or SAM_DEVICE=auto, and restart "
