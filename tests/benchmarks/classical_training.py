@@ -16,6 +16,7 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -27,6 +28,7 @@ from classical_quality import (
     bounding_box,
     drawn_samples,
     measure,
+    measure_all,
     next_click,
     samples_in,
     summaries,
@@ -264,15 +266,19 @@ def fold_of(sample: Sample, folds: int) -> int:
     return zlib.crc32(sample.name.encode()) % folds
 
 
-def cross_validate(samples: Sequence[Sample], folds: int, seed: int, networks: Path) -> list[Record]:
-    """Measure each sample with a network that was fitted on the other folds, and is kept in the folder `networks`."""
+def cross_validate(samples: Sequence[Sample], folds: int, seed: int, networks: Path, jobs: int) -> list[Record]:
+    """Measure each sample with a network that was fitted on the other folds, and is kept in the folder `networks`.
+
+    `jobs` processes measure.
+    """
     records = []
     for fold in range(folds):
         path = networks / f"{seed}_{fold}_of_{folds}.npz"
         if not path.exists():
             save_network(fit([s for s in samples if fold_of(s, folds) != fold], seed), path)
         segmenter = ClassicalSegmenter(load_network(path))
-        records += [measure(segmenter, sample) for sample in samples if fold_of(sample, folds) == fold]
+        left_out = [sample for sample in samples if fold_of(sample, folds) == fold]
+        records += measure_all(partial(measure, segmenter), left_out, jobs)
     return records
 
 
@@ -284,6 +290,7 @@ def main() -> None:
     parser.add_argument("--group", default="coco", help="only the objects whose id starts with this")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=1, help="processes that measure, of `cross-validate`")
     parser.add_argument("--out", type=Path, default=Path("region_network.npz"), help="of `fit`")
     parser.add_argument(
         "--networks", type=Path, default=Path(), help="folder of `cross-validate` for the folds' networks"
@@ -296,7 +303,7 @@ def main() -> None:
     if options.command == "fit":
         save_network(fit(samples, options.seed), options.out)
         return
-    records = cross_validate(samples, options.folds, options.seed, options.networks)
+    records = cross_validate(samples, options.folds, options.seed, options.networks, options.jobs)
     if options.records:
         options.records.write_text(json.dumps({options.data.name: [asdict(record) for record in records]}))
     print(table(summaries(records)))

@@ -56,6 +56,7 @@ def _distinctness(graph: RegionGraph, components: NDArray[np.bool_]) -> Floats:
     within = components[i] & components[j]  # (P, K)
     beside = around[i] & around[j]
     own, others = (_mean(step, graph.shared[:, None] * pairs) for pairs in (within, beside))
+    own = np.where(within.any(axis=0), own, others)  # a single region has no steps within
     outline = _quantile(graph.step, graph.shared[:, None] * (components[i] != components[j]), WEAKEST)
     limit = np.maximum(MAX_ROUGHNESS - PER_AREA * weighted_sum(components.T, graph.area), FLAT)
     is_uniform = (own <= limit) & (others <= MAX_ROUGHNESS)

@@ -85,8 +85,7 @@ def full_size_mask(
 
     seen = np.asarray(cv2.resize(cropped, view_size, interpolation=cv2.INTER_AREA), np.uint8)
     soft = view.sample(np.asarray(cv2.GaussianBlur(probability[graph.labels], (0, 0), BLUR), np.float32), working)
-    ratio, distinct = colour_log_ratio(seen, soft)
-    logits = logit(soft, CERTAIN) + COLOUR_TRUST * distinct**2 * ratio
+    logits = logit(soft, CERTAIN) + _colour_logits(seen, soft, selection.is_distinct)
     for click in selection.clicks:
         logits += _click_logits(view, click, working, graph.diagonal)
     values = 1 / (1 + np.exp(-logits))
@@ -103,6 +102,15 @@ def full_size_mask(
     part = apply_clicks(part, positive, negative, click_radius(image_size), has_box=box is not None)
     mask[low[1] : high[1], low[0] : high[0]] = part
     return mask
+
+
+def _colour_logits(photo: NDArray[np.uint8], soft: Floats, is_distinct: bool) -> Floats:
+    """Return the logits (H, W) of the pixels' colours; `is_distinct`: the selection is a distinct region."""
+    inside, outside = soft, 1 - soft
+    if is_distinct:  # then mixed superpixels at the outline say little about either side
+        inside, outside = np.maximum(2 * soft - 1, 0), np.maximum(1 - 2 * soft, 0)
+    ratio, distinct = colour_log_ratio(photo, inside, outside)
+    return np.asarray(COLOUR_TRUST * distinct**2 * ratio)
 
 
 def _click_logits(view: Grid, click: LastClick, working: Grid, diagonal: float) -> Floats:

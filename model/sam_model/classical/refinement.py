@@ -15,11 +15,11 @@ RARE = 0.02  # share of the mean bin; below it, a colour has little weight
 MAX_RATIO = 3.0  # of a colour's log ratio
 
 
-def colour_log_ratio(photo: NDArray[np.uint8], probability: Floats) -> tuple[Floats, float]:
+def colour_log_ratio(photo: NDArray[np.uint8], inside: Floats, outside: Floats) -> tuple[Floats, float]:
     """Return the log ratio (H, W) of each pixel's colour in the object to that outside it, and how distinct they are.
 
     The distinctness is 1 if no colour is on both sides, 0 if the colours are the same (Bhattacharyya).
-    `photo` is 8-bit Lab (H, W, 3), `probability` (H, W) that of the object.
+    `photo` is 8-bit Lab (H, W, 3); `inside` and `outside` (H, W) are each pixel's weights as object and as ground.
     """
     light, a, b = (photo[..., k].astype(np.int32) for k in range(3))
     a, b = np.clip(a - 64, 0, 127), np.clip(b - 64, 0, 127)  # photographs seldom have more saturated colours
@@ -34,9 +34,9 @@ def colour_log_ratio(photo: NDArray[np.uint8], probability: Floats) -> tuple[Flo
         return np.asarray(counts / (counts.sum() + 1e-9))
 
     rare = RARE / BINS**2
-    inside, outside = frequency(probability), frequency(1 - probability)
-    ratio = np.clip(np.log((inside + rare) / (outside + rare)), -MAX_RATIO, MAX_RATIO)
-    return np.asarray(ratio.ravel()[word]), 1 - float(np.sqrt(inside * outside).sum())
+    one, other = frequency(inside), frequency(outside)
+    ratio = np.clip(np.log((one + rare) / (other + rare)), -MAX_RATIO, MAX_RATIO)
+    return np.asarray(ratio.ravel()[word]), 1 - float(np.sqrt(one * other).sum())
 
 
 def guided_coefficients(guide: Floats, values: Floats, radius: int, smoothness: float) -> tuple[Floats, Floats]:

@@ -32,6 +32,7 @@ CLICK_GUESS = 0.5  # weight of the first guess after one click; more helps unifo
 FIRST_DEPTH = 0.5  # of the first click's distance to the image's border, as the depth of its influence on pixels
 BOX_GUESS = 0.5  # weight of the first guess for a box
 CERTAIN = 0.02  # probabilities nearer to 0 or 1 count as this
+FILLED_BOX = 0.6  # least IoU of a box and the bounding box of a distinct region that is its answer
 DISTINCT = 0.98  # probability of a distinct region around a positive click
 
 Network = Callable[[RegionGraph, Floats], Floats]
@@ -46,6 +47,7 @@ class Selection:
     box: BoxEvidence
     clicks: tuple[LastClick, ...] = ()
     probability: Floats | None = None  # (n,); None if no prompt tells where the object is
+    is_distinct: bool = False  # whether it is a distinct region, not corrected since
 
 
 def select_regions(graph: RegionGraph, points: tuple[Point, ...], box: Box | None, network: Network) -> Selection:
@@ -66,13 +68,27 @@ def empty_selection(graph: RegionGraph, box: Box | None, is_limit: bool) -> Sele
 
 def selection_in_box(graph: RegionGraph, empty: Selection, box: Box, network: Network) -> Selection:
     """Return the selection for a box without clicks."""
+    middle = graph.region_at(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2))
+    distinct = distinct_region(graph, graph.reach([middle]))
+    if distinct is not None and fills_box(graph, distinct, box):
+        return replace(empty, probability=np.where(distinct, DISTINCT, 0).astype(np.float32), is_distinct=True)
     return _first(graph, empty, guess_in_box(graph, box), BOX_GUESS, None, network)
+
+
+def fills_box(graph: RegionGraph, members: NDArray[np.bool_], box: Box) -> bool:
+    """Return whether the bounding box of a set (n,) has a large IoU with a box."""
+    x_min, y_min = graph.extent[members, :2].min(axis=0)
+    x_max, y_max = graph.extent[members, 2:].max(axis=0)
+    width, height = min(x_max, box[2]) - max(x_min, box[0]), min(y_max, box[3]) - max(y_min, box[1])
+    inter = max(width, 0.0) * max(height, 0.0)
+    union = (x_max - x_min) * (y_max - y_min) + (box[2] - box[0]) * (box[3] - box[1]) - inter
+    return bool(inter >= FILLED_BOX * union)
 
 
 def corrected(graph: RegionGraph, before: Selection, click: Point, network: Network) -> Selection:
     """Return the selection after one click more; without a positive click and a box, nothing is selected."""
     last, reach = last_click(graph, click, before.probability), graph.reach([graph.region_at((click.x, click.y))])
-    after = replace(before, clicks=(*before.clicks, last))
+    after = replace(before, clicks=(*before.clicks, last), is_distinct=False)
     if click.is_positive:
         after = replace(after, positive=with_click(graph, before.positive, click, reach))
     else:
@@ -100,7 +116,8 @@ def _with_region(graph: RegionGraph, selection: Selection, region: NDArray[np.bo
     before = np.zeros(graph.count, np.float32) if selection.probability is None else selection.probability
     probability = np.where(region, DISTINCT if click.is_positive else 0, before)
     last = last_click(graph, click, np.where(region, not click.is_positive, click.is_positive))
-    return _clamped(replace(selection, clicks=(*selection.clicks[:-1], last)), probability)
+    clicks, is_first = (*selection.clicks[:-1], last), selection.probability is None
+    return _clamped(replace(selection, clicks=clicks, is_distinct=is_first), probability)
 
 
 def _first(

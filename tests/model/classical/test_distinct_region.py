@@ -72,6 +72,18 @@ def test_a_click_finds_a_small_object_on_uneven_ground(size: int) -> None:
     assert iou(answer.mask, mask > 0) > 0.9
 
 
+@pytest.mark.parametrize("size", [16, 40])
+def test_a_box_finds_a_plain_object_to_its_edges(size: int) -> None:
+    image, mask = uneven(240, 320, size), np.zeros((240, 320), np.uint8)
+    cv2.ellipse(mask, (175, 92), (size // 2, size // 3), 0, 0, 360, 1, -1)
+    image[mask > 0] = (30, 70, 220)
+    box = (174.5 - size // 2, 91.5 - size // 3, 176.5 + size // 2, 93.5 + size // 3)  # a pixel wider
+
+    answer = segmenter.segment(segmenter.embed(image), [Prompt(box=box)])[0]
+
+    assert iou(answer.mask, mask > 0) > 0.9
+
+
 def test_a_click_on_texture_has_no_distinct_region() -> None:
     rng = np.random.default_rng(5)
     texture = cv2.GaussianBlur(rng.normal(0, 1, (120, 160, 3)), (0, 0), 3) * 400 + 128
