@@ -22,6 +22,17 @@ from sam_model.weights.loading import Differences, differences, read_checkpoint
 AnySize = SamSize | Sam2Size
 SIZES: dict[str, AnySize] = {**SAM_1_SIZES, **SAM_2_SIZES, **EFFICIENT_TAM_SIZES, **HQ_SIZES}
 
+OTHER_KINDS = {  # start of a key: what a checkpoint with such keys is
+    "detector.": (
+        "SAM 3's checkpoint in its authors' format; needed: its folder, `label-studio-sam weights download sam3`"
+    ),
+    "spatial_perceiver.": (
+        "EdgeTAM's checkpoint in its authors' format; needed: its folder, `label-studio-sam weights download edgetam`"
+    ),
+    "vision_encoder.": "a file of a model of transformers; needed: its folder, with config.json",
+    "model.0.": "a state dict of a YOLO; needed: the file that Ultralytics writes, with the model",
+}
+
 
 def load_sam(path: Path, sizes: Iterable[AnySize] = SIZES.values()) -> SamNetwork:
     """Load the model of a checkpoint in float32 on the CPU.
@@ -61,6 +72,10 @@ def sam_from_state(state: dict[str, Tensor], file: str, sizes: Iterable[AnySize]
             raise BrokenWeightsError(
                 f"{file} is not a checkpoint of {model.name}, the most similar model: {difference}"
             )
+        kinds = (what for start, what in OTHER_KINDS.items() if any(key.startswith(start) for key in state))
+        other_kind = next(kinds, None)
+        if other_kind is not None:
+            raise BrokenWeightsError(f"{file} is {other_kind}")
         names, first = ", ".join(other.name for other, _ in compared), ", ".join(list(state)[:3])
         raise BrokenWeightsError(f"{file} is not a checkpoint of {names}; its first tensors are {first}")
     weights = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}

@@ -153,6 +153,20 @@ def test_a_checkpoint_of_something_else_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("detector.backbone.vision_backbone.trunk.pos_embed", r"SAM 3's checkpoint .* weights download sam3"),
+        ("spatial_perceiver.latents", r"EdgeTAM's checkpoint .* weights download edgetam"),
+        ("vision_encoder.neck.convs.0.weight", r"a file of a model of transformers; needed: its folder"),
+        ("model.0.conv.weight", r"a state dict of a YOLO; needed: the file that Ultralytics writes"),
+    ],
+)
+def test_a_checkpoint_of_another_kind_is_named_as_what_it_is(key: str, message: str) -> None:
+    with pytest.raises(BrokenWeightsError, match=rf"^other\.pt is {message}"):
+        sam_from_state({"image_encoder.a": torch.ones(1), key: torch.ones(2)}, "other.pt", SIZES)
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         ([torch.ones(2)], "holds an object of type list"),
