@@ -26,6 +26,7 @@ class ClickOptions:
     candidates: int = 1  # suggestions for a single point, 1 to MAX_CANDIDATES
     each_point_an_object: bool = False  # is each positive point an object of its own?
     refine_regions: bool = False  # does a point inside a region of the task change that region?
+    similar: bool = False  # does an answer also hold the other objects of the image that are like the prompted one?
     model: str = "auto"  # that answers, if it is one of SAM_MODELS; otherwise the default model answers
 
     def with_json(self, given: Mapping[str, Any]) -> "ClickOptions":
@@ -46,7 +47,7 @@ class ClickOptions:
             if not isinstance(given["model"], str):
                 raise BadRequestError(f"model={shown(given['model'])} is not a model's name")
             changed["model"] = given["model"]
-        for name in ("each_point_an_object", "refine_regions"):
+        for name in ("each_point_an_object", "refine_regions", "similar"):
             if given.get(name) is not None:
                 if not isinstance(given[name], bool):
                     raise BadRequestError(f"{name}={shown(given[name])} is neither true nor false")
@@ -59,6 +60,7 @@ class ClickOptions:
         parts += [f"{self.candidates} candidates"] if self.candidates > 1 else []
         parts += ["each point an object"] if self.each_point_an_object else []
         parts += ["points in a region refine it"] if self.refine_regions else []
+        parts += ["similar objects too"] if self.similar else []
         return ", ".join(parts)
 
 

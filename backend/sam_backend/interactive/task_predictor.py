@@ -33,6 +33,7 @@ from sam_backend.interactive.prefetch import PrefetchJob
 from sam_backend.interactive.previous_logits import PreviousLogits
 from sam_backend.interactive.prompts import ObjectPrompt, prompt_from_regions, regions_by_object
 from sam_backend.interactive.refinement import refining_prompt, region_to_refine
+from sam_backend.interactive.similar import similar_objects
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.protocol.predictions import Prediction, ResultJson
 from sam_backend.protocol.regions import PromptRegion, RotatedRectangle
@@ -115,7 +116,9 @@ class TaskPredictor:
             image = self.image(request, model)
             embedding = self.embedding(task, image, model)
             segmenter, digest = model.segmenter(), image.version.digest
-            closer = self._closer_look(task, request, image.version, segmenter)
+            load_image = self._image_loader(request, image.version)
+            closer = self._closer_look(task, load_image, image.version, segmenter)
+            prompted: list[Mask] = []
             for found, candidates in self._segment(task, digest, embedding, objects, options, segmenter, closer):
                 target, ids = targets[found.regions], region_ids(task, found)
                 for number, scored in enumerate(candidates, 1):
@@ -126,6 +129,11 @@ class TaskPredictor:
                         made = [{**result, "meta": {"text": [text]}} for result in made]
                     results += made
                     scores.append(scored.score)
+                if options.similar:
+                    prompted.insert(0, candidates[0].mask)
+                    for scored in similar_objects(segmenter, load_image, embedding, prompted):
+                        results += self._results(found.regions[0], target, scored, ids)
+                        scores.append(scored.score)
         logger.info(
             "predict %s: %d prompts, %d masks, %.0f ms",
             task.name,
@@ -199,12 +207,7 @@ class TaskPredictor:
         with metrics.stage("decode"):
             return decode_image(data, self._max_pixels)
 
-    def _closer_look(
-        self, task: Task, request: ImageRequest, version: ImageVersion, segmenter: Segmenter[Any]
-    ) -> CloserLook | None:
-        if not self._zooms:
-            return None
-
+    def _image_loader(self, request: ImageRequest, version: ImageVersion) -> Callable[[], Image]:
         def load_image() -> Image:
             found = version
             if found.data is None:
@@ -214,6 +217,13 @@ class TaskPredictor:
                 raise ImageError("the image was replaced a moment ago")
             return self._decoded(found.data)
 
+        return load_image
+
+    def _closer_look(
+        self, task: Task, load_image: Callable[[], Image], version: ImageVersion, segmenter: Segmenter[Any]
+    ) -> CloserLook | None:
+        if not self._zooms:
+            return None
         embeddings = self._embeddings(segmenter)
         return CloserLook(segmenter, embeddings, self._previous_logits, load_image, version.digest, task.name)
 
