@@ -104,7 +104,7 @@ function fillModels(answer) {
   $("#model-problem").textContent = failed ? `Could not switch to ${change.name}: ${change.problem}. ${used.name} goes on.` : (change && change.warning) || "";
   isModelListChanging = answer.models.some(model => model.is_downloading) || Boolean(change) && change.state === "loading";
   if (before && before.default.name !== used.name) announce(`${used.name} answers clicks.`);
-  const rank = model => model.is_default ? 0 : model.presence === "present" ? 1 : 2;
+  const rank = model => model.is_default ? 0 : model.presence === "present" || model.is_downloading ? 1 : 2;
   const rows = [...answer.models].sort((a, b) => rank(a) - rank(b)).map(model => modelRow(model, answer));
   const shown = JSON.stringify(answer);
   if ($("#models").dataset.shown === shown) return;  // keeps the focus on a button
