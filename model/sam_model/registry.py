@@ -128,6 +128,10 @@ def load_detector(
         from sam_model.classical.detectors import ClassicalDetector
 
         return ClassicalDetector()
+    if find_folder(name_or_path) is not None or (name_or_path and Path(name_or_path).expanduser().is_dir()):
+        raise ValueError(
+            f"{name_or_path!r} is a model of transformers, which finds what words describe; give the words"
+        )
     path = checkpoint_path(name_or_path, store, on_progress, DETECTOR_NAMES)
     if path.suffix == ".onnx":
         _check_no_image_size(image_size, f"the ONNX file {path.name}")

@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         default="mobile_sam",
         metavar="NAME|FILE",
-        help="SAM, MobileSAM, FastSAM, YOLO or ONNX detector; 'classical' needs no download (default %(default)s)",
+        help="SAM, FastSAM, YOLO or ONNX detector, or a folder of transformers; 'classical' needs no download (default "
+        "%(default)s)",
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, 0, mps or auto, the best one")
     parser.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16 (default %(default)s)")
@@ -57,7 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--detector",
         metavar="NAME|FILE|DIR",
-        help="detector of --text; a folder with an OWLv2 knows any text (default yolov8x, or classical)",
+        help="detector of --text; sam3, owlv2_base, llmdet_tiny and folders of transformers know any text (default "
+        "yolov8x, or classical)",
     )
     parser.add_argument("--conf", type=float, help="minimum score, 0 to 1 (default: that of the model)")
     parser.add_argument(

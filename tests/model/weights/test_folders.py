@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sam_model.registry import TEXT_DETECTOR_NAMES, load_segmenter, load_text_detector, model_folder
+from sam_model.registry import TEXT_DETECTOR_NAMES, load_detector, load_segmenter, load_text_detector, model_folder
 from sam_model.weights import folders
 from sam_model.weights.catalog import CATALOG
 from sam_model.weights.errors import BrokenWeightsError, WeightsError, WeightsUnavailableError
@@ -127,6 +127,11 @@ def test_a_token_opens_the_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_missing_weights_without_a_network_say_how_to_get_them(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"weights download llmdet_tiny.*SAM_WEIGHTS_DIR/llmdet_tiny"):
         load_text_detector("llmdet_tiny", store=WeightStore(tmp_path, is_offline=True))
+
+
+def test_a_text_detector_without_words_says_that_it_needs_them() -> None:
+    with pytest.raises(ValueError, match=r"'owlv2_base' is a model of transformers, .* give words"):
+        load_detector("owlv2_base")
 
 
 def test_the_names_are_those_of_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
