@@ -130,7 +130,7 @@ def test_missing_weights_without_a_network_say_how_to_get_them(tmp_path: Path) -
 
 
 def test_a_text_detector_without_words_says_that_it_needs_them() -> None:
-    with pytest.raises(ValueError, match=r"'owlv2_base' is a model of transformers, .* give words"):
+    with pytest.raises(ValueError, match=r"'owlv2_base' is a model of transformers, .* give the words"):
         load_detector("owlv2_base")
 
 
