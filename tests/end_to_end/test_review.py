@@ -75,7 +75,7 @@ def test_evaluate_finds_what_the_annotators_did(services: Services, tmp_path: Pa
 def sign_up(services: Services) -> None:
     """Create a second user of the same organization."""
     http = urllib3.PoolManager(retries=False)
-    url = f"{services.url}/user/signup/"
+    url = f"{services.url}{services.api.call('GET', '/api/invite')['invite_url']}"
     form = http.request("GET", url)
     cookies = dict(one.split(";")[0].split("=", 1) for one in form.headers.getlist("Set-Cookie"))
     fields = {"email": SECOND.email, "password": SECOND.password, "csrfmiddlewaretoken": cookies["csrftoken"]}
