@@ -249,7 +249,26 @@ def _parameters(model: str) -> int:
     return parameters_of(model)
 
 
+def runtimes() -> str:
+    """Return the table of the networks beside their authors' code."""
+    rows = [
+        "| work | authors' code, ms | PyTorch | automatic runtime | the same, processor time |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    notes = []
+    for name, row in result_of("runtimes")["result"]["rows"].items():
+        if "peer" not in row:
+            notes.append(f"{name} of the masks of both runtimes: minimum {row['min']}, mean {row['mean']}.")
+            continue
+        cells = [f"{row[side]['ratio_of_minima']:.1f} x" for side in ("torch", "auto")]
+        rows.append(
+            f"| {name} | {row['peer']['min_ms']:,.0f} | {' | '.join(cells)} | {row['auto']['cpu_ratio']:.1f} x |"
+        )
+    return "\n".join([*rows, "", *notes, machine_of("runtimes")])
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "runtimes": runtimes,
     "brush-rle": brush_rle,
     "request-parsing": request_parsing,
     "small-objects": small_objects,
