@@ -1,5 +1,7 @@
 import base64
-from collections.abc import Iterator, Sequence
+import json
+import pickle
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ import pytest
 
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.preannotation.configuration import RunConfiguration
+from sam_backend.preannotation.outcome import BulkTask, Outcome
+from sam_backend.preannotation.preannotator import Preannotator
 from sam_backend.runs.preview import preview_run
 from sam_backend.runs.progress import RunProgress
 from sam_backend.runs.run_store import Run, RunStore
@@ -57,18 +61,19 @@ class Project:
         results = [region(position, mask) for position, mask in enumerate(masks)]
         self.store.annotations[task] = [{"id": number, "result": results, "was_cancelled": False}]
 
-    def run(self, **asked: Any) -> tuple[Run, RunProgress]:
+    def run(self, executor: Any = None, **asked: Any) -> tuple[Run, RunProgress]:
         asked = {"project": 1, "detector": "exemplars", **asked}
         run = RunStore(self.folder / "runs").create(RunConfiguration.from_json(asked))
-        return run, self.work(run)
+        return run, self.work(run, executor)
 
-    def work(self, run: Run) -> RunProgress:
+    def work(self, run: Run, executor: Any = None) -> RunProgress:
         return work_on(
             run,
             settings=Settings(model="classical", embeddings_dir=self.folder / "embeddings"),
             access=LabelStudioCredentials(self.url, TOKEN),
             store=store_from_env({"SAM_OFFLINE": "1", "SAM_WEIGHTS_DIR": str(self.folder / "weights")}),
             notify=self.said.append,
+            executor_for=executor,
             give_up_after_s=20,
         )
 
@@ -142,6 +147,39 @@ def test_further_examples_give_another_version_and_the_index_is_read(
     assert (second.counts.skipped, second.counts.written) == (0, TASKS - 2)
     assert first.model_version == same.model_version != second.model_version
     assert first.model_version.startswith("label-studio-sam exemplars+classical ")
+
+
+def test_a_ray_worker_finds_the_same_with_the_examples_it_is_sent(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sam_backend.preannotation.ray_executor import Worker, WorkerOrder
+
+    monkeypatch.setenv("SAM_OFFLINE", "1")
+    monkeypatch.setenv("SAM_WEIGHTS_DIR", str(project.folder / "weights"))
+    project.annotate(2, project.stars(2))
+    run, progress = project.run(filter={"ids": [1]})
+    sent: list[bytes] = []
+
+    class KeepExamples:
+        def __init__(self, preannotator: Preannotator) -> None:
+            order = WorkerOrder(
+                run.configuration, project.store.config, run.id, Settings(model="classical"), project.url, TOKEN,
+                preannotator.credentials, preannotator.examples,
+            )  # fmt: skip
+            sent.append(pickle.dumps(order))
+
+        def run(self, tasks: Iterable[BulkTask], is_stopping: object) -> Iterator[Outcome]:
+            yield from ()
+
+    project.run(filter={"ids": [3]}, executor=KeepExamples)
+    outcome = Worker(pickle.loads(sent[0])).preannotate(BulkTask(1, project.store.tasks[1]))
+
+    assert progress.state == "finished", progress.message
+    assert outcome.prediction is not None, outcome.error
+    prediction = json.loads(outcome.prediction)
+    stored = project.store.predictions[1][0]
+    assert prediction["result"] == stored["result"]
+    assert prediction["model_version"] == stored["model_version"]
 
 
 def test_a_preview_shows_the_examples_and_the_scores_of_what_was_found(project: Project) -> None:
