@@ -267,11 +267,33 @@ def runtimes() -> str:
     return "\n".join([*rows, "", *notes, machine_of("runtimes")])
 
 
+def exemplars() -> str:
+    """Return the table of objects that one example finds."""
+    result = result_of("exemplars")["result"]
+    rows = ["| images | precision | recall |", "|---|---:|---:|"]
+    words = {
+        "drawn": "other classes of another shape and colour",
+        "drawn_alike": "other classes of the same shape or colour",
+    }
+    for name, about in words.items():
+        row = result[name]
+        rows.append(f"| {result['images']} drawn, {about} | {row['precision']:.3f} | {row['recall']:.3f} |")
+    if "photographs" in result:
+        row = result["photographs"]
+        rows.append(
+            f"| {row['images']} photographs with pasted objects | {row['precision_at_10']:.2f} of the first ten | |"
+        )
+    search = result["search"]
+    found = f"A search over {search['rows']:,} descriptors takes {search['seconds']:g} s"
+    return "\n".join([*rows, "", f"{found} ({search['examples']} examples). {machine_of('exemplars')}"])
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "runtimes": runtimes,
     "brush-rle": brush_rle,
     "request-parsing": request_parsing,
     "small-objects": small_objects,
+    "exemplars": exemplars,
     "embedding-run": embedding_run,
     "click-latency": click_latency,
     "classical-quality": classical_quality,
