@@ -37,8 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     models.add_argument(
         "--detector",
         metavar="NAME|FILE",
-        help="yolov8n to yolov8x, a file, classical (people, faces), everything (segment everything), or boxes (the"
-        " rectangles in the tasks) (default classical; with --text the best one that is installed)",
+        help="yolov8n to yolov8x, a file, classical (people, faces), everything (segment everything), boxes (the"
+        " rectangles in the tasks), or exemplars (what is like the annotated regions)"
+        " (default classical; with --text the best one that is installed)",
     )
     models.add_argument(
         "--text", metavar="WORDS", help="what to look for, such as 'cat, red car=Vehicle', where Vehicle is a label"
@@ -78,6 +79,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="turn scores into probabilities with the calibration of this run (evaluate --calibrate); thresholds are"
         " the models' own scores",
+    )
+    models.add_argument(
+        "--descriptor",
+        metavar="ENGINE",
+        help="with --detector exemplars, what compares objects: auto, owlv2, sam or classical (default auto)",
+    )
+    models.add_argument(
+        "--example-tasks", metavar="1,2,3", help="with --detector exemplars, the annotated tasks to use (default all)"
     )
     tasks = parser.add_argument_group("tasks")
     tasks.add_argument("--view", type=int, metavar="N", help="only the tasks of this tab of the Data Manager")
@@ -291,6 +300,8 @@ def _configuration(args: argparse.Namespace) -> "RunConfiguration":
         "project": args.project,
         "detector": None if args.detector is None else _absolute(args.detector),
         "text": args.text,
+        "descriptor": args.descriptor,
+        "example_tasks": _ids(args.example_tasks, "--example-tasks") if args.example_tasks is not None else None,
         "model": args.model,
         "score_threshold": args.conf,
         "label_thresholds": {label: _threshold(label, value) for label, value in _pairs(args.label_threshold)} or None,
@@ -316,11 +327,11 @@ def _absolute(name_or_path: str) -> str:
     return str(path.resolve()) if path.suffix and path.is_file() else name_or_path
 
 
-def _ids(text: str) -> list[int]:
+def _ids(text: str, option: str = "--ids") -> list[int]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     for part in parts:
         if not part.isdecimal():
-            raise SettingsError(f"--ids {text}: {part!r} is not the number of a task")
+            raise SettingsError(f"{option} {text}: {part!r} is not the number of a task")
     return [int(part) for part in parts]
 
 

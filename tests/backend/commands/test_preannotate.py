@@ -88,7 +88,9 @@ def test_an_unknown_detector_names_those_that_there_are(store: Store, capsys: py
 
     assert code == 1
     errors = capsys.readouterr().err
-    assert "detector='yolov9' is neither a detector nor a file; known: everything, boxes, classical" in errors
+    assert (
+        "detector='yolov9' is neither a detector nor a file; known: everything, boxes, exemplars, classical" in errors
+    )
     assert store.imports == 0
 
 
