@@ -44,7 +44,7 @@ def test_a_run_on_the_page_gives_masks_in_the_editor_and_undo_takes_them_away(
     page.get_by_label("Label map").press("Tab")
     expect(page.locator("#mapping")).to_contain_text("person → Plant")
     page.get_by_label("Find objects with").select_option("everything")
-    page.get_by_label("Minimum score").fill("0.7")
+    page.get_by_role("spinbutton", name="Minimum score").fill("0.7")
     page.get_by_label("Label map").fill("object=Plant")
     page.get_by_label("Label map").press("Tab")
     expect(page.locator("#mapping")).to_contain_text("object → Plant")
@@ -108,11 +108,11 @@ def test_the_page_works_by_keyboard_and_keeps_to_itself(editor: Editor, services
 
     reached = []
     page.locator("[name=project]").focus()
-    for _ in range(13):
+    for _ in range(15):
         reached.append(page.evaluate("document.activeElement.name || document.activeElement.textContent.trim()"))
         page.keyboard.press("Tab")
 
-    assert reached[:4] == ["project", "detector", "model", "tasks"]
+    assert reached[:5] == ["project", "detector", "text", "model", "tasks"]
     assert reached[-2:] == ["Preview", "Start"]
     assert problems == []
     assert [url for url in foreign if not url.startswith("data:")] == []
