@@ -28,7 +28,7 @@ def test_the_table_names_the_models_and_says_that_weights_are_random(
     assert lines[0].startswith("60 x 50 pixels, ")
     (yolo,) = [line for line in lines if line.startswith("yolov8n-seg*")]
     (fast_sam,) = [line for line in lines if line.startswith("fastsam_s*")]
-    assert yolo.split()[1:3] == ["~6.8", "3.4"]
+    assert yolo.split()[1:3] == ["7.1", "3.4"]
     assert yolo.split()[3:5] == ["-", "-"]
     assert yolo.split()[-1] == fast_sam.split()[-1] == "AGPL-3.0"
     assert "* random weights" in lines[-1]

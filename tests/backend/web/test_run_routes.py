@@ -243,7 +243,10 @@ def test_projects_and_status_are_listed(installation: Installation) -> None:
     assert unknown == [{**fields, "has_this_backend": False, "clicks": None}]
     (known,) = installation.backend.ask("/api/projects")[1]["projects"]
     assert known["has_this_backend"]
-    assert known["clicks"] == "no smart point and no smart rectangle"
+    assert known["clicks"] == (
+        "no smart point and no smart rectangle; an opened task gets no predictions, "
+        "and Retrieve Predictions needs two or more tasks"
+    )
     found: dict[str, dict[str, Any]] = {}
 
     def token_was_tried() -> bool:
@@ -287,7 +290,7 @@ def test_an_own_detector_is_chosen_by_its_file_name(installation: Installation, 
     assert installation.start(**plan, policy="add")
     status, answer = installation.backend.ask("/api/runs", {"project": 1, **plan, "detector": f"./{own_detector}"})
     assert status == 400
-    assert "is not one of everything" in answer["error"]
+    assert "is not one of auto, everything" in answer["error"]
 
 
 def test_bad_extra_parameters_become_a_failed_run_in_the_list(installation: Installation) -> None:

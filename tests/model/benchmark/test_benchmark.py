@@ -65,8 +65,8 @@ def test_a_detector_has_a_time_for_everything_only(store: WeightStore) -> None:
     assert (row.prompt_ms, row.next_prompt_ms) == (None, None)
     assert row.everything_ms is not None
     assert row.everything_ms > 0
-    assert row.size_mb == 6.8  # two bytes a parameter
-    assert not row.is_size_exact
+    assert row.size_mb == 7.1  # of the catalogue
+    assert row.is_size_exact
 
 
 @pytest.mark.usefixtures("each_once")
