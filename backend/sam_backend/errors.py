@@ -28,6 +28,10 @@ BackendError                      500  not listed below
 │   └── RunLockedError            409  runs/run_store.py
 ├── UnknownRunError               404  runs/run_store.py
 ├── RunStoreError                 503  runs/run_store.py
+├── CalibrationError              409  preannotation/calibration.py
+├── CalibratedRunError            409  evaluation/run_evaluation.py
+├── TooFewRegionsError            409  evaluation/calibration_fit.py
+├── NoReportError                 404  service/evaluations.py
 ├── SwitchRunningError            409  segmenter/models.py
 ├── UnknownModelError             404  service/model_list.py
 ├── PreviewTimeoutError           503  service/previews.py

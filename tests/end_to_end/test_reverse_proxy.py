@@ -26,7 +26,7 @@ from sam_testing.composed_label_studio import composed_label_studio
 from sam_testing.editor import WAIT_MS, Editor
 from sam_testing.possible import not_possible
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.slow, pytest.mark.timeout(280)]
 
 PALETTE = Path("examples/labeling_configs/labels_palette.xml").read_text()
 FLOWER = Path("examples/photos/flower.jpg")

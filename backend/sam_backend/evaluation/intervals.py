@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta
 
 CONFIDENCE = 0.95
 WIDE = 0.3  # an interval that is wider says too little
@@ -55,6 +54,8 @@ def share(is_success: Sequence[bool], tasks: Sequence[int]) -> Share:
 
 def lower_bound(successes: float, total: float, error: float) -> float:
     """Return the one-sided lower bound of a share, which is too high with probability `error` at most."""
+    from scipy.stats import beta  # a quarter of a second: at the first evaluation, not at the start of a service
+
     return float(beta.ppf(error, successes, total - successes + 1)) if successes > 0 else 0.0
 
 

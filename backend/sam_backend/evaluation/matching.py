@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from sam_backend.evaluation.mask_similarity import boundary_iou, mask_iou
 from sam_backend.shapes.labeled_objects import LabeledObject
@@ -87,6 +86,8 @@ def compare(
 def _assigned(
     before: Sequence[LabeledObject], after: Sequence[LabeledObject], ious: NDArray[np.float64]
 ) -> dict[int, int]:
+    from scipy.optimize import linear_sum_assignment  # at the first evaluation, not at the start of a service
+
     same = np.array([[one.label == other.label for other in after] for one in before]).reshape(ious.shape)
     worth = np.where(ious >= MIN_IOU, ious + SAME_LABEL_BONUS * same, 0.0)
     rows, columns = linear_sum_assignment(worth, maximize=True)

@@ -8,7 +8,6 @@ import numpy as np
 
 from sam_model.automatic_segmentation import SegmentedObject
 from sam_model.box_segmentation import segment_boxes
-from sam_model.classical.segmenter import ClassicalEmbedding
 from sam_model.exemplars.descriptors import Descriptors
 from sam_model.exemplars.similarity import Scores
 from sam_model.interfaces import Segmenter
@@ -20,8 +19,6 @@ Score = Callable[[Descriptors], Scores]  # descriptors (N, D) -> scores (N,)
 
 MAX_OVERLAP = 0.5  # share of the smaller of two regions; the one with the higher score is kept
 MIN_AGREEMENT = 0.85  # IoU with the region that a mask of its box needs to replace it
-
-
 REFINED = 16  # regions of an image whose boxes the classical segmenter segments again
 MIN_REFINED_SCORE = 0.1  # a region with a lower score is not segmented again
 
@@ -86,6 +83,8 @@ def refined_regions(
         descriptors: of the proposals (N, D).
         scores: of each label.
     """
+    from sam_model.classical.segmenter import ClassicalEmbedding  # with SciPy, which a service starts without
+
     if not isinstance(embedding, ClassicalEmbedding) or not regions:
         return []
     best = np.stack([score(descriptors) for score in scores.values()]).max(axis=0)

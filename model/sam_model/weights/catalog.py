@@ -208,12 +208,14 @@ CATALOG = (
         "yolov8m.pt",
         "5d4a90cdc7a21786cc59cd19778e9eafff836df9e2da32524737c7ee6efe4fe5",
         52_136_884,
+        release="v8.4.0",
     ),
     _ultralytics_file(
         "yolov8l",
         "yolov8l.pt",
         "64c9115303f6a25575f82200d1b22ec409fa6bd7d08d0313884fc20d919478cd",
         87_792_836,
+        release="v8.4.0",
     ),
     _ultralytics_file(
         "yolov8x",

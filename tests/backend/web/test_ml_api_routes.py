@@ -169,7 +169,7 @@ def test_each_positive_point_is_an_object_of_its_own_where_the_settings_say_so()
         ({"sam_output": "ellipse"}, "sam_output='ellipse': the labeling config has no <EllipseLabels>"),
         ({"candidates": 4}, "candidates=4 is not between 1 and 3"),
         ({"each_point_an_object": "yes"}, "each_point_an_object='yes' is neither true nor false"),
-        ({"candidats": 3}, "unknown field 'candidats'; known: candidates, "),
+        ({"candidats": 3}, "unknown field 'candidats'; known: calibration, candidates, "),
     ],
 )
 def test_wrong_options_of_clicks_are_named_at_setup(service: SamService, extra_params: dict, complaint: str) -> None:
