@@ -11,6 +11,8 @@ from sam_backend.protocol.fields import mapping, number, whole_number
 from sam_backend.runs.run_store import Run
 from sam_backend.segmenter.choice import SEGMENTER_NAMES
 from sam_backend.web.responses import json_body, json_response, service
+from sam_model.weights.folder_store import folder_presence
+from sam_model.weights.folders import FOLDERS
 
 run_routes = Blueprint("runs", __name__, url_prefix="/api")
 
@@ -163,6 +165,10 @@ def status() -> Response:
     weights = [
         {"model": each.weights.model, "file": each.weights.file, "presence": each.presence.value}
         for each in parts.store.statuses()
+    ]
+    weights += [
+        {"model": each.model, "file": f"{each.model}/", "presence": folder_presence(parts.store, each).value}
+        for each in FOLDERS
     ]
     return json_response(
         {

@@ -259,6 +259,8 @@ def test_projects_and_status_are_listed(installation: Installation) -> None:
     assert status["model"]["name"] == "classical"
     assert status["label_studio"]["url"].startswith("http://127.0.0.1:")
     assert {"everything", "boxes", "classical", "yolov8x"} <= set(status["detectors"])
+    missing = {each["model"] for each in status["weights"] if each["presence"] == "missing"}
+    assert {"yolov8x", "sam3", "owlv2_base"} <= missing
     assert TOKEN not in str(status)
 
 
