@@ -155,7 +155,8 @@ def test_a_single_mask_that_is_not_stable_is_replaced_as_by_the_reference(pair: 
             three = our_answer(pair.segmenter, embedding, question, multimask=True)
 
             assert answers_differ(ours, theirs) <= TOLERANCE
-            assert all((one == others).all((1, 2)).any() for one, others in zip(ours.low, three.low, strict=True))
+            for one, others in zip(ours.low, three.low, strict=True):  # one of the three
+                assert min(difference(one[0], other) for other in others) <= TOLERANCE
 
 
 def test_stable_masks_are_chosen_as_by_the_reference(pair: Pair) -> None:
