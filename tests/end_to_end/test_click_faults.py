@@ -236,7 +236,8 @@ def test_clicks_while_label_studio_restarts(place: Place) -> None:
 def sam_backend(folder: Path, **settings: str) -> BackendProgram:
     checkpoint = write_seeded_checkpoint(folder / "seeded.pt")
     settings = {"SAM_MODEL": str(checkpoint), "SAM_RUNS_DIR": str(folder / "runs"), **settings}
-    program = BackendProgram(folder / "log", SAM_ALLOW_PRIVATE_ADDRESSES="1", **settings)
+    command = backend_program.COMMAND  # of a test that changes it
+    program = BackendProgram(folder / "log", command, SAM_ALLOW_PRIVATE_ADDRESSES="1", **settings)
     program.wait_until(lambda: program.ask("/ready")[0] == 200, 120)
     return program
 
