@@ -83,6 +83,9 @@ def serving(answer: Callable[[Asked], Answer], tls: SSLContext | None = None) ->
         def do_POST(self) -> None:
             self.do_GET()
 
+        def do_PATCH(self) -> None:
+            self.do_GET()
+
         def do_HEAD(self) -> None:
             self.do_GET()
 
