@@ -20,6 +20,7 @@ from sam_testing.reference_pairs import image_named
 from sam_testing.seeded_checkpoints import key_lines, seeded_sam, seeded_state
 
 pytestmark = pytest.mark.parity
+LARGE = pytest.mark.slow  # minutes and gigabytes: `tests/parity/run -m parity` runs these too
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 TOLERANCE = 1e-4  # of the range of the reference's values
@@ -94,7 +95,9 @@ def test_the_details_change_the_masks(segmenter: SamSegmenter, embedded: tuple[A
     assert difference(without.logits, low) > 100 * TOLERANCE
 
 
-@pytest.mark.parametrize("name", ["sam_hq_b", "sam_hq_l", "sam_hq_h"])
+@pytest.mark.parametrize(
+    "name", ["sam_hq_b", pytest.param("sam_hq_l", marks=LARGE), pytest.param("sam_hq_h", marks=LARGE)]
+)
 def test_the_other_sizes_equal_the_reference_s(name: str) -> None:
     """One after the other, with one set of weights for both: the largest has 2.6 GB."""
     torch.set_num_threads(2)

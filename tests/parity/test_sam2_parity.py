@@ -29,6 +29,7 @@ from sam_testing.reference_pairs import IMAGE_SIZES, Question, image_named
 from sam_testing.seeded_checkpoints import key_lines, seeded_sam, seeded_state
 
 pytestmark = pytest.mark.parity
+LARGE = pytest.mark.slow  # minutes and gigabytes: `tests/parity/run -m parity` runs these too
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 TOLERANCE = 1e-4  # of the range of the reference's values
@@ -323,7 +324,14 @@ def test_a_mutant_shows(pair: Pair, mutant: Callable[[SamSegmenter], Any]) -> No
     assert max(found) > 10 * TOLERANCE
 
 
-@pytest.mark.parametrize("name", ["sam2.1_hiera_small", "sam2.1_hiera_base_plus", "sam2.1_hiera_large"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sam2.1_hiera_small",
+        pytest.param("sam2.1_hiera_base_plus", marks=LARGE),
+        pytest.param("sam2.1_hiera_large", marks=LARGE),
+    ],
+)
 def test_the_other_sizes_equal_the_reference_s(name: str) -> None:
     """One after the other, since the largest pair takes 2 GB."""
     pair_called.cache_clear()
