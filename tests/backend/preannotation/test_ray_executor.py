@@ -29,7 +29,9 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.filterwarnings("ign
 RUN = "261124-00000a"
 SETTINGS = Settings(model="classical")
 ORDER = WorkerOrder(
-    RunConfiguration(1, detector="everything", model="classical", label_map={"object": "face"}, ray_workers=2),
+    RunConfiguration(
+        1, detector="everything", points_per_side=6, model="classical", label_map={"object": "face"}, ray_workers=2
+    ),
     CONFIG,
     RUN,
     SETTINGS,
