@@ -13,7 +13,17 @@ from sam_backend.commands.main import main
 from sam_backend.runs.run_store import RunStore
 from sam_testing.fake_label_studio import TOKEN, Store, fake_label_studio
 
-EVERYTHING = ["preannotate", "--project", "1", "--detector", "everything", "--map", "object=face"]
+EVERYTHING = [
+    "preannotate",
+    "--project",
+    "1",
+    "--detector",
+    "everything",
+    "--map",
+    "object=face",
+    "--points-per-side",
+    "6",
+]
 
 
 @pytest.fixture
