@@ -1,7 +1,7 @@
 """Evaluation of a run: its predictions compared with the annotations of the same tasks, read page by page."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,11 @@ from sam_backend.label_studio.client import Json, LabelStudioClient
 from sam_backend.label_studio.projects import ProjectDetails
 from sam_backend.label_studio.retry_policy import RetryPolicy
 from sam_backend.label_studio.stored_annotations import final_annotation
-from sam_backend.label_studio.task_pages import StoredTask, stored_tasks_after
+from sam_backend.label_studio.task_pages import stored_task_pages
 from sam_backend.shapes.labeled_objects import objects_from_results
 
 ACCEPT_IOU = 0.85  # with the final region: from here on a prediction counts as good
 PRECISION = 0.95  # that threshold advice keeps
-PAGE_TASKS = 20
 WORST = 20
 MAX_LABELS = 100  # with numbers of their own, the most frequent ones
 
@@ -127,17 +126,19 @@ def evaluate(
     compared: list[TaskComparison] = []
     unreviewed, done = 0, 0
     version = ""
-    for task, left in _stored_tasks(api, project.id, retry_policy):
-        done += 1
-        on_progress(done, done + left)
-        prediction, annotation = choose(task.predictions), final_annotation(task.annotations)
-        if prediction is None:
-            continue
-        version = str(prediction.get("model_version") or version)
-        if annotation is None:
-            unreviewed += 1
-            continue
-        compared.append(compare_task(task.id, prediction, annotation))
+    for tasks, left in stored_task_pages(api, project.id, retry_policy):
+        total = done + len(tasks) + left
+        for task in tasks:
+            done += 1
+            on_progress(done, total)
+            prediction, annotation = choose(task.predictions), final_annotation(task.annotations)
+            if prediction is None:
+                continue
+            version = str(prediction.get("model_version") or version)
+            if annotation is None:
+                unreviewed += 1
+                continue
+            compared.append(compare_task(task.id, prediction, annotation))
     return summarize(
         compared,
         project=project,
@@ -195,19 +196,3 @@ def summarize(
         evaluated_at=time.time(),
         calibrated_by=calibrated_by,
     )
-
-
-def _stored_tasks(api: LabelStudioClient, project: int, retry_policy: RetryPolicy) -> Iterator[tuple[StoredTask, int]]:
-    """Yield the tasks of a project with the number of tasks after each."""
-    after = 0
-    while True:
-        tasks, left = retry_policy.call(
-            lambda after=after: stored_tasks_after(  # type: ignore[misc]
-                api, project, after, with_predictions=True, page_size=PAGE_TASKS
-            )
-        )
-        for index, task in enumerate(tasks):
-            yield task, left - index - 1
-        if left <= len(tasks):
-            return
-        after = tasks[-1].id

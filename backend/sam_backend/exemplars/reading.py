@@ -4,6 +4,8 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import cv2
@@ -18,7 +20,12 @@ from sam_backend.images.fetch import Fetcher, ImageCredentials
 from sam_backend.label_studio.client import LabelStudioClient
 from sam_backend.label_studio.retry_policy import RetryPolicy
 from sam_backend.label_studio.stored_annotations import final_annotation
-from sam_backend.label_studio.task_pages import StoredTask, annotated_tasks_after, stored_tasks_of_ids
+from sam_backend.label_studio.task_pages import (
+    STORED_PAGE_SIZE,
+    StoredTask,
+    stored_task_pages,
+    stored_tasks_of_ids,
+)
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.shapes.labeled_objects import LabeledObject, objects_from_results
 from sam_model.automatic_segmentation import SegmentedObject
@@ -28,7 +35,6 @@ from sam_model.types import Image, Mask
 
 logger = logging.getLogger(__name__)
 
-PAGE_SIZE = 20  # tasks with all their regions in one answer of Label Studio
 MAX_TASKS = 500  # annotated tasks that are read
 MAX_POSITIVE = 500  # examples of one label
 MAX_BACKGROUND = 20_000
@@ -76,17 +82,12 @@ def annotated_tasks(
 ) -> Iterator[StoredTask]:
     """Yield the annotated tasks of a project, or those with these ids, at most `MAX_TASKS`."""
     if ids:
-        for first in range(0, min(len(ids), MAX_TASKS), PAGE_SIZE):
-            chunk = ids[first : first + PAGE_SIZE]
-            yield from retry_policy.call(lambda chunk=chunk: stored_tasks_of_ids(api, project, chunk))  # type: ignore[misc]
+        for first in range(0, min(len(ids), MAX_TASKS), STORED_PAGE_SIZE):
+            chunk = ids[first : first + STORED_PAGE_SIZE]
+            yield from retry_policy.call(partial(stored_tasks_of_ids, api, project, chunk))
         return
-    after, count = 0, 0
-    while count < MAX_TASKS:
-        found = retry_policy.call(lambda: annotated_tasks_after(api, project, after, PAGE_SIZE))  # noqa: B023
-        if not found:
-            return
-        yield from found
-        after, count = found[-1].id, count + len(found)
+    pages = stored_task_pages(api, project, retry_policy, only_annotated=True)
+    yield from islice((task for tasks, _ in pages for task in tasks), MAX_TASKS)
 
 
 def read_examples(tasks: Iterator[StoredTask], images: ProjectImages, source: RegionSource, key: str) -> ExampleSet:

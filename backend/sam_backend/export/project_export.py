@@ -29,7 +29,7 @@ from sam_backend.label_studio.client import Json, LabelStudioClient
 from sam_backend.label_studio.projects import ProjectDetails
 from sam_backend.label_studio.retry_policy import RetryPolicy
 from sam_backend.label_studio.stored_annotations import final_annotation, newest_prediction
-from sam_backend.label_studio.task_pages import StoredTask, stored_tasks_after
+from sam_backend.label_studio.task_pages import StoredTask, stored_task_pages
 from sam_backend.protocol.labeling_config import LabelingConfig, ObjectTag
 from sam_backend.shapes.labeled_objects import KINDS, LabeledObject, objects_from_results
 from sam_model.annotation.atomic_file import write_atomically
@@ -37,7 +37,6 @@ from sam_model.annotation.coco import CocoSegmentation
 from sam_model.images.errors import ImageDecodeError
 
 FORMATS = ("coco", "yolo-seg", "png", "semantic", "label-studio")
-PAGE_TASKS = 20  # each with all its regions
 PARALLEL_TASKS = 4  # of a page; most of the time is spent on fetching images
 WORK = ".export"  # folder of the records, within the output folder
 MANIFEST = "export.json"  # marks a folder as an export, so that a new export may replace its files
@@ -124,27 +123,21 @@ def _read_tasks(
     show_progress: bool,
 ) -> None:
     """Record all tasks after the last recorded one."""
-    after = records.last_task
     with (
         ThreadPoolExecutor(PARALLEL_TASKS, thread_name_prefix="export") as pool,
         tqdm(
             total=project.tasks or None, desc="read", unit="task", disable=None if show_progress else True
         ) as bar,
     ):  # fmt: skip
-        while True:
-            tasks, left = retry_policy.call(
-                lambda after=after: stored_tasks_after(  # type: ignore[misc]
-                    api, project.id, after, with_predictions=reader.wants_predictions, page_size=PAGE_TASKS
-                )
-            )
+        pages = stored_task_pages(
+            api, project.id, retry_policy, after_id=records.last_task, with_predictions=reader.wants_predictions
+        )
+        for tasks, left in pages:
             for record in pool.map(reader.record, tasks):
                 records.add(record)
             records.flush()
-            bar.total = max(bar.total or 0, records.count + left - len(tasks))
+            bar.total = max(bar.total or 0, records.count + left)
             bar.update(records.count - bar.n)
-            if left <= len(tasks):
-                return
-            after = tasks[-1].id
 
 
 class _TaskReader:

@@ -4,12 +4,16 @@ Source: label-studio 1.23.2, data_manager/api.py and data_manager/functions.py (
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from sam_backend.label_studio.client import PAGE_SIZE, Json, LabelStudioClient
+from sam_backend.label_studio.retry_policy import RetryPolicy
+from sam_backend.label_studio.task_conditions import TaskCondition
 
+STORED_PAGE_SIZE = 20  # tasks with all their regions
 # The fields of a `StoredTask`. They select the fields of annotations and predictions as well: core/settings/base.py,
 # REST_FLEX_FIELDS
 STORED_ANNOTATIONS = "id,data,annotations,result,was_cancelled,ground_truth,lead_time"
@@ -55,36 +59,47 @@ def tasks_after(
     page_size: int = PAGE_SIZE,
 ) -> TaskPage:
     """Return the next tasks of a project after a task id; changes meanwhile move no task to another page."""
-    items = [_condition("id", "greater", after_id)]
+    conditions = [TaskCondition("id", "greater", after_id)]
     if without_annotations:
-        items.append(_condition("total_annotations", "equal", 0))
+        conditions.append(TaskCondition("total_annotations", "equal", 0))
     if without_predictions:
-        items.append(_condition("total_predictions", "equal", 0))
-    query = {"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:id"]}
-    answer = _tasks(api, project, query, page_size=page_size)
+        conditions.append(TaskCondition("total_predictions", "equal", 0))
+    answer = _tasks(api, project, _ordered(conditions), page_size=page_size)
     return TaskPage(tuple(map(_listed, answer["tasks"])), int(answer["total"]))
 
 
-def stored_tasks_after(
-    api: LabelStudioClient, project: int, after_id: int, *, with_predictions: bool, page_size: int
-) -> tuple[list[StoredTask], int]:
-    """Return the next tasks after a task id with all regions, and the number of these tasks and all after them."""
-    query = {
-        "filters": {"conjunction": "and", "items": [_condition("id", "greater", after_id)]},
-        "ordering": ["tasks:id"],
-    }
+def stored_task_pages(
+    api: LabelStudioClient,
+    project: int,
+    retry_policy: RetryPolicy,
+    *,
+    after_id: int = 0,
+    only_annotated: bool = False,
+    with_predictions: bool = True,
+) -> Iterator[tuple[list[StoredTask], int]]:
+    """Yield the tasks of a project after a task id, page by page, each page with the number of tasks after it.
+
+    Args:
+        api: of Label Studio.
+        project: the project's number.
+        retry_policy: of its calls.
+        after_id: the first task has a larger id.
+        only_annotated: leave out tasks without annotations.
+        with_predictions: read predictions, too.
+    """
+    wanted = [TaskCondition("total_annotations", "greater", 0)] if only_annotated else []
     include = STORED if with_predictions else STORED_ANNOTATIONS
-    answer = _tasks(api, project, query, fields="all", include=include, page_size=page_size)
-    found = [_stored(item) for item in answer["tasks"]]
-    return found if with_predictions else [replace(one, predictions=()) for one in found], int(answer["total"])
-
-
-def annotated_tasks_after(api: LabelStudioClient, project: int, after_id: int, page_size: int) -> list[StoredTask]:
-    """Return the next tasks with an annotation after a task id, with all regions of annotations and predictions."""
-    items = [_condition("id", "greater", after_id), _condition("total_annotations", "greater", 0)]
-    query = {"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:id"]}
-    answer = _tasks(api, project, query, fields="all", include=STORED, page_size=page_size)
-    return [_stored(item) for item in answer["tasks"]]
+    while True:
+        query = _ordered([TaskCondition("id", "greater", after_id), *wanted])
+        answer = retry_policy.call(
+            partial(_tasks, api, project, query, fields="all", include=include, page_size=STORED_PAGE_SIZE)
+        )
+        tasks = [_stored(item) for item in answer["tasks"]]
+        left = int(answer["total"]) - len(tasks)
+        yield tasks if with_predictions else [replace(one, predictions=()) for one in tasks], left
+        if left <= 0 or not tasks:
+            return
+        after_id = tasks[-1].id
 
 
 def stored_tasks_of_ids(api: LabelStudioClient, project: int, ids: Sequence[int]) -> list[StoredTask]:
@@ -162,8 +177,10 @@ def _selected(ids: Sequence[int]) -> Json:
     return {"selectedItems": {"all": False, "included": list(ids)}, "ordering": ["tasks:id"]}
 
 
-def _condition(column: str, operator: str, value: int) -> Json:
-    return {"filter": f"filter:tasks:{column}", "operator": operator, "type": "Number", "value": value}
+def _ordered(conditions: Sequence[TaskCondition]) -> Json:
+    """Return the query for the tasks that meet all conditions, in the order of their ids."""
+    items = [each.to_json() for each in conditions]
+    return {"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:id"]}
 
 
 def _listed(item: Json) -> ListedTask:

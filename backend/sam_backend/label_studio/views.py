@@ -4,29 +4,11 @@ Source: label-studio 1.23.2, data_manager/api.py (`ViewAPI`), data_manager/seria
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from sam_backend.label_studio.client import Json, LabelStudioApiError, LabelStudioClient
+from sam_backend.label_studio.task_conditions import TaskCondition
 
 SCORE = "tasks:predictions_score"
-
-
-@dataclass(frozen=True)
-class TaskCondition:
-    """A condition on a numeric column of the Data Manager, such as `id` `equal` 7."""
-
-    column: str
-    operator: str
-    value: int
-
-    def to_json(self) -> Json:
-        """Return the filter as the Data Manager stores it."""
-        return {
-            "filter": f"filter:tasks:{self.column}",
-            "operator": self.operator,
-            "type": "Number",
-            "value": self.value,
-        }
 
 
 def views_titled(api: LabelStudioClient, project: int, title: str) -> list[int]:

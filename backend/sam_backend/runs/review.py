@@ -8,11 +8,13 @@ import json
 import math
 import random
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from sam_backend.label_studio.client import LabelStudioClient
 from sam_backend.label_studio.projects import project_details, show_predictions_of
 from sam_backend.label_studio.retry_policy import RetryPolicy
-from sam_backend.label_studio.views import TaskCondition, create_view, delete_view, views_titled
+from sam_backend.label_studio.task_conditions import TaskCondition
+from sam_backend.label_studio.views import create_view, delete_view, views_titled
 from sam_backend.runs.ledger import WRITTEN
 from sam_backend.runs.run_store import Run, RunStateError
 
@@ -69,7 +71,7 @@ def start_review(run: Run, api: LabelStudioClient, retry_policy: RetryPolicy, au
         conditions = [TaskCondition("id", "equal", task) for task in tasks]
         if known is None or known.audit_view is None:  # a tab of this name has the sample of another run
             for other in retry_policy.call(lambda: views_titled(api, project, AUDIT_TITLE)):
-                retry_policy.call(lambda other=other: delete_view(api, other))  # type: ignore[misc]
+                retry_policy.call(partial(delete_view, api, other))
         audit_view = _view(api, project, AUDIT_TITLE, conditions, retry_policy, needs_all=False)
     review = Review(view, audit_view, tasks, before)
     path = run.file_beside(REVIEW_FILE)
@@ -105,7 +107,7 @@ def remove_review(run: Run, api: LabelStudioClient, retry_policy: RetryPolicy) -
     views = [] if review is None else [review.view if is_shown else None, review.audit_view]
     for view in views:
         if view is not None:
-            retry_policy.call(lambda view=view: delete_view(api, view))  # type: ignore[misc]
+            retry_policy.call(partial(delete_view, api, view))
     if is_shown:
         before = "" if review is None else review.model_version_before
         retry_policy.call(lambda: show_predictions_of(api, project, before))
