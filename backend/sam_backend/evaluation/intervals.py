@@ -28,7 +28,7 @@ class Share:
 
     @property
     def is_too_few(self) -> bool:
-        """Whether the interval is wider than `WIDE`."""
+        """True if the interval is wider than `WIDE`."""
         return self.high - self.low > WIDE
 
     def to_json(self) -> dict[str, float | int | bool | None]:

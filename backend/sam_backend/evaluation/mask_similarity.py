@@ -1,4 +1,4 @@
-"""IoU and boundary IoU of two masks in run lengths.
+"""Boundary IoU of two masks in run lengths.
 
 Source: Cheng et al., "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation", CVPR 2021.
 """
@@ -10,18 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_backend.shapes.labeled_objects import LabeledObject
-from sam_model.masks.coco_rle import intersection_area
 from sam_model.types import Mask
 
 BOUNDARY_SHARE = 0.02  # of the image's diagonal: how far the boundary region reaches into a mask
-
-
-def mask_iou(one: LabeledObject, other: LabeledObject) -> float:
-    """Return the IoU of two objects of one image; 0 if their images have different sizes."""
-    if one.mask.size != other.mask.size or not _boxes_overlap(one, other):
-        return 0.0
-    common = intersection_area(one.mask, other.mask)
-    return common / (one.mask.area + other.mask.area - common)
 
 
 def boundary_iou(one: LabeledObject, other: LabeledObject) -> float:
@@ -45,12 +36,3 @@ def _boundary(mask: Mask, distance: int) -> Mask:
 
 def _iou(one: Mask, other: Mask) -> float:
     return float(np.count_nonzero(one & other) / max(1, np.count_nonzero(one | other)))
-
-
-def _boxes_overlap(one: LabeledObject, other: LabeledObject) -> bool:
-    return (
-        one.box[0] < other.box[2]
-        and other.box[0] < one.box[2]
-        and one.box[1] < other.box[3]
-        and other.box[1] < one.box[3]
-    )

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_backend.evaluation.mask_similarity import boundary_iou, mask_iou
-from sam_backend.shapes.labeled_objects import LabeledObject
+from sam_backend.evaluation.mask_similarity import boundary_iou
+from sam_backend.shapes.labeled_objects import LabeledObject, mask_iou
 
 MIN_IOU = 0.1  # objects that overlap less are not the same
 SAME_LABEL_BONUS = 0.05  # of two equally good partners, the one with the same label is chosen

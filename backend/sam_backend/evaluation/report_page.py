@@ -132,7 +132,7 @@ def _audit(evaluation: Evaluation) -> str:
     report = evaluation.audit
     return (
         f"<p>Random sample: {report.accepted.total} regions, precision {_share(report.precision)}, recall "
-        f"{_share(report.recall)}. These hold for all tasks of the run, in whatever order they are reviewed.</p>"
+        f"{_share(report.recall)}. Both hold for all tasks of the run; the order of the review does not matter.</p>"
     )
 
 

@@ -20,6 +20,7 @@ from sam_backend.preannotation.calibration import SUFFIX, Calibration
 from sam_backend.runs.review import load_review
 from sam_backend.runs.run_store import Run
 from sam_backend.settings import Settings
+from sam_model.annotation.atomic_file import write_atomically
 from sam_model.types import Image
 
 JSON_FILE, HTML_FILE = ".evaluation.json", ".evaluation.html"
@@ -103,10 +104,7 @@ class Evaluator:
             run.configuration.project, of_run(run.id), run=run, options=options, on_progress=on_progress
         )
         for suffix, text in ((JSON_FILE, json.dumps(found.evaluation.to_json())), (HTML_FILE, found.html)):
-            path = run.file_beside(suffix)
-            part = path.with_name(f".{path.name}.part")
-            part.write_text(text, "utf-8")
-            part.replace(path)
+            write_atomically(run.file_beside(suffix), text.encode())
         return found
 
 

@@ -16,6 +16,7 @@ from sam_backend.label_studio.stored_annotations import final_annotation
 from sam_backend.label_studio.task_pages import StoredTask, stored_tasks_of_ids
 from sam_backend.protocol.labeling_config import LabelingConfig
 from sam_backend.shapes.labeled_objects import LabeledObject, objects_from_results
+from sam_model.images.encode import jpeg_from_image
 from sam_model.masks.coco_rle import RunLengths, run_lengths_from_mask
 from sam_model.masks.overlay import draw_overlay
 from sam_model.types import Image
@@ -105,5 +106,4 @@ def _drawn(image: Image, predicted: LabeledObject, final: Sequence[LabeledObject
 
 
 def _jpeg_url(image: Image) -> str:
-    encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 82])[1]
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg_from_image(image, quality=82)).decode()

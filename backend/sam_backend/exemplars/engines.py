@@ -1,6 +1,5 @@
 """The engines that describe regions, and the choice among them."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from sam_model.exemplars.classical_descriptor import ClassicalDescriber
 from sam_model.exemplars.descriptors import Describer, SamDescriber
 from sam_model.exemplars.owl_descriptor import OwlDescriber
 from sam_model.interfaces import Segmenter
+from sam_model.transformers_models.model_folder import model_folders
 from sam_model.weights.errors import WeightsError
 from sam_model.weights.store import WeightStore
 
@@ -39,7 +39,7 @@ def load_describer(name: str, segmenter: Segmenter[Any], settings: Settings, sto
         WeightsError: OWLv2's weights are damaged.
     """
     if name in ("auto", "owlv2"):
-        folder = _owl_folder(store)
+        folder = next((path for kind, path in model_folders(store.directory) if kind == "owlv2"), None)
         if folder is not None:
             try:
                 return _load_owl(folder, settings)
@@ -61,19 +61,3 @@ def _load_owl(folder: Path, settings: Settings) -> Describer:
     from sam_model.transformers_models.owl import OwlDetector  # imports PyTorch
 
     return OwlDescriber(OwlDetector(folder, settings.device))
-
-
-def _owl_folder(store: WeightStore) -> Path | None:
-    folder = store.directory.expanduser().resolve()
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.is_dir() and path.resolve().parent == folder and _is_owl(path / "config.json"):
-            return path
-    return None
-
-
-def _is_owl(config: Path) -> bool:
-    try:
-        found = json.loads(config.read_bytes())
-    except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and found.get("model_type") == "owlv2"

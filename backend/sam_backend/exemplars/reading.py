@@ -27,11 +27,12 @@ from sam_backend.label_studio.task_pages import (
     stored_tasks_of_ids,
 )
 from sam_backend.protocol.labeling_config import LabelingConfig
-from sam_backend.shapes.labeled_objects import LabeledObject, objects_from_results
+from sam_backend.shapes.labeled_objects import LabeledObject, mask_iou, objects_from_results
 from sam_model.automatic_segmentation import SegmentedObject
 from sam_model.exemplars.descriptors import Descriptors
 from sam_model.exemplars.examples import background_of
-from sam_model.types import Image, Mask
+from sam_model.images.encode import jpeg_from_image
+from sam_model.types import Image
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ OURS = "label-studio-sam exemplars+"  # begins the model_version of runs with ex
 
 @dataclass(frozen=True)
 class ProjectImages:
-    """What is needed to read the images of a project's tasks."""
+    """Reads the images of a project's tasks."""
 
     project: int
     config: LabelingConfig
@@ -172,22 +173,18 @@ def _jpeg_around(one: LabeledObject, image: Image) -> bytes:
     scale = min(1.0, THUMBNAIL_SIDE / max(part.shape[:2]))
     size = max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale))
     small = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
-    return bytes(cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))[1].tobytes())
+    return jpeg_from_image(np.asarray(small, np.uint8), quality=90)
 
 
 def _rejected(task: StoredTask, kept: Sequence[LabeledObject]) -> list[LabeledObject]:
     """Return the regions that earlier runs with examples predicted and the annotator removed."""
-    masks = [(one.label, one.page, one.mask.mask) for one in kept]
     found = []
     for prediction in task.predictions:
         if str(prediction.get("model_version") or "").startswith(OURS):
             objects, _ = objects_from_results(prediction.get("result") or [])
-            found += [one for one in objects if not any(_is_same(one, *each) for each in masks)]
+            found += [one for one in objects if not any(_is_same(one, each) for each in kept)]
     return found
 
 
-def _is_same(one: LabeledObject, label: str, page: int, mask: Mask) -> bool:
-    if one.label != label or one.page != page or one.mask.size != mask.shape:
-        return False
-    own = one.mask.mask
-    return bool(np.count_nonzero(own & mask) >= KEPT_IOU * np.count_nonzero(own | mask))
+def _is_same(one: LabeledObject, other: LabeledObject) -> bool:
+    return (one.label, one.page) == (other.label, other.page) and mask_iou(one, other) >= KEPT_IOU

@@ -46,7 +46,7 @@ LABELING_CONFIG = "label-config.xml"
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What is exported, and how."""
+    """Options of an export."""
 
     format: str  # one of FORMATS
     split: TaskSplit = field(default_factory=TaskSplit)

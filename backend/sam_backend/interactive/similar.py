@@ -8,7 +8,7 @@ import numpy as np
 from sam_backend.exemplars.engines import unlimited
 from sam_model.exemplars.classical_descriptor import ClassicalDescriber
 from sam_model.exemplars.descriptors import Describer, SamDescriber
-from sam_model.exemplars.matches import exact_masks, match_regions, refined_regions
+from sam_model.exemplars.matches import exact_masks, match_regions, overlap_share, refined_regions
 from sam_model.exemplars.proposals import propose_regions
 from sam_model.exemplars.similarity import Examples, Scores, similarity_scores
 from sam_model.interfaces import Segmenter
@@ -52,10 +52,5 @@ def similar_objects(
         rows = np.concatenate([describer.describe(image, embedding, [one.run_lengths.mask for one in further]), rows])
     matches = match_regions(regions, rows, {"": score}, {"": MIN_SCORE})
     for match, mask in exact_masks(segmenter, embedding, regions, matches[:MAX_SIMILAR]):
-        if mask.any() and not any(_is_same(mask, each) for each in prompted):
+        if mask.any() and all(overlap_share(mask, each) <= MAX_SHARED for each in prompted):
             yield ScoredMask(mask, match.score)
-
-
-def _is_same(one: Mask, other: Mask) -> bool:
-    smaller = min(np.count_nonzero(one), np.count_nonzero(other))
-    return bool(np.count_nonzero(one & other) > MAX_SHARED * smaller)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sam_backend.errors import BackendError
+from sam_model.annotation.atomic_file import write_atomically
 
 VERSION = 1  # of the file format
 SUFFIX = ".calibration.json"  # of the file beside the run
@@ -60,9 +61,7 @@ class Calibration:
 
     def save(self, path: Path) -> None:
         """Write the calibration as JSON."""
-        part = path.with_name(f".{path.name}.part")
-        part.write_text(json.dumps({"version": VERSION, **asdict(self)}, indent=1))
-        part.replace(path)
+        write_atomically(path, json.dumps({"version": VERSION, **asdict(self)}, indent=1).encode())
 
 
 def calibration_of(run_id: str | None, folder: Path) -> Calibration | None:

@@ -5,13 +5,13 @@ detectors are folders there, as `save_pretrained` of transformers writes them, o
 request chooses one of these names; it cannot name a path.
 """
 
-import json
 from functools import lru_cache
 from pathlib import Path
 
 from sam_backend.preannotation.configuration import WITHOUT_DETECTOR
 from sam_backend.settings import Settings
 from sam_model.registry import DETECTOR_NAMES, TEXT_DETECTOR_NAMES, is_ultralytics_file
+from sam_model.transformers_models.model_folder import model_folders
 from sam_model.weights.catalog import CATALOG
 from sam_model.weights.store import WeightStore
 
@@ -53,22 +53,12 @@ def own_text_detectors(store: WeightStore) -> dict[str, Path]:
 
     A link that leads out of the folder is left out.
     """
-    folder = store.directory.expanduser().resolve()
-    found = []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        kind = _model_type(path / "config.json") if path.is_dir() and path.resolve().parent == folder else None
-        if kind in TEXT_MODEL_TYPES:
-            found.append((TEXT_MODEL_TYPES.index(kind), path.name, path))
+    found = [
+        (TEXT_MODEL_TYPES.index(kind), path.name, path)
+        for kind, path in model_folders(store.directory)
+        if kind in TEXT_MODEL_TYPES
+    ]
     return {name: path for _, name, path in sorted(found)}
-
-
-def _model_type(config: Path) -> str | None:
-    try:
-        found = json.loads(config.read_bytes())
-    except (OSError, ValueError):
-        return None
-    kind = found.get("model_type") if isinstance(found, dict) else None
-    return kind if isinstance(kind, str) else None
 
 
 def _is_detector(path: Path) -> bool:

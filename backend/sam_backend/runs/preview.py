@@ -31,6 +31,7 @@ from sam_backend.preannotation.provenance import DIRECT
 from sam_backend.runs.run_store import RunStore, runs_folder
 from sam_backend.runs.task_source import TaskSource
 from sam_backend.settings import Settings
+from sam_model.images.encode import jpeg_from_image
 from sam_model.interfaces import Segmenter
 from sam_model.masks.coco_rle import RunLengths, run_lengths_from_mask
 from sam_model.masks.overlay import draw_overlay
@@ -184,5 +185,4 @@ def _reduced(image: Any, interpolation: int) -> Any:
 def _jpeg(image: Image | None, masks: list[RunLengths]) -> bytes | None:
     if image is None:
         return None
-    drawn = draw_overlay(image, masks)
-    return cv2.imencode(".jpg", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
+    return jpeg_from_image(draw_overlay(image, masks), quality=88)

@@ -17,6 +17,7 @@ from sam_backend.label_studio.task_conditions import TaskCondition
 from sam_backend.label_studio.views import create_view, delete_view, views_titled
 from sam_backend.runs.ledger import WRITTEN
 from sam_backend.runs.run_store import Run, RunStateError
+from sam_model.annotation.atomic_file import write_atomically
 
 TITLE = "Review: riskiest first"
 AUDIT_TITLE = "Review: random sample"
@@ -74,10 +75,7 @@ def start_review(run: Run, api: LabelStudioClient, retry_policy: RetryPolicy, au
                 retry_policy.call(partial(delete_view, api, other))
         audit_view = _view(api, project, AUDIT_TITLE, conditions, retry_policy, needs_all=False)
     review = Review(view, audit_view, tasks, before)
-    path = run.file_beside(REVIEW_FILE)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(asdict(review)))
-    part.replace(path)
+    write_atomically(run.file_beside(REVIEW_FILE), json.dumps(asdict(review)).encode())
     return review
 
 

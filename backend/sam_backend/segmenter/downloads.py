@@ -24,7 +24,7 @@ class Download:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended."""
+        """True until the download succeeds or fails."""
         return not (self.is_done or self.problem)
 
 

@@ -5,11 +5,11 @@ The file counts only while SAM_MODEL has the value that it had when the model wa
 
 import json
 import logging
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from sam_backend.settings import Settings
+from sam_model.annotation.atomic_file import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -32,17 +32,12 @@ def saved_model(settings: Settings) -> str | None:
 def save_model(settings: Settings, name: str | None) -> str:
     """Keep the choice of a model, or with None the one of SAM_MODEL; return why that failed, empty if it did not."""
     path = _path(settings)
-    unfinished = path.with_suffix(".part")
     try:
         if name is None:
             path.unlink(missing_ok=True)
         else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished.write_text(json.dumps({"model": name, "SAM_MODEL": settings.model}))
-            unfinished.replace(path)
+            write_atomically(path, json.dumps({"model": name, "SAM_MODEL": settings.model}).encode())
     except OSError as error:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
         logger.warning("could not write %s: %s; a restart uses SAM_MODEL again", FILE, error.strerror)
         return f"could not write {FILE} into SAM_WEIGHTS_DIR: {error.strerror}; a restart uses SAM_MODEL again"
     return ""

@@ -14,7 +14,7 @@ from sam_backend.protocol.regions import MAX_SIDE
 from sam_backend.protocol.task_regions import RegionValue
 from sam_backend.shapes.masks import mask_from_value
 from sam_model.masks.boxes import box_from_mask
-from sam_model.masks.coco_rle import RunLengths, run_lengths_from_mask
+from sam_model.masks.coco_rle import RunLengths, intersection_area, run_lengths_from_mask
 from sam_model.types import Box
 
 KINDS = frozenset({"brush", "bitmask", "polygon", "rectangle", "ellipse", "vector"})  # with an area
@@ -61,6 +61,14 @@ def objects_from_results(results: Sequence[Any]) -> tuple[list[LabeledObject], i
     return found, unreadable
 
 
+def mask_iou(one: LabeledObject, other: LabeledObject) -> float:
+    """Return the IoU of two objects of one image; 0 if their images have different sizes."""
+    if one.mask.size != other.mask.size or not _boxes_overlap(one, other):
+        return 0.0
+    common = intersection_area(one.mask, other.mask)
+    return common / (one.mask.area + other.mask.area - common)
+
+
 def _object(region_id: str, result: dict[str, Any], labels: list[str]) -> LabeledObject | None:
     size = result.get("original_height"), result.get("original_width")
     if not all(isinstance(side, int) and 0 < side <= MAX_SIDE for side in size):
@@ -82,4 +90,13 @@ def _object(region_id: str, result: dict[str, Any], labels: list[str]) -> Labele
         page=int(result.get("item_index") or 0),
         mask=run_lengths_from_mask(mask),
         box=box,
+    )
+
+
+def _boxes_overlap(one: LabeledObject, other: LabeledObject) -> bool:
+    return (
+        one.box[0] < other.box[2]
+        and other.box[0] < one.box[2]
+        and one.box[1] < other.box[3]
+        and other.box[1] < one.box[3]
     )

@@ -58,7 +58,7 @@ def match_regions(
         if score < thresholds[label]:
             continue
         mask = regions[position].run_lengths.mask
-        if all(_overlap(mask, other) <= MAX_OVERLAP for other in masks):
+        if all(overlap_share(mask, other) <= MAX_OVERLAP for other in masks):
             found.append(Match(int(position), label, score))
             masks.append(mask)
     return found
@@ -109,6 +109,7 @@ def exact_masks(
         yield match, scored.mask if agreement >= MIN_AGREEMENT else mask
 
 
-def _overlap(one: Mask, other: Mask) -> float:
+def overlap_share(one: Mask, other: Mask) -> float:
+    """Return the share of the smaller of two masks that the other one covers."""
     smaller = min(np.count_nonzero(one), np.count_nonzero(other))
     return float(np.count_nonzero(one & other) / max(1, smaller))

@@ -7,6 +7,7 @@ format, which is a pickle, are refused.
 import importlib
 import json
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,20 @@ def model_type_of(folder: Path) -> str:
     found = config.get("model_type") if isinstance(config, dict) else None
     if not isinstance(found, str):
         raise BrokenWeightsError(f"could not load {folder.name}: {CONFIG} has no model_type")
+    return found
+
+
+def model_folders(directory: Path) -> list[tuple[str, Path]]:
+    """Return the folders in a directory that hold a model, sorted by name: type of the model, path.
+
+    A link that leads out of the directory is left out.
+    """
+    directory = directory.expanduser().resolve()
+    found = []
+    for path in sorted(directory.iterdir()) if directory.is_dir() else ():
+        if path.is_dir() and path.resolve().parent == directory:
+            with suppress(BrokenWeightsError):
+                found.append((model_type_of(path), path))
     return found
 
 

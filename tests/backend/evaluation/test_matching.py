@@ -12,9 +12,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from sam_backend.evaluation.average_precision import average_precision, mean_average_precision
-from sam_backend.evaluation.mask_similarity import boundary_iou, mask_iou
+from sam_backend.evaluation.mask_similarity import boundary_iou
 from sam_backend.evaluation.matching import compare
-from sam_backend.shapes.labeled_objects import LabeledObject
+from sam_backend.shapes.labeled_objects import LabeledObject, mask_iou
 from sam_model.masks.boxes import box_from_mask
 from sam_model.masks.coco_rle import intersection_area, run_lengths_from_mask
 
