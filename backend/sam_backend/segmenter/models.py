@@ -73,6 +73,7 @@ class Models:
         self._loaded: OrderedDict[str, ModelLoading] = OrderedDict()  # of projects, the least recently used first
         self._retry_at: dict[str, float] = {}
         self._switch: Switch | None = None
+        self._after_switch: list[Callable[[], None]] = []
         self._lock = threading.Lock()
 
     @property
@@ -135,6 +136,10 @@ class Models:
         """Return the switch that is running or ended last; None if there was none."""
         return self._switch
 
+    def call_after_switch(self, release: Callable[[], None]) -> None:
+        """Call `release` after each switch: it gives up what refers to the former default model."""
+        self._after_switch.append(release)
+
     def switch_to(
         self, name: str, choose: Callable[[], ModelChoice], on_done: Callable[[], None] = lambda: None
     ) -> Switch:
@@ -172,4 +177,6 @@ class Models:
             self._loaded.pop(loading.name, None)
             switch.is_done = True
         logger.info("model %s answers clicks in place of %s", loading.version, before.version)
+        for release in self._after_switch:
+            release()
         on_done()

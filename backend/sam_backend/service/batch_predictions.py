@@ -79,6 +79,10 @@ class BatchPredictions:
         self._opened: dict[tuple[int, str], float] = {}  # (task, model version) -> when a request counts as new again
         self._lock = threading.Lock()
 
+    def release_models(self) -> None:
+        """Give up the loaded pre-annotators, and with them the segmenter that clicks no longer use."""
+        self._preannotators.clear()
+
     def predict(
         self, tasks: Sequence[Task], labeling_config: str, credentials: ImageCredentials
     ) -> list[Answer] | None:
@@ -114,7 +118,7 @@ class BatchPredictions:
         found: dict[int, Answer] = {}
         if missing and self._is_predicting.acquire(timeout=timeout_s):
             try:
-                found = self._predict_until(deadline, missing, configuration, labeling_config, credentials)
+                found = self._predict_until(deadline, missing, configuration, version, labeling_config, credentials)
             except WeightsError as error:
                 raise ModelNotReadyError(f"could not load the models of project {project}: {error}") from None
             finally:
@@ -154,11 +158,15 @@ class BatchPredictions:
         deadline: float,
         tasks: Sequence[BulkTask],
         configuration: RunConfiguration,
+        version: str,
         labeling_config: str,
         credentials: ImageCredentials,
     ) -> dict[int, Answer]:
-        """Return the answers that are ready before the deadline, by task id."""
-        key = (orjson.dumps(configuration.to_json()), labeling_config, credentials)
+        """Return the answers that are ready before the deadline, by task id.
+
+        `version` is that of the models: other weights under the same name are loaded anew.
+        """
+        key = (version, orjson.dumps(configuration.to_json()), labeling_config, credentials)
         loading = self._preannotators.get(key, lambda: self._load(configuration, labeling_config, credentials))
         try:
             preannotator = loading.result(timeout=max(0.0, deadline - self._clock()))

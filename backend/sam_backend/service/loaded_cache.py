@@ -19,6 +19,11 @@ class LoadedCache(Generic[T]):
         self._futures: OrderedDict[Hashable, Future[T]] = OrderedDict()
         self._lock = threading.Lock()
 
+    def clear(self) -> None:
+        """Give up all values; those that are being loaded are not kept."""
+        with self._lock:
+            self._futures.clear()
+
     def get(self, key: Hashable, load: Callable[[], T]) -> "Future[T]":
         """Return the value of `key`; if it is not there or failed to load, start `load`."""
         with self._lock:

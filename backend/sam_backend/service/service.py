@@ -136,6 +136,14 @@ def assemble(
     health_monitor = HealthMonitor(
         settings, credentials, models, store, lambda: len(projects) > 0, lambda: projects.problem
     )
+    batch_predictions = BatchPredictions(
+        settings,
+        projects,
+        preannotator_loader(settings, projects, store, fetcher, embeddings),
+        runs.start_soon,
+        runs.store_failure,
+    )
+    models.call_after_switch(batch_predictions.release_models)
     return Service(
         settings=settings,
         credentials=credentials,
@@ -152,13 +160,7 @@ def assemble(
         runs=runs,
         previews=Previews(settings, credentials, projects, store),
         evaluations=Evaluations(settings, credentials, runs),
-        batch_predictions=BatchPredictions(
-            settings,
-            projects,
-            preannotator_loader(settings, projects, store, fetcher, embeddings),
-            runs.start_soon,
-            runs.store_failure,
-        ),
+        batch_predictions=batch_predictions,
         word_predictions=WordPredictions(settings, projects, store, fetcher, embeddings),
         health_monitor=health_monitor,
         readiness=Readiness(credentials, models, health_monitor),

@@ -1,6 +1,8 @@
 """Predictions for a batch before its deadline, and for a task that is opened; time is a number here."""
 
+import gc
 import threading
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -27,6 +29,8 @@ from sam_backend.settings import Settings
 from sam_model.weights.errors import WeightsUnavailableError
 from sam_model.weights.store import store_from_env
 from sam_testing.disc_segmenter import DiscSegmenter
+from sam_testing.service import SamService
+from sam_testing.waiting import wait_until
 
 BATCH_S, OPENED_S = 60.0, 5.0
 
@@ -63,9 +67,9 @@ class Batch:
     def __post_init__(self) -> None:
         self.may_load.set()
         settings = Settings(batch_predict_timeout_s=self.batch_s, task_open_timeout_s=OPENED_S)
-        models = Models(ModelLoading(ModelChoice("disc", "disc-1", lambda _: DiscSegmenter())))
+        self.models = Models(ModelLoading(ModelChoice("disc", "disc-1", lambda _: DiscSegmenter())))
         store = store_from_env({"SAM_OFFLINE": "1"})
-        self.projects = ProjectRegistry(settings, models, store, clock=lambda: self.now)
+        self.projects = ProjectRegistry(settings, self.models, store, clock=lambda: self.now)
         self.projects.learn(1, b'{"detector": "boxes"}')
         configuration = self.projects.configuration(1)
         assert configuration is not None
@@ -263,3 +267,30 @@ def test_batches_of_one_project_load_its_models_once_and_come_one_after_another(
     assert found == [[{"task": number}, {"task": number + 100}] for number in range(4)]
     assert batch.loaded == 1
     assert most == 1
+
+
+def test_after_a_switch_to_other_weights_of_the_same_name_the_models_are_loaded_again() -> None:
+    batch = Batch()
+
+    before = batch.predict(1, 2)
+    batch.models.switch_to("disc", lambda: ModelChoice("disc", "disc-2", lambda _: DiscSegmenter()))
+    wait_until(lambda: batch.models.default.version == "disc-2")
+
+    assert batch.predict(1, 2) == before == [{"task": 1}, {"task": 2}]
+    assert batch.loaded == 2
+
+
+def test_a_switch_frees_the_segmenter_that_clicks_and_pre_annotation_used() -> None:
+    service = SamService(Settings(model="classical"), load=lambda _: DiscSegmenter())
+    parts = service.parts
+    former = weakref.ref(parts.models.default.segmenter(10))
+    parts.projects.learn(7, b'{"detector": "boxes"}')
+    tasks = [Task(number, 7, data={"image": "/data/upload/1/image.png"}) for number in (1, 2)]
+    answers = parts.batch_predictions.predict(tasks, config_with_labels("Cell"), ImageCredentials())
+    assert [_parsed(answer)["result"] for answer in answers or ()] == [[], []]
+
+    parts.models.switch_to("new", lambda: ModelChoice("new", "new-1", lambda _: DiscSegmenter()))
+    wait_until(lambda: parts.models.default.name == "new")
+
+    del service.model  # the test's own
+    wait_until(lambda: gc.collect() >= 0 and former() is None)
