@@ -1,7 +1,7 @@
 """Interfaces of segmenters and detectors. Models are stateless, so threads may share one."""
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from sam_model.types import Detection, Image, Prompt, ScoredMask
 
@@ -22,7 +22,20 @@ class Embedding(Protocol):
         """Return the memory it takes, in bytes."""
 
 
+@runtime_checkable
+class PreparedEmbedding(Protocol):
+    """An embedding that also holds what all prompts of its image share, once that is computed."""
+
+    @property
+    def shared_nbytes(self) -> int:
+        """Return the memory of what prompts share, in bytes; 0 if it is not computed."""
+
+    def drop_shared(self) -> None:
+        """Free that memory; the next prompt computes it again."""
+
+
 E = TypeVar("E", bound=Embedding)
+C = TypeVar("C", bound=Embedding, contravariant=True)
 
 
 class Segmenter(Protocol[E]):
@@ -56,6 +69,14 @@ class Segmenter(Protocol[E]):
             ValueError: a prompt is empty or has numbers that are not finite, or the embedding was made by another
                 model.
         """
+
+
+@runtime_checkable
+class PreparingSegmenter(Protocol[C]):
+    """A segmenter whose prompts share work on the image, which can be done before the first prompt."""
+
+    def prepare(self, embedding: C) -> None:
+        """Compute what all prompts of an image share, unless it is there."""
 
 
 class Detector(Protocol):

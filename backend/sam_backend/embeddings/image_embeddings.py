@@ -11,7 +11,7 @@ from typing import Any
 from sam_backend import metrics
 from sam_backend.embeddings.disk import EmbeddingFolder
 from sam_backend.embeddings.memory import EmbeddingCache
-from sam_model.interfaces import Embedding, Segmenter
+from sam_model.interfaces import Embedding, PreparedEmbedding, PreparingSegmenter, Segmenter
 from sam_model.types import Image
 
 logger = logging.getLogger(__name__)
@@ -48,9 +48,21 @@ class ImageEmbeddings:
         metrics.add_to_request("embed", time.perf_counter() - began)  # more than nothing if another thread computes it
         return embedding
 
-    def is_cached(self, digest: str) -> bool:
-        """Whether an embedding is in memory or being computed."""
-        return self._cache is not None and self._key(digest) in self._cache
+    def is_prepared(self, digest: str) -> bool:
+        """Whether an embedding is in memory with what its prompts share, or being computed."""
+        if self._cache is None:
+            return False
+        kept = self._cache.peek(self._key(digest))
+        if kept is None:
+            return self._key(digest) in self._cache
+        return not isinstance(kept, PreparedEmbedding) or kept.shared_nbytes > 0
+
+    def prepare(self, embedding: Embedding) -> None:
+        """Compute what all prompts of an image share, so that the first one does not have to."""
+        if isinstance(self._segmenter, PreparingSegmenter):
+            self._segmenter.prepare(embedding)
+            if self._cache is not None:
+                self._cache.fit()
 
     def _key(self, digest: str) -> str:
         return f"{digest} {self._segmenter.fingerprint}"

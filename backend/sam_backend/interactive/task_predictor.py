@@ -166,26 +166,26 @@ class TaskPredictor:
         return TaskImage(version, embedding)
 
     def is_warm(self, request: ImageRequest, model: RequestModel) -> bool:
-        """Whether a click on the image needs neither the network nor a new embedding.
+        """Whether a click on the image needs neither the network nor work that does not depend on the prompt.
 
         Raises:
             ImageError: the address cannot be fetched.
         """
         digest = self._images.fresh_digest(request)
-        return self._is_cached(digest, model)
+        return self._is_prepared(digest, model)
 
     def is_embedded(self, request: ImageRequest, model: RequestModel) -> bool:
-        """Whether the version of the image that was seen last has its embedding in memory.
+        """Whether the version of the image that was seen last has its embedding in memory, ready for prompts.
 
         Raises:
             ImageError: the address cannot be fetched.
         """
         digest = self._images.last_digest(request)
-        return self._is_cached(digest, model)
+        return self._is_prepared(digest, model)
 
-    def _is_cached(self, digest: str | None, model: RequestModel) -> bool:
+    def _is_prepared(self, digest: str | None, model: RequestModel) -> bool:
         segmenter = model.ready_segmenter()
-        return digest is not None and segmenter is not None and self._embeddings(segmenter).is_cached(digest)
+        return digest is not None and segmenter is not None and self._embeddings(segmenter).is_prepared(digest)
 
     def _embeddings(self, segmenter: Segmenter[Any]) -> ImageEmbeddings:
         return ImageEmbeddings(segmenter, self._cache, self._folder)
@@ -202,6 +202,15 @@ class TaskPredictor:
         assert data is not None  # a TaskImage without embedding has the bytes
         embeddings = self._embeddings(model.segmenter())
         return embeddings.get(image.version.digest, lambda: self._decoded(data), task.name)
+
+    def embed_ahead(self, task: Task, image: TaskImage, model: RequestModel) -> None:
+        """Do all work on a task's image that does not depend on the prompt.
+
+        Raises:
+            BackendError: the image cannot be decoded, or the model is not ready.
+        """
+        embedding = self.embedding(task, image, model)
+        self._embeddings(model.segmenter()).prepare(embedding)
 
     def _decoded(self, data: bytes) -> Image:
         with metrics.stage("decode"):
@@ -354,7 +363,7 @@ def embedding_job(
         chosen = model()
         return predictor.image(image, chosen), chosen
 
-    return PrefetchJob(task.name, host_of(image.uri), fetch, lambda found: predictor.embedding(task, *found))
+    return PrefetchJob(task.name, host_of(image.uri), fetch, lambda found: predictor.embed_ahead(task, *found))
 
 
 def region_ids(task: Task, of_object: ObjectPrompt) -> Iterator[str]:

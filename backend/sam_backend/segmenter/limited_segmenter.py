@@ -5,7 +5,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from sam_model.interfaces import Segmenter
+from sam_model.interfaces import PreparingSegmenter, Segmenter
 from sam_model.types import Image, Prompt, ScoredMask
 
 
@@ -43,6 +43,12 @@ class LimitedSegmenter:
         """Embed an RGB uint8 image (H, W, 3)."""
         with self._slots:
             return self._segmenter.embed(image)
+
+    def prepare(self, embedding: Any) -> None:
+        """Compute what all prompts of an image share, if the segmenter has such work."""
+        if isinstance(self._segmenter, PreparingSegmenter):
+            with self._slots:
+                self._segmenter.prepare(embedding)
 
     def segment(self, embedding: Any, prompts: Sequence[Prompt]) -> list[ScoredMask]:
         """Return the best mask for each prompt."""

@@ -6,9 +6,8 @@ Segmenters are stateless, so threads may share one.
 Source: SAM, arXiv:2304.02643.
 """
 
-import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +23,13 @@ from sam_model.sam.converted_sam import ConvertedSam
 from sam_model.sam.mask_prompts import logits_from_mask
 from sam_model.sam.network import SamNetwork
 from sam_model.sam.prompt_batches import PromptBatch, batch_prompts
+from sam_model.sam.shared_parts import SharedParts
 from sam_model.sam.two_way_transformer import ImageParts
 from sam_model.types import Image, Prompt, ScoredMask
 from sam_model.weights.digest import weights_digest
 from sam_model.weights.store import DEFAULT_DIRECTORY
 
 CONVERTED_DIRECTORY = DEFAULT_DIRECTORY / "openvino"
-IMAGES_WITH_PARTS = 4  # images of which the decoder keeps what their prompts share, about 25 MB each
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,7 @@ class SamEmbedding:
     input_size: tuple[int, int]  # (height, width) of the encoder's input without padding
     fingerprint: str  # of the segmenter that made it
     details: tuple[Tensor, ...] = ()  # further maps; SAM has none
+    shared: SharedParts = field(default_factory=SharedParts, repr=False, compare=False)  # by all prompts
 
     @property
     def dtype(self) -> str:
@@ -50,8 +50,17 @@ class SamEmbedding:
 
     @property
     def nbytes(self) -> int:
-        """The memory it takes, in bytes."""
+        """The memory it takes without `shared`, in bytes."""
         return sum(tensor.nbytes for tensor in self.tensors)
+
+    @property
+    def shared_nbytes(self) -> int:
+        """The memory of `shared`, in bytes; 0 until `SamSegmenter.prepare` or the first prompt."""
+        return self.shared.nbytes
+
+    def drop_shared(self) -> None:
+        """Free the memory of `shared`; the next prompt computes it again."""
+        self.shared.drop()
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -116,8 +125,6 @@ class SamSegmenter:
         self.model.image_encoder.to(self.dtype)
         self.model.mask_decoder.to(self.dtype)
         self._positions = model.prompt_encoder.dense_positions().to(self.dtype)  # (1, C, grid, grid)
-        self._parts: dict[int, tuple[Tensor, ImageParts]] = {}  # by the embedding's id, used last at the end
-        self._parts_lock = threading.Lock()
         self._converted = (
             ConvertedSam(model, name, digest, self.runtime.dtype, converted_dir.expanduser()) if is_converted else None
         )
@@ -133,7 +140,6 @@ class SamSegmenter:
             self._converted = None
         self.model.to(self.device)
         self._positions = self._positions.to(self.device)
-        self._parts.clear()
 
     @torch.inference_mode()
     def embed(self, image: Image) -> SamEmbedding:
@@ -206,20 +212,21 @@ class SamSegmenter:
             logits, iou = torch.cat([logits for logits, _ in pairs]), torch.cat([iou for _, iou in pairs])
         return LowResMasks(logits.float(), iou.float())
 
+    @torch.inference_mode()
+    def prepare(self, embedding: SamEmbedding) -> None:
+        """Compute what all prompts of an image share, unless it is there; the first prompt would do it otherwise.
+
+        Raises:
+            ValueError: the embedding was made by another model.
+        """
+        self._check_embedding(embedding)
+        self._shared_parts(embedding)
+
     def _shared_parts(self, embedding: SamEmbedding) -> ImageParts:
-        """Return what all prompts of an image share that have no mask; it is kept for the last images."""
-        key = id(embedding.features)
-        with self._parts_lock:
-            found = self._parts.pop(key, None)
-            if found is not None and found[0] is embedding.features:
-                self._parts[key] = found
-                return found[1]
-        parts = self._image_parts(embedding, self.model.prompt_encoder.mask_map(None))
-        with self._parts_lock:
-            self._parts[key] = embedding.features, parts
-            while len(self._parts) > IMAGES_WITH_PARTS:
-                del self._parts[next(iter(self._parts))]
-        return parts
+        """Return what all prompts of an image share that have no mask."""
+        return embedding.shared.get(
+            self.device, lambda: self._image_parts(embedding, self.model.prompt_encoder.mask_map(None))
+        )
 
     def _image_parts(self, embedding: SamEmbedding, mask_map: Tensor) -> ImageParts:
         image, dense = embedding.features.to(self.device), mask_map.to(self.dtype)

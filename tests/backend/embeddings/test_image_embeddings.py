@@ -180,7 +180,7 @@ def test_an_image_in_memory_is_neither_decoded_nor_embedded_again() -> None:
     segmenter = DiscSegmenter()
     embeddings = ImageEmbeddings(segmenter, EmbeddingCache(1 << 20))
     image = np.zeros((20, 40, 3), np.uint8)
-    assert not embeddings.is_cached("a")
+    assert not embeddings.is_prepared("a")
     first = embeddings.get("a", lambda: image, "task 1")
 
     again = embeddings.get("a", lambda: pytest.fail("decoded twice"), "task 1")
@@ -198,5 +198,5 @@ def test_without_memory_and_folder_every_call_computes() -> None:
         embeddings.get("a", lambda: image, "task 1")
 
     assert embeddings.cached("a") is None
-    assert not embeddings.is_cached("a")
+    assert not embeddings.is_prepared("a")
     assert len(segmenter.images) == 2

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from sam_backend.embeddings.memory import EmbeddingCache
+from sam_backend.embeddings.memory import CacheStatistics, EmbeddingCache
 
 
 @dataclass(frozen=True)
@@ -89,3 +89,39 @@ def test_a_failure_reaches_everyone_who_waits_and_is_then_forgotten() -> None:
 
     assert errors == [OSError, OSError]
     assert (again.nbytes, was_there) == (10, False)
+
+
+class Prepared:
+    """An embedding of 10 bytes to which prompts add 20."""
+
+    nbytes, image_size, fingerprint = 10, (2, 3), "prepared"
+
+    def __init__(self) -> None:
+        self.shared_nbytes = 20
+
+    def drop_shared(self) -> None:
+        self.shared_nbytes = 0
+
+
+def test_what_prompts_share_is_within_the_bound_and_replaces_no_embedding() -> None:
+    cache: EmbeddingCache[Prepared] = EmbeddingCache(200)  # so 50 bytes for what prompts share
+    kept = {key: cache.get_or_compute(key, Prepared)[0] for key in "abcdef"}
+
+    assert [key for key, one in kept.items() if one.shared_nbytes] == ["e", "f"]
+    assert cache.statistics().bytes_held == 100
+    kept["a"].shared_nbytes = 20  # a prompt
+    cache.get("a")
+
+    assert [key for key, one in kept.items() if one.shared_nbytes] == ["a", "f"]
+    assert cache.statistics() == CacheStatistics(hits=1, misses=6, entries=6, bytes_held=100, bytes_allowed=200)
+
+
+def test_the_image_that_was_used_last_keeps_what_its_prompts_share_while_it_fits() -> None:
+    small: EmbeddingCache[Prepared] = EmbeddingCache(40)
+    smaller: EmbeddingCache[Prepared] = EmbeddingCache(25)
+
+    first, second, third = (cache.get_or_compute("a", Prepared)[0] for cache in (small, small, smaller))
+
+    assert (first is second, first.shared_nbytes, third.shared_nbytes) == (True, 20, 0)
+    small.get_or_compute("b", Prepared)
+    assert (first.shared_nbytes, small.statistics().bytes_held) == (0, 40)

@@ -9,9 +9,10 @@ from sam_model.masks.cleaning import MaskCleaning
 from sam_model.sam.mask_prompts import logits_from_mask
 from sam_model.sam.prompt_batches import batch_prompts
 from sam_model.sam.sam import encoder_size
-from sam_model.sam.segmenter import IMAGES_WITH_PARTS, SamEmbedding, SamSegmenter
+from sam_model.sam.segmenter import SamEmbedding, SamSegmenter
 from sam_model.types import Image, Point, Prompt, ScoredMask
 from sam_model.weights.digest import weights_digest
+from sam_testing.preparations import counted_preparations
 from sam_testing.seeded_checkpoints import TINY_MOBILE_SAM, TINY_VIT_SAM, seeded_sam
 
 LOW_RES = 32  # of the tiny models
@@ -364,12 +365,25 @@ def test_masks_of_low_predicted_iou_are_not_computed(segmenter: SamSegmenter, em
     assert not nothing.logits.any()
 
 
-def test_what_prompts_share_is_kept_for_the_last_images_only(segmenter: SamSegmenter) -> None:
-    images = [np.full((20, 30, 3), 40 * number, np.uint8) for number in range(IMAGES_WITH_PARTS + 2)]
-    embeddings = [segmenter.embed(image) for image in images]
-    first = [segmenter.segment(embedding, [CLICK])[0] for embedding in embeddings]
+def test_what_prompts_share_is_computed_once_and_again_after_it_was_dropped(
+    segmenter: SamSegmenter, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = counted_preparations(monkeypatch)
+    embedding = segmenter.embed(image)
+    assert embedding.shared_nbytes == 0
 
-    assert len(segmenter._parts) == IMAGES_WITH_PARTS
-    for embedding, expected in zip(embeddings, first, strict=True):
-        again = segmenter.segment(embedding, [CLICK])[0]
-        assert np.array_equal(again.low_res_logits, expected.low_res_logits)
+    segmenter.prepare(embedding)
+    segmenter.prepare(embedding)
+    first = only_mask(segmenter, embedding, CLICK)
+    assert (len(calls), embedding.shared_nbytes > embedding.nbytes) == (1, True)
+    embedding.drop_shared()
+    assert embedding.shared_nbytes == 0
+    again = only_mask(segmenter, embedding, CLICK)
+
+    assert len(calls) == 2
+    assert np.array_equal(again.low_res_logits, first.low_res_logits)
+
+
+def test_an_embedding_of_another_model_is_not_prepared(segmenter: SamSegmenter, embedding: SamEmbedding) -> None:
+    with pytest.raises(ValueError, match="made by 'other'"):
+        segmenter.prepare(replace(embedding, fingerprint="other"))
