@@ -22,11 +22,14 @@ CHUNK = 1 << 20  # bytes
 ATTEMPTS = 3  # attempts in a row without a new byte
 FIRST_PAUSE_S = 0.1  # before the second attempt; doubles with each attempt
 TIMEOUT = urllib3.Timeout(connect=10, read=30)  # seconds
+LINKED_SIZE = "X-Linked-Size"  # size of the file that Hugging Face redirects to, in bytes
+REDIRECTS = (301, 302, 303, 307, 308)
+MAX_REDIRECTS = 5
 RETRIES = urllib3.Retry(
     total=None,
     connect=0,
     read=0,
-    redirect=5,
+    redirect=MAX_REDIRECTS,
     status=0,
     other=0,
     raise_on_status=False,
@@ -93,15 +96,20 @@ def content_length(
 ) -> int:
     """Return the size of the file at `url` in bytes, as its server reports it.
 
+    Hugging Face redirects to signed addresses, which may allow GET only; its own answer has the size in
+    `X-Linked-Size`.
+
     Raises:
         WeightsUnavailableError: the server is unreachable, refuses the request, or reports no size.
     """
-    headers = _headers(token)
     try:
         with connection_pool(url, proxies or {}) as pool:
-            answer = pool.request("HEAD", url, headers=headers, timeout=timeout, retries=RETRIES)
+            answer = _head(pool, url, timeout, token)
     except urllib3.exceptions.HTTPError as error:
         raise WeightsUnavailableError(f"could not reach {url}: {failure_reason(error)}") from error
+    linked = answer.headers.get(LINKED_SIZE, "") if answer.status in REDIRECTS else ""
+    if linked.isdecimal() and int(linked) > 0:
+        return int(linked)
     length = answer.headers.get("Content-Length", "")
     if answer.status != 200 or not length.isdecimal() or int(length) == 0:
         raise WeightsUnavailableError(
@@ -109,6 +117,18 @@ def content_length(
             answer.status,
         )
     return int(length)
+
+
+def _head(pool: urllib3.PoolManager, url: str, timeout: urllib3.Timeout, token: str) -> urllib3.BaseHTTPResponse:
+    """Return the answer to HEAD after the redirects, or the redirect that has `LINKED_SIZE`."""
+    for _ in range(MAX_REDIRECTS):
+        answer = pool.request("HEAD", url, headers=_headers(token), timeout=timeout, retries=RETRIES, redirect=False)
+        if answer.status not in REDIRECTS or LINKED_SIZE in answer.headers or "Location" not in answer.headers:
+            break
+        target = urllib.parse.urljoin(url, answer.headers["Location"])
+        token = token if urllib.parse.urlsplit(target)[:2] == urllib.parse.urlsplit(url)[:2] else ""
+        url = target
+    return answer
 
 
 def _headers(token: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ OPTIONAL = (  # which of them a folder has depends on the model and on the versi
     "processor_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
+    "added_tokens.json",
     "special_tokens_map.json",
     "vocab.json",
     "vocab.txt",

@@ -196,6 +196,29 @@ def test_a_token_goes_to_the_server_and_to_no_other_that_it_redirects_to(part: P
     assert other.authorizations == [None, None]
 
 
+def test_hugging_face_tells_the_size_of_a_file_whose_signed_address_allows_get_only(part: Path) -> None:
+    def answer(asked: Asked) -> Answer:
+        if asked.path == "/old-name/weights.pt":
+            return Answer(b"", 307, {"Location": "/weights.pt"})
+        if asked.path == "/weights.pt":
+            return Answer(b"", 302, {"Location": "/signed-for-get", "X-Linked-Size": str(len(CONTENT))})
+        return ranged(asked) if asked.method == "GET" else Answer(b"", 403)
+
+    with serving(answer) as server:
+        size = content_length(f"{server.url}/old-name/weights.pt")
+        download(f"{server.url}/old-name/weights.pt", part, size)
+
+    assert part.read_bytes() == CONTENT
+
+
+def test_redirects_in_a_circle_are_no_size() -> None:
+    with (
+        serving(lambda asked: Answer(b"", 302, {"Location": "/a" if asked.path == "/b" else "/b"})) as server,
+        pytest.raises(WeightsUnavailableError, match="answered 302"),
+    ):
+        content_length(f"{server.url}/a")
+
+
 def test_a_server_that_is_not_there_is_named(part: Path) -> None:
     with serving(ranged) as server:
         url = f"{server.url}/weights.pt"

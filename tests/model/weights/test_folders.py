@@ -59,6 +59,37 @@ def test_a_model_is_downloaded_by_its_name_and_then_needs_no_network(
     assert load_text_detector("owlv2_base", "cpu", store=offline).fingerprint == detector.fingerprint
 
 
+PUBLISHED_FILES = {  # what the pages of the repositories list, without README, licence and pickled weights
+    "google/owlv2-base-patch16-ensemble": (
+        "added_tokens.json", "config.json", "merges.txt", "model.safetensors", "preprocessor_config.json",
+        "special_tokens_map.json", "tokenizer_config.json", "vocab.json",
+    ),
+    "facebook/sam3": (
+        "config.json", "merges.txt", "model.safetensors", "processor_config.json", "special_tokens_map.json",
+        "tokenizer.json", "tokenizer_config.json", "vocab.json",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("repository", PUBLISHED_FILES)
+def test_all_files_of_a_published_folder_are_downloaded_and_missing_optional_ones_left_out(
+    repository: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = PUBLISHED_FILES[repository]
+    known = next(folder for folder in FOLDERS if folder.repository == repository)
+
+    def answer(asked: Asked) -> Answer:
+        folder, _, name = asked.path.removeprefix("/").partition("/resolve/main/")
+        return Answer(name.encode()) if folder == repository and name in files else Answer(b"", 404)
+
+    with serving(answer) as server:
+        hugging_face_at(server, monkeypatch)
+        path = fetch_folder(WeightStore(tmp_path), known)
+
+    assert {file.name for file in path.iterdir() if file.suffix not in (".sha256", ".verified", ".lock")} == set(files)
+    assert all((path / name).read_text() == name for name in files)
+
+
 def test_a_mirror_has_the_files_in_a_folder_and_gets_no_token(owl: Path, tmp_path: Path) -> None:
     with serving(FileServer(owl)) as server:
         store = WeightStore(tmp_path, mirror=f"{server.url}/files", hugging_face_token="secret")
