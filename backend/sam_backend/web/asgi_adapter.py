@@ -6,14 +6,13 @@ full refuses with 503 at once. See docs/decisions/web-server.md.
 """
 
 import asyncio
-import io
 import json
 import logging
 import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -22,6 +21,7 @@ from sam_backend.request_ids import HEADER, begin_request, current_request_id
 from sam_backend.request_pool import PoolFullError, RequestPool
 from sam_backend.settings import MIB, Settings
 from sam_backend.web.body_limits import LARGE_BODY_PATHS, body_limit
+from sam_backend.web.request_body import BodyFile, BodyMemory, RequestBody
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,9 @@ WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 class ClientConnection(Protocol):
     """The connection that a request arrived on."""
+
+    def read_into(self, body: RequestBody | None) -> None:
+        """Receive the request's body into `body` from now on, as far as `receive` does not return it; None ends it."""
 
     def request_is_read(self) -> None:
         """Note that the client has sent the whole request."""
@@ -75,15 +78,6 @@ class ClientGoneError(Exception):
     """The client closed the connection before it had sent the whole request."""
 
 
-@dataclass
-class _Body:
-    """The part of a request's body that has been read; held in memory once."""
-
-    file: io.BytesIO = field(default_factory=io.BytesIO)
-    size: int = 0
-    is_complete: bool = False
-
-
 class AsgiAdapter:
     """Call a WSGI application in threads, for each request that has been read completely."""
 
@@ -98,6 +92,7 @@ class AsgiAdapter:
         self._pages = RequestPool("pages", PAGES_THREADS, WAITING_PER_THREAD * PAGES_THREADS)
         metrics.heavy_running.set_function(lambda: self._predict.running)
         metrics.heavy_waiting.set_function(lambda: self._predict.admitted - self._predict.running)
+        self._body_memory = BodyMemory()
         self._buffered = 0  # bytes of all bodies that are being read or answered
         self._deadlines: set[asyncio.Timeout] = set()
         self._is_stopping = False
@@ -110,13 +105,14 @@ class AsgiAdapter:
             return
         given = (value for name, value in scope["headers"] if name == HEADER.lower().encode())
         begin_request(next(given, b"").decode("latin-1"))
-        body = _Body()
+        body = RequestBody(self._checking(scope), self._body_memory)
         try:
             answer = await self._answer(scope, receive, body, connection)
         except ClientGoneError:
             return
         finally:
             self._buffered -= body.size
+            body.close()
         if not body.is_complete:
             answer = Answer(answer.status, (*answer.headers, (b"connection", b"close")), answer.body)
         try:
@@ -137,7 +133,9 @@ class AsgiAdapter:
         for deadline in self._deadlines:
             deadline.reschedule(now)
 
-    async def _answer(self, scope: Message, receive: Receive, body: _Body, connection: ClientConnection) -> Answer:
+    async def _answer(
+        self, scope: Message, receive: Receive, body: RequestBody, connection: ClientConnection
+    ) -> Answer:
         pool, limit, timeout_s = self._rules(scope["path"])
         try:
             async with asyncio.timeout(timeout_s) as deadline:
@@ -145,11 +143,11 @@ class AsgiAdapter:
                 try:
                     if pool.is_full:
                         raise PoolFullError
-                    await self._read(scope, receive, body, limit)
+                    await self._read(scope, receive, body, limit, connection)
                     connection.request_is_read()
                     if not self._is_stopping:
                         deadline.reschedule(None)
-                    return await self._call(pool, scope, body.file)
+                    return await self._call(pool, scope, body.data())
                 finally:
                     self._deadlines.discard(deadline)
         except TimeoutError:
@@ -175,25 +173,39 @@ class AsgiAdapter:
         timeout_s = self._settings.read_timeout_s if path in LARGE_BODY_PATHS else self.headers_timeout_s
         return pool, body_limit(path, self._settings), timeout_s
 
-    async def _read(self, scope: Message, receive: Receive, body: _Body, limit: int) -> None:
+    async def _read(
+        self, scope: Message, receive: Receive, body: RequestBody, limit: int, connection: ClientConnection
+    ) -> None:
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         if declared.isdigit() and int(declared) > limit:
             raise _too_large(scope["path"], limit)
-        while not body.is_complete:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGoneError
-            chunk = message.get("body", b"")
-            body.file.write(chunk)
-            body.size += len(chunk)
-            self._buffered += len(chunk)
-            body.is_complete = not message.get("more_body", False)
-            if body.size > limit:
+        connection.read_into(body)
+        try:
+            while not body.is_complete:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGoneError
+                body.is_complete = not message.get("more_body", False)
+                body.append(message.get("body", b""))
+        finally:
+            connection.read_into(None)
+
+    def _checking(self, scope: Message) -> Callable[[int], None]:
+        """Return a function that counts the bytes of a request's body and refuses the request if they are too many."""
+        limit, size = self._rules(scope["path"])[1], 0
+
+        def check(added: int) -> None:
+            nonlocal size
+            size += added
+            self._buffered += added
+            if size > limit:
                 raise _too_large(scope["path"], limit)
-            if body.size > UNBUDGETED_BYTES and self._buffered > self._body_budget:
+            if size > UNBUDGETED_BYTES and self._buffered > self._body_budget:
                 raise RefusedError(503, "overloaded: the memory for request bodies is used up; try again")
 
-    async def _call(self, pool: RequestPool, scope: Message, body: io.BytesIO) -> Answer:
+        return check
+
+    async def _call(self, pool: RequestPool, scope: Message, body: bytearray) -> Answer:
         is_abandoned = threading.Event()
         environ = wsgi_environ(scope, body)
 
@@ -229,13 +241,11 @@ def error_answer(status: int, text: str) -> Answer:
     return Answer(status, headers, body)
 
 
-def wsgi_environ(scope: Message, body: io.BytesIO) -> dict[str, Any]:
-    """Return the WSGI environment of an ASGI request whose complete body is in `body`.
+def wsgi_environ(scope: Message, body: bytearray) -> dict[str, Any]:
+    """Return the WSGI environment of an ASGI request with its complete body.
 
     Source: PEP 3333 and the ASGI specification's HTTP scope.
     """
-    size = body.seek(0, io.SEEK_END)
-    body.seek(0)
     server = scope.get("server") or ("localhost", 80)
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope["method"],
@@ -248,7 +258,7 @@ def wsgi_environ(scope: Message, body: io.BytesIO) -> dict[str, Any]:
         "REMOTE_ADDR": (scope.get("client") or ("",))[0],
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope["scheme"],
-        "wsgi.input": body,
+        "wsgi.input": BodyFile(body),
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,
@@ -262,7 +272,7 @@ def wsgi_environ(scope: Message, body: io.BytesIO) -> dict[str, Any]:
             value = f"{environ[name]},{value}" if name in environ else value
         environ[name] = value
     environ.pop("TRANSFER_ENCODING", None)
-    environ["CONTENT_LENGTH"] = str(size)
+    environ["CONTENT_LENGTH"] = str(len(body))
     return environ
 
 

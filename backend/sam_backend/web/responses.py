@@ -1,6 +1,5 @@
 """Request bodies and JSON responses, for all routes."""
 
-import io
 from typing import Any
 
 import orjson
@@ -9,6 +8,7 @@ from flask import Response, current_app, request
 from sam_backend.errors import BadRequestError
 from sam_backend.request_ids import current_request_id
 from sam_backend.service.service import Service
+from sam_backend.web.request_body import BodyFile
 
 READ_BYTES = 1 << 20
 
@@ -32,14 +32,14 @@ def error_response(text: str, status: int) -> Response:
 def read_body() -> bytes | bytearray:
     """Return the body of this request, of any content type.
 
-    It is in memory once; Flask's `get_data` would hold it twice while it reads.
+    `AsgiAdapter` has it in memory already; Flask's `get_data` would copy it twice.
 
     Raises:
         RequestEntityTooLarge: it has more bytes than this route accepts.
     """
     stream, whole = request.stream, request.environ["wsgi.input"]
-    if type(whole) is io.BytesIO and len(whole.getvalue()) == request.content_length:
-        return whole.getvalue()  # the bytes themselves: CPython copies nothing
+    if isinstance(whole, BodyFile):
+        return whole.data
     body = bytearray()
     while chunk := stream.read(READ_BYTES):
         body += chunk
