@@ -42,7 +42,10 @@ class ColourSam:
         assert image.shape[2] == 3
         size = (image.shape[0], image.shape[1])
         self.embedded.append(size)
-        return SamEmbedding(torch.from_numpy(image.copy()), size, encoder_size(size, INPUT_SIDE), self.fingerprint)
+        side = max(size)
+        features = torch.zeros(1, 3, side, side)  # beside the image is padding, as in SAM's embedding
+        features[0, :, : size[0], : size[1]] = torch.from_numpy(image.copy()).permute(2, 0, 1)
+        return SamEmbedding(features, size, encoder_size(size, INPUT_SIDE), self.fingerprint)
 
     def low_res_masks(
         self,
@@ -93,7 +96,9 @@ class ColourSam:
     @staticmethod
     def _object(embedding: SamEmbedding, x: int, y: int) -> Tensor:
         """Return the logits (64, 64) of the area with the colour of pixel (x, y): 8 inside, -8 outside."""
-        is_object = (embedding.features == embedding.features[y, x]).all(-1).float()
+        rows, columns = embedding.image_size
+        colours = embedding.features[0, :, :rows, :columns]
+        is_object = (colours == colours[:, y, x, None, None]).all(0).float()
         height, width = (round(side * SIDE / INPUT_SIDE) for side in embedding.input_size)
         inside = F.interpolate(is_object[None, None], (height, width), mode="area")[0, 0]
         return F.pad(16 * inside - 8, (0, SIDE - width, 0, SIDE - height), value=-8.0)

@@ -41,7 +41,7 @@ def similar_objects(
         return
     rows = describer.describe(image, embedding, [one.run_lengths.mask for one in regions])
     cosines = rows @ example
-    examples = Examples(example[None], rows[cosines <= np.median(cosines)])
+    examples = Examples(example[None], rows[cosines < np.median(cosines)])
 
     def score(given: Any) -> Scores:
         return similarity_scores(given, examples)
