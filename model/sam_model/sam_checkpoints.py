@@ -42,7 +42,15 @@ def load_sam(path: Path, sizes: Iterable[AnySize] = SIZES.values()) -> SamNetwor
             missing, unknown or of another shape.
     """
     state = read_checkpoint(path)
-    return sam_from_state(state, path.name, sizes)
+    return sam_from_state(state, path.name, sorted(sizes, key=lambda size: not _is_named_by(path.name, size)))
+
+
+def _is_named_by(file: str, size: AnySize) -> bool:
+    """Return whether a file's name has the image size of a model, as `efficienttam_s_512x512.pt` has.
+
+    The tensors of EfficientTAM are the same for 512 and 1024 pixels.
+    """
+    return f"{size.image_size}x{size.image_size}" in file
 
 
 def sam_from_state(state: dict[str, Tensor], file: str, sizes: Iterable[AnySize] = SIZES.values()) -> SamNetwork:

@@ -24,7 +24,7 @@ from sam_testing.seeded_checkpoints import seeded_sam, seeded_state
 pytestmark = pytest.mark.parity
 
 TOLERANCE = 1e-4  # of the range of the reference's values
-NAME = "efficienttam_ti"
+NAMES_OF_MODELS = ("efficienttam_ti", "efficienttam_ti_512x512")
 QUESTIONS: dict[str, dict[str, Any]] = {
     "a point": {"point_coords": np.array([[120.0, 90.0]]), "point_labels": np.array([1])},
     "two points": {"point_coords": np.array([[120.0, 90.0], [300.0, 200.0]]), "point_labels": np.array([1, 0])},
@@ -45,12 +45,13 @@ NAMES = {  # ours: theirs
 class ReferenceEncoder(nn.Module):
     """SAM's image encoder with the output of SAM 2's."""
 
-    def __init__(self, state: dict[str, Tensor]) -> None:
+    def __init__(self, state: dict[str, Tensor], image_size: int) -> None:
         from segment_anything.modeling import ImageEncoderViT
 
         super().__init__()
         self.neck = SimpleNamespace(d_model=256)
         self.vit = ImageEncoderViT(
+            img_size=image_size,
             depth=12,
             embed_dim=192,
             num_heads=3,
@@ -58,14 +59,14 @@ class ReferenceEncoder(nn.Module):
             window_size=14,
             global_attn_indexes=(2, 5, 8, 11),
         )
-        self.vit.load_state_dict(renamed(state))
+        self.vit.load_state_dict(renamed(state, image_size // 16))
 
     def forward(self, x: Tensor) -> dict[str, Any]:
         features = self.vit(x)
         return {"vision_features": features, "vision_pos_enc": [features], "backbone_fpn": [features]}
 
 
-def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def renamed(state: dict[str, Tensor], grid: int) -> dict[str, Tensor]:
     """Return the encoder's tensors under SAM's names, with positions for all its places."""
     prefix, found = "image_encoder.", {}
     for key, tensor in state.items():
@@ -75,20 +76,21 @@ def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
                 name = name.replace(ours, theirs)
             found[name] = tensor
     places = found.pop("trunk.pos_embed")[:, 1:].reshape(1, 14, 14, 192).permute(0, 3, 1, 2)
-    found["pos_embed"] = F.interpolate(places, (64, 64), mode="bicubic", align_corners=False).permute(0, 2, 3, 1)
+    found["pos_embed"] = F.interpolate(places, (grid, grid), mode="bicubic", align_corners=False).permute(0, 2, 3, 1)
     return found
 
 
-def reference_predictor() -> Any:
+def reference_predictor(name: str) -> Any:
     from sam2.modeling.sam2_base import SAM2Base
     from sam2.sam2_image_predictor import SAM2ImagePredictor
 
-    state = seeded_state(SIZES[NAME])
+    size = SIZES[name]
+    state = seeded_state(size)
     model = SAM2Base(
-        ReferenceEncoder(state),
+        ReferenceEncoder(state, size.image_size),
         memory_attention=nn.Identity(),
         memory_encoder=nn.Identity(),
-        image_size=1024,
+        image_size=size.image_size,
         directly_add_no_mem_embed=True,
         iou_prediction_use_sigmoid=True,
         pred_obj_scores=True,
@@ -103,14 +105,17 @@ def reference_predictor() -> Any:
     assert not model.load_state_dict(others, strict=False).unexpected_keys
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit.script is deprecated
-        return SAM2ImagePredictor(model.eval())
+        predictor = SAM2ImagePredictor(model.eval())
+    predictor._bb_feat_sizes = [(size.grid, size.grid)]  # it has those of 1024 pixels
+    return predictor
 
 
-def test_embedding_and_masks_are_those_of_the_composed_reference() -> None:
+@pytest.mark.parametrize("name", NAMES_OF_MODELS)
+def test_embedding_and_masks_are_those_of_the_composed_reference(name: str) -> None:
     torch.set_num_threads(2)
     image = image_named("landscape")
-    predictor = reference_predictor()
-    segmenter = SamSegmenter(seeded_sam(SIZES[NAME]), NAME)
+    predictor = reference_predictor(name)
+    segmenter = SamSegmenter(seeded_sam(SIZES[name]), name)
 
     predictor.set_image(image)
     embedding = segmenter.embed(image)

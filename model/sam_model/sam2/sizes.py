@@ -64,7 +64,12 @@ SIZES = {  # SAM 2.1 first: a checkpoint without parts for videos counts as SAM 
 }
 
 EFFICIENT_TAM_SIZES = {
-    name: Sam2Size(name, VitSize(width, depth=12, heads=width // 64, global_blocks=(2, 5, 8, 11)))
+    f"{name}{suffix}": Sam2Size(
+        f"{name}{suffix}",
+        VitSize(width, depth=12, heads=width // 64, global_blocks=(2, 5, 8, 11)),
+        image_size=side,
+    )
+    for suffix, side in (("", 1024), ("_512x512", 512))
     for name, width in (("efficienttam_ti", 192), ("efficienttam_s", 384))
 }
 

@@ -54,13 +54,18 @@ def _ultralytics_file(
     return WeightFile(model, file, f"{ULTRALYTICS_FILES}/{release}/{file}", sha256, size, "AGPL-3.0", role=role)
 
 
-def _sam_2_file(model: str, alias: str, sha256: str = "", size: int = 0) -> WeightFile:
+def _sam_2_file(model: str, alias: str, sha256: str, size: int) -> WeightFile:
     """Return an entry for weights of SAM 2 or SAM 2.1; `alias` is Ultralytics' name for them."""
     folder = SAM_2_1_FILES if model.startswith("sam2.1") else SAM_2_FILES
     return WeightFile(model, f"{model}.pt", f"{folder}/{model}.pt", sha256, size, "Apache-2.0", aliases=(alias,))
 
 
-def _hq_sam_file(model: str, file: str, sha256: str, size: int = 0) -> WeightFile:
+def _efficient_tam_file(model: str, sha256: str, size: int = 0) -> WeightFile:
+    """Return an entry for weights of EfficientTAM."""
+    return WeightFile(model, f"{model}.pt", f"{EFFICIENT_TAM_FILES}/{model}.pt", sha256, size, "Apache-2.0")
+
+
+def _hq_sam_file(model: str, file: str, sha256: str, size: int) -> WeightFile:
     """Return an entry for weights of HQ-SAM."""
     return WeightFile(model, file, f"{HQ_SAM_FILES}/{file}", sha256, size, "Apache-2.0")
 
@@ -139,7 +144,10 @@ CATALOG = (
         184_309_650,
     ),
     _sam_2_file(
-        "sam2_hiera_base_plus", "sam2_b.pt", "d0bb7f236400a49669ffdd1be617959a8b1d1065081789d7bbff88eded3a8071"
+        "sam2_hiera_base_plus",
+        "sam2_b.pt",
+        "d0bb7f236400a49669ffdd1be617959a8b1d1065081789d7bbff88eded3a8071",
+        323_493_298,
     ),
     _sam_2_file(
         "sam2_hiera_large",
@@ -147,29 +155,31 @@ CATALOG = (
         "7442e4e9b732a508f80e141e7c2913437a3610ee0c77381a66658c3a445df87b",
         897_952_466,
     ),
-    WeightFile(
-        model="efficienttam_ti",
-        file="efficienttam_ti.pt",
-        url=f"{EFFICIENT_TAM_FILES}/efficienttam_ti.pt",
-        sha256="acbb17b28cca1f860acee09c9ecb6efdb732080dc7a85a07292c31813175fa7d",
-        size=0,
-        licence="Apache-2.0",
+    _efficient_tam_file(
+        "efficienttam_ti", "acbb17b28cca1f860acee09c9ecb6efdb732080dc7a85a07292c31813175fa7d", 71_616_316
     ),
-    WeightFile(
-        model="efficienttam_s",
-        file="efficienttam_s.pt",
-        url=f"{EFFICIENT_TAM_FILES}/efficienttam_s.pt",
-        sha256="2b572be30d9e96ee29c8d785fe157c6b079ede7d56fbc8a3671d4120e63c89cd",
-        size=0,
-        licence="Apache-2.0",
+    _efficient_tam_file(
+        "efficienttam_s", "2b572be30d9e96ee29c8d785fe157c6b079ede7d56fbc8a3671d4120e63c89cd", 136_375_868
+    ),
+    _efficient_tam_file("efficienttam_ti_512x512", "7d4d652a465f0081391050932f45d8a66768ccc99c8ea393ce8a5927e83f3b9b"),
+    _efficient_tam_file(
+        "efficienttam_s_512x512", "67b5840012737ed2c94a4cb8787c5c1b27b3a946045d2e602e65ef77230b6085", 136_379_145
     ),
     _hq_sam_file(
-        "sam_hq_tiny", "sam_hq_vit_tiny.pth", "0f32c075ccdd870ae54db2f7630e7a0878ede5a2b06d05d6fe02c65a82fb7196"
+        "sam_hq_tiny",
+        "sam_hq_vit_tiny.pth",
+        "0f32c075ccdd870ae54db2f7630e7a0878ede5a2b06d05d6fe02c65a82fb7196",
+        42_526_881,
     ),
     _hq_sam_file(
         "sam_hq_b", "sam_hq_vit_b.pth", "14a9d662cd6f5a9c2dba6d40ab0058d88d287e4a18fd6fdc6ad5fb1a3fdeaa57", 379_335_069
     ),
-    _hq_sam_file("sam_hq_l", "sam_hq_vit_l.pth", "e1a6c385d62bf005ded91a54d5ec55c985cfc4103ef89c08d90f39f04934c343"),
+    _hq_sam_file(
+        "sam_hq_l",
+        "sam_hq_vit_l.pth",
+        "e1a6c385d62bf005ded91a54d5ec55c985cfc4103ef89c08d90f39f04934c343",
+        1_254_865_805,
+    ),
     _hq_sam_file(
         "sam_hq_h",
         "sam_hq_vit_h.pth",

@@ -1,6 +1,7 @@
 """SAM 2's networks and checkpoints: keys, shapes, names, pixels, the dynamic mask, and the way of an embedding."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -288,6 +289,21 @@ def test_efficient_tam_is_recognised_and_has_no_further_maps(tmp_path: Path, ima
 
     assert [tuple(tensor.shape) for tensor in embedding.tensors] == [(1, 32, 8, 8)]
     assert all(answer.mask.shape == (60, 90) for answer in answers)
+
+
+def test_the_image_size_of_an_efficient_tam_is_that_in_the_file_s_name(tmp_path: Path) -> None:
+    smaller = replace(TINY_EFFICIENT_TAM, name="tiny_64x64", image_size=64)
+    sizes = (TINY_EFFICIENT_TAM, smaller)
+
+    found = [
+        load_sam(write_seeded_checkpoint(tmp_path / file, TINY_EFFICIENT_TAM), sizes)
+        for file in ("tuned.pt", "tuned_64x64.pt")
+    ]
+
+    assert [(each.name, each.image_size) for each in found] == [
+        (TINY_EFFICIENT_TAM.name, TINY_EFFICIENT_TAM.image_size),
+        ("tiny_64x64", 64),
+    ]
 
 
 def test_the_class_token_s_position_is_left_out() -> None:
