@@ -5,20 +5,26 @@ Measured, each from what a user of the peer calls to boolean masks at the size o
 (`YOLO.predict`), ours with PyTorch in float32, and ours with what `SAM_RUNTIME=auto` chooses on this machine. All run
 in one process and take turns, so that other work on the machine affects all; ratios are of neighbours, median and
 range. Where other programs run, the ratios of minima and of processor time (minima, too) say more. Weights are seeded;
-to the masks of segment everything, discs around the points are added, so that each filter drops some. The quality
-beside the speed is the IoU of the masks of both of ours.
+to the masks of segment everything, discs around the points are added, so that each filter drops some; the time for the
+discs does not count. Of the reference's segment everything, some batches of points are measured, and the time of all is
+computed from them. The quality beside the speed is the IoU of the masks of both of ours.
 
     PYTHONPATH=model:tests .venv-parity/bin/python tests/benchmarks/runtimes.py [--only NAME ...] [--rounds 5]
-        [--slow-rounds 1] [--points 32] [--folder FOLDER]
+        [--slow-rounds 1] [--points 32] [--folder FOLDER] [--add]
+
+With `--add`, the rows of the result file that are not measured stay in the result, with their own commit and load.
 """
 
 import argparse
 import json
+import os
+import subprocess
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -42,14 +48,50 @@ from sam_model.yolo.fast_sam import FastSamSegmenter
 from sam_testing.reference_pairs import REFERENCE_NAMES, reference_package
 from sam_testing.seeded_checkpoints import seeded_sam, seeded_state
 
+RESULT = Path(__file__).with_name("results") / "runtimes.json"
 CONVERSION_TIMEOUT_S = 900
 SLOW_S = 4.0  # work of which the peer takes longer is repeated --slow-rounds times
 FULL_HD, LARGE = (1080, 1920), (3000, 4000)
 FILTERS = {"pred_iou_thresh": 0.7, "stability_score_thresh": 0.9}
 OBJECTS = {"score_threshold": 0.001, "iou_threshold": 0.7}  # finds enough with seeded weights
 
-Work = Callable[[], Any]
+PEER_BATCHES = 2  # of segment everything, 64 points each
+MIN_OBJECTS, GOOD_IOU = 10, 0.99  # of the agreement of both runtimes
+
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A work of which a part is measured: once `once`, and `times` the time of `part`."""
+
+    once: Callable[[], Any]
+    part: Callable[[], Any]
+    times: float
+
+
+Work = Callable[[], Any] | Sample
+
+
+class Clock:
+    """The seconds, by the clock and of all processors, without those spent within `stopped`."""
+
+    def __init__(self) -> None:
+        self.left_out = np.zeros(2)
+
+    def now(self) -> NDArray[np.float64]:
+        """Return both."""
+        return np.array([time.perf_counter(), time.process_time()]) - self.left_out
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Leave out the time within."""
+        began = self.now()
+        yield
+        self.left_out += self.now() - began
+
+
+clock = Clock()
 
 
 def smooth_image(size: tuple[int, int]) -> Image:
@@ -60,11 +102,16 @@ def smooth_image(size: tuple[int, int]) -> Image:
 
 def alternated(sides: dict[str, Work], rounds: int, slow_rounds: int) -> Row:
     """Return, of each side, median and minimum in ms, and of each after the first, how often it is as fast."""
-    slowest = max(seconds(work)[0] for work in sides.values())  # warm-up
+    slowest = max(seconds(work)[0][0] for work in sides.values())  # warm-up
     count = slow_rounds if slowest > SLOW_S else rounds
-    measured = np.array([[seconds(work) for work in sides.values()] for _ in range(count)])  # (rounds, sides, 2)
+    measured, found = np.zeros((count, len(sides), 2)), dict.fromkeys(sides)
+    for turn in range(count):
+        for place, (name, work) in enumerate(sides.items()):
+            measured[turn, place], found[name] = seconds(work)
     times, cpu = measured[..., 0], measured[..., 1].min(axis=0)
-    row: Row = {"rounds": count}
+    row: Row = {"rounds": count, "load": round(os.getloadavg()[0], 1), "commit": commit()}
+    if isinstance(sides["peer"], Sample):
+        row["extrapolated"] = sides["peer"].times
     for place, name in enumerate(sides):
         mine = 1e3 * times[:, place]
         row[name] = {"median_ms": round(float(np.median(mine)), 1), "min_ms": round(float(mine.min()), 1)}
@@ -73,18 +120,56 @@ def alternated(sides: dict[str, Work], rounds: int, slow_rounds: int) -> Row:
             row[name] |= {"ratio": rounded(np.median(ratios)), "range": [rounded(ratios.min()), rounded(ratios.max())]}
             row[name]["ratio_of_minima"] = rounded(times[:, 0].min() / times[:, place].min())
             row[name]["cpu_ratio"] = rounded(cpu[0] / cpu[place])
-    return row
+    return row | agreement(found["torch"], found["auto"])
+
+
+def agreement(wanted: Any, found: Any) -> Row:
+    """Return how well each of the objects of PyTorch is among those of the automatic runtime: the IoU with the one
+    whose box is nearest, of masks if there are any.
+    """
+    if not isinstance(wanted, Sequence) or len(wanted) < MIN_OBJECTS or not len(found):
+        return {}
+    boxes, others = (np.array([one.box for one in objects], np.float32) for objects in (wanted, found))
+    near = box_iou_matrix(boxes, others)
+    ious = []
+    for place, nearest in enumerate(near.argmax(1)):
+        masks = [mask_of(one) for one in (wanted[place], found[nearest])]
+        ious.append(float(near[place, nearest]) if masks[0] is None else iou(masks[0], masks[1]))
+    good = float(np.mean(np.array(ious) >= GOOD_IOU))
+    return {"objects": [len(wanted), len(found)], "iou": {"median": rounded(np.median(ious)), "good": rounded(good)}}
+
+
+def box_iou_matrix(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the IoU of boxes (N, 4) and others (M, 4), (N, M)."""
+    inner = np.minimum(boxes[:, None, 2:], others[:, 2:]) - np.maximum(boxes[:, None, :2], others[:, :2])
+    shared = inner.clip(0).prod(-1)
+    areas, other_areas = ((each[:, 2:] - each[:, :2]).prod(-1) for each in (boxes, others))
+    found: NDArray[np.float32] = shared / (areas[:, None] + other_areas - shared).clip(1e-6)
+    return found
+
+
+def mask_of(one: Any) -> NDArray[np.bool_] | None:
+    """Return the mask of an object that has one, or its run lengths."""
+    found: NDArray[np.bool_] | None = one.run_lengths.mask if hasattr(one, "run_lengths") else one.mask
+    return found
+
+
+def commit() -> str:
+    """Return the commit that is measured."""
+    return subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
 
 
 def rounded(value: Any) -> float:
     return round(float(value), 2)
 
 
-def seconds(work: Work) -> tuple[float, float]:
-    """Return the seconds that a work takes, and those of all processors together."""
-    began, cpu_began = time.perf_counter(), time.process_time()
-    work()
-    return time.perf_counter() - began, time.process_time() - cpu_began
+def seconds(work: Work) -> tuple[NDArray[np.float64], Any]:
+    """Return the seconds that a work takes, by the clock and of all processors together, and what it returns."""
+    if isinstance(work, Sample):
+        return seconds(work.once)[0] + work.times * seconds(work.part)[0], None
+    began = clock.now()
+    found = work()
+    return clock.now() - began, found
 
 
 class BlobSegmenter(SamSegmenter):
@@ -117,8 +202,9 @@ class BlobSegmenter(SamSegmenter):
         )
         if not self.blobs or points is None:
             return found
-        low_res = self._scaled(points, embedding)[:, 0] / 4
-        return LowResMasks(with_discs(found.logits, low_res), found.iou_predictions)
+        with clock.stopped():
+            low_res = self._scaled(points, embedding)[:, 0] / 4
+            return LowResMasks(with_discs(found.logits, low_res), found.iou_predictions)
 
 
 def with_discs(logits: Tensor, points: Tensor) -> Tensor:
@@ -139,9 +225,11 @@ def discs(predictor_type: Any, reference: Any, ours: list[BlobSegmenter]) -> Ite
         points[:] = [point_coords[:, 0] / 4]
         return original(self, point_coords, *args, **kwargs)
 
-    hook = reference.mask_decoder.register_forward_hook(
-        lambda _, __, output: (with_discs(output[0], points[0]), output[1])
-    )
+    def add(_: Any, __: Any, output: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        with clock.stopped():
+            return with_discs(output[0], points[0]), output[1]
+
+    hook = reference.mask_decoder.register_forward_hook(add)
     predictor_type.predict_torch = noting
     for segmenter in ours:
         segmenter.blobs = True
@@ -208,13 +296,17 @@ class Sams:
         """Find all masks of an image from a grid of points, as run lengths."""
         image = smooth_image(size)
         settings = {"points_per_side": points, **FILTERS}
+        generator = self.package.SamAutomaticMaskGenerator(self.reference, output_mode="uncompressed_rle", **settings)
+        grid = generator.point_grids[0] * np.array(size[::-1])
+        batches = np.split(grid, max(1, len(grid) // 64))
+        sampled = batches[:: max(1, len(batches) // PEER_BATCHES)][:PEER_BATCHES]
 
-        def peer() -> Any:
-            with discs(self.predictor_type, self.reference, []):
-                generator = self.package.SamAutomaticMaskGenerator(
-                    self.reference, output_mode="uncompressed_rle", **settings
-                )
-                return generator.generate(image)
+        def peer_batches() -> None:
+            with torch.no_grad(), discs(self.predictor_type, self.reference, []):
+                for batch in sampled:
+                    generator._process_batch(batch, size, [0, 0, size[1], size[0]], size)
+
+        peer = Sample(partial(generator.predictor.set_image, image), peer_batches, len(batches) / len(sampled))
 
         def ours(segmenter: BlobSegmenter) -> Any:
             with discs(self.predictor_type, self.reference, [segmenter]):
@@ -288,7 +380,10 @@ def fast_sam(path: Path, folder: Path) -> dict[str, Work]:
     image = cv2.resize(ultralytics_image("bus.jpg"), FULL_HD[::-1])
     for name, choice in (("torch", {}), ("auto", {"dtype": "auto", "runtime": "auto", "converted_dir": folder})):
         segmenter = FastSamSegmenter(load_yolo(path), **choice)  # type: ignore[arg-type]
-        find = partial(segmenter.find_masks, image, OBJECTS["score_threshold"], OBJECTS["iou_threshold"])
+
+        def find(segmenter: FastSamSegmenter = segmenter) -> Any:
+            return segmenter.find_masks(image, OBJECTS["score_threshold"], OBJECTS["iou_threshold"]).masks
+
         find()
         if name == "auto" and hasattr(segmenter.detector._run, "wait"):
             segmenter.detector._run.wait(CONVERSION_TIMEOUT_S)
@@ -337,21 +432,24 @@ def main() -> None:
     parser.add_argument("--slow-rounds", type=int, default=2)
     parser.add_argument("--points", type=int, default=32, help="points per side of segment everything")
     parser.add_argument("--folder", type=Path, help="keeps the converted networks")
+    parser.add_argument("--add", action="store_true", help="keep the other rows of the result file")
     options = parser.parse_args()
     torch.set_num_threads(torch.get_num_threads())
     folder = options.folder or Path(tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
-    rows: dict[str, Row] = {}
+    rows: dict[str, Row] = json.loads(RESULT.read_text())["result"]["rows"] if options.add else {}
     for name, make in cases(folder, options.points):
         if not any(part in name for part in options.only):
             continue
         sides = make()
         if "iou" in sides:
-            found = sides["iou"]()
+            found = seconds(sides["iou"])[1]
             rows[name] = {"min": round(min(found), 4), "mean": round(float(np.mean(found)), 4)}
         else:
             rows[name] = alternated(sides, options.rounds, options.slow_rounds)
         print(f"{name:<50} {rows[name]}", flush=True)
+    order = [name for name, _ in cases(folder, options.points)]
+    rows = {name: rows[name] for name in order if name in rows}
     packages = ("torch", "openvino", "segment-anything", "sam2", "mobilesam-mirror", "ultralytics")
     versions = {package: version(package) for package in packages}
     print(json.dumps({"benchmark": "runtimes", "versions": versions, "rows": rows}))
