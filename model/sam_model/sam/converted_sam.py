@@ -72,11 +72,11 @@ class ConvertedSam:
             model: the networks.
             name: of the model, for the names of files.
             digest: of the weights.
-            dtype: of the image encoder, `float32` or `bfloat16`. The decoder is in float32: in bfloat16 its predicted
-                IoU ranks similar candidates differently.
+            dtype: of the image encoder and the decoder's last stage, `float32` or `bfloat16`. The other stages are in
+                float32: in bfloat16 the predicted IoU ranks similar candidates differently.
             folder: of the converted networks.
         """
-        self._model, self._name, self._digest, self._folder = model, name, digest, folder
+        self._model, self._name, self._digest, self._folder, self._dtype = model, name, digest, folder, dtype
         self._lock = threading.Lock()
         self._stages: dict[str, ConvertedNetwork] = {}
         self._positions = model.prompt_encoder.dense_positions()
@@ -106,7 +106,7 @@ class ConvertedSam:
         """Compute what `MaskDecoder.masks` does."""
         pairs = [(x[:1].expand(2, -1, -1), varying) for x, varying in ((places, (0,)), (kernels, (0, 1)))]
         examples = [*pairs, *((detail, ()) for detail in details)]
-        return self._stage("masks", MasksModule, examples)(places, kernels.contiguous(), *details)[0]
+        return self._stage("masks", MasksModule, examples, self._dtype)(places, kernels.contiguous(), *details)[0]
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until the conversions that have started have ended; return whether OpenVINO runs all networks."""
@@ -114,13 +114,17 @@ class ConvertedSam:
         return all(network.wait(timeout_s) for network in networks)
 
     def _stage(
-        self, part: str, module: Callable[[MaskDecoder], nn.Module], inputs: Sequence[tuple[Tensor, tuple[int, ...]]]
+        self,
+        part: str,
+        module: Callable[[MaskDecoder], nn.Module],
+        inputs: Sequence[tuple[Tensor, tuple[int, ...]]],
+        dtype: str = "float32",
     ) -> ConvertedNetwork:
         """Return a stage of the decoder; its first call starts the conversion, with examples of its inputs."""
         with self._lock:
             if part not in self._stages:
                 examples = [Example(tensor.clone().contiguous(), varying) for tensor, varying in inputs]
-                self._stages[part] = self._converted(module(self._model.mask_decoder), examples, part, "float32")
+                self._stages[part] = self._converted(module(self._model.mask_decoder), examples, part, dtype)
             return self._stages[part]
 
     def _converted(self, module: nn.Module, examples: list[Example], part: str, dtype: str) -> ConvertedNetwork:

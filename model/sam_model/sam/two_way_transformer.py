@@ -89,8 +89,7 @@ class TwoWayTransformer(nn.Module):
         tokens = second.update_tokens(tokens, prompt, keys, values)
         shares, changes = second.image_change(queries, tokens, prompt)
         image = second.norm4(image + second.cross_attn_image_to_token.out_proj.bias + shares @ changes)
-        last = self.final_attn_token_to_image
-        seen = last.combine(last.q_proj(tokens + prompt), last.k_proj(image) + last_places, last.v_proj(image))
+        seen = self.final_attn_token_to_image.few_queries(tokens + prompt, image, last_places)
         return self.norm_final_attn(tokens + seen), image
 
     def _blocks(self) -> "tuple[TwoWayBlock, TwoWayBlock]":
@@ -181,6 +180,28 @@ class Attention(nn.Module):
             q = q.expand(k.shape[0], -1, -1, -1)
             y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
         z: Tensor = self.out_proj(y.flatten(2))  # (P, N, heads, c) -> (P, N, C)
+        return z
+
+    def few_queries(self, q: Tensor, image: Tensor, places: Tensor) -> Tensor:
+        """Attend from few queries (P, N, C) to an image (P, K, C) without projecting the image.
+
+        A product of a query with a projected key is that of the query, projected back, with the key; the shares of the
+        values are added up before they are projected. The bias of the keys changes all logits of a query alike, which
+        has no effect.
+
+        Args:
+            q: (P, N, C).
+            image: (P, K, C).
+            places: what is added to the projected keys, (1, K, c).
+        """
+        queries = self.split(self.q_proj(q))  # (P, heads, N, c')
+        queries = queries * queries.shape[-1] ** -0.5
+        keys, values = (layer.weight.view(self.heads, -1, image.shape[-1]) for layer in (self.k_proj, self.v_proj))
+        logits = (queries @ keys).flatten(1, 2) @ image.transpose(1, 2)  # (P, heads * N, C) @ (P, C, K)
+        logits = logits + (queries @ self.split(places).transpose(-1, -2)).flatten(1, 2)
+        seen = logits.softmax(-1) @ image  # (P, heads * N, C)
+        seen = seen.view(*queries.shape[:3], -1) @ values.transpose(1, 2)  # (P, heads, N, c')
+        z: Tensor = self.out_proj(seen.transpose(1, 2).flatten(2) + self.v_proj.bias)
         return z
 
     def split(self, x: Tensor) -> Tensor:
