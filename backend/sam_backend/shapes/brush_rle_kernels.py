@@ -11,7 +11,9 @@ import numba
 import numpy as np
 
 ONES = np.uint64(0x0101010101010101)  # eight painted pixels
-BLOCK = 32  # words
+LOW_BITS = np.uint64(0x7F7F7F7F7F7F7F7F)  # all bits of eight pixels but the highest
+BLOCK = 16  # words
+NEAR = 4  # words that are compared one by one before blocks: borders of ragged masks are close to each other
 MAX_RUN = 1 << 14  # pixels; with four channels, 2^16 values
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -87,8 +89,10 @@ def encode_pixels(
     k = 0
     while k < words.size:
         same = ONES if is_painted else np.uint64(0)
-        if words[k] == same:
+        near = min(k + NEAR, words.size)
+        while k < near and words[k] == same:
             k += 1
+        if k == near:
             while k + BLOCK <= words.size:  # the processor compares a block at once
                 differences = np.uint64(0)
                 for i in range(k, k + BLOCK):
@@ -96,11 +100,19 @@ def encode_pixels(
                 if differences != 0:
                     break
                 k += BLOCK
-            continue
-        for i in range(8 * k, 8 * k + 8):
-            if (pixels[i] != 0) != is_painted:
-                waiting, n_waiting, at = write_run(waiting, n_waiting, at, i - begin, is_painted, out)
-                begin, is_painted = i, not is_painted
+            while k < words.size and words[k] == same:
+                k += 1
+            if k == words.size:
+                break
+        word = words[k]
+        painted = ((word & LOW_BITS) + LOW_BITS | word) >> np.uint64(7) & ONES  # 1 for each pixel that is not 0
+        others = painted ^ same
+        while others != 0:
+            below = (others & (~others + np.uint64(1))) - np.uint64(1)  # all bits before the first other pixel
+            border: Any = 8 * k + np.int64((below & ONES) * ONES >> np.uint64(56))  # the sum of its bytes, their number
+            waiting, n_waiting, at = write_run(waiting, n_waiting, at, border - begin, is_painted, out)
+            begin, is_painted = border, not is_painted
+            others ^= ONES & ~below
         k += 1
     for i in range(8 * words.size, pixels.size):
         if (pixels[i] != 0) != is_painted:
