@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from sam_backend.settings import SettingsError
+from sam_model.runtime.probe import find_runtime
 
 
 def check_device(name: str) -> None:
@@ -14,10 +15,8 @@ def check_device(name: str) -> None:
     """
     if name in ("auto", "cpu"):
         return
-    from sam_model.runtime.torch_runtime import torch_device  # importing PyTorch takes a second; often not needed
-
     try:
-        torch_device(name)
+        find_runtime("torch", name, "auto")
     except ValueError as error:
         raise SettingsError(
             f"SAM_DEVICE: {error}. set SAM_DEVICE=auto for the fastest device of this machine; a container needs the "

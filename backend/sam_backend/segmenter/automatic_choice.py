@@ -14,6 +14,7 @@ import urllib3
 from sam_backend.settings import Settings, SettingsError
 from sam_model.benchmark.published_quality import BEST_FIRST
 from sam_model.benchmark.recorded_speeds import recorded_speed
+from sam_model.runtime.probe import find_runtime
 from sam_model.weights.catalog import WeightFile, find_weights
 from sam_model.weights.download import content_length
 from sam_model.weights.errors import WeightsUnavailableError
@@ -40,13 +41,11 @@ def automatic_choice(settings: Settings, store: WeightStore) -> AutomaticChoice:
     Raises:
         SettingsError: the runtime or the device cannot be used.
     """
-    from sam_model.runtime.choice import choose_runtime
-    from sam_model.runtime.torch_runtime import gpu_memory_mib
-
     try:
-        runtime = choose_runtime(settings.runtime, settings.device, settings.dtype)
+        found = find_runtime(settings.runtime, settings.device, settings.dtype)
     except ValueError as error:
         raise SettingsError(f"SAM_RUNTIME, SAM_DEVICE, SAM_DTYPE: {error}") from None
+    runtime, memory_mib = found.runtime, found.gpu_memory_mib
     if runtime.device == "cpu":
         names = models_for_cpu(runtime.name)
         return available_choice(
@@ -55,7 +54,6 @@ def automatic_choice(settings: Settings, store: WeightStore) -> AutomaticChoice:
             f"MobileSAM's with {runtime.name} on a CPU",
             store,
         )
-    memory_mib = gpu_memory_mib(runtime.device)
     names = models_for_gpu(memory_mib)
     memory = "memory not known" if memory_mib is None else f"{memory_mib / 1024:.0f} GiB"
     return available_choice(names, f"the best model for the GPU {runtime.device} ({memory})", store, SMALL_MODELS)
@@ -67,12 +65,9 @@ def best_weights(settings: Settings) -> WeightFile:
     Raises:
         ValueError: the runtime or the device cannot be used.
     """
-    from sam_model.runtime.choice import choose_runtime
-    from sam_model.runtime.torch_runtime import gpu_memory_mib
-
-    runtime = choose_runtime(settings.runtime, settings.device, settings.dtype)
-    is_cpu = runtime.device == "cpu"
-    return find_weights((models_for_cpu(runtime.name) if is_cpu else models_for_gpu(gpu_memory_mib(runtime.device)))[0])
+    found = find_runtime(settings.runtime, settings.device, settings.dtype)
+    is_cpu = found.runtime.device == "cpu"
+    return find_weights((models_for_cpu(found.runtime.name) if is_cpu else models_for_gpu(found.gpu_memory_mib))[0])
 
 
 def models_for_cpu(runtime: str) -> tuple[str, ...]:

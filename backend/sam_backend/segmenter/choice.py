@@ -14,6 +14,7 @@ from sam_backend.settings import Settings, SettingsError
 from sam_model.interfaces import Segmenter
 from sam_model.masks.cleaning import MaskCleaning
 from sam_model.registry import MODEL_NAMES, load_segmenter
+from sam_model.runtime.probe import find_runtime
 from sam_model.weights.catalog import WeightFile, find_weights
 from sam_model.weights.download import OnProgress
 from sam_model.weights.folder_store import folder_path
@@ -103,16 +104,13 @@ def _classical() -> ModelChoice:
 
 
 def _sam(name: str, sha256: str, settings: Settings, store: WeightStore) -> ModelChoice:
-    import sam_model.sam.segmenter  # noqa: F401  # now: importing PyTorch later would block the threads that answer requests
-    from sam_model.runtime.choice import choose_runtime
-
     cleaning = MaskCleaning(
         min_hole_area=settings.min_hole_area,
         min_region_area=settings.min_region_area,
         keep_clicked_region=settings.keep_clicked_region,
     )
     try:
-        runtime = choose_runtime(settings.runtime, settings.device, settings.dtype)
+        runtime = find_runtime(settings.runtime, settings.device, settings.dtype).runtime
     except ValueError as error:
         raise SettingsError(f"SAM_RUNTIME, SAM_DEVICE, SAM_DTYPE: {error}") from None
     logger.info("runtime of %s: %s in %s on %s", name, runtime.name, runtime.dtype, runtime.device)

@@ -3,15 +3,20 @@
 import importlib.util
 import os
 import platform
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sam_model.runtime.torch_runtime import Device, torch_device, torch_dtype
+if TYPE_CHECKING:
+    from sam_model.runtime.torch_runtime import Device
 
 RUNTIMES = ("auto", "torch", "openvino")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
 BFLOAT16_FLAGS = {"amx_bf16", "avx512_bf16"}  # of /proc/cpuinfo
 X86 = {"x86_64", "amd64"}
+GPU_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # of drivers: NVIDIA's, that of WSL, AMD's
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Runtime:
         return self.dtype if self.name == "torch" else f"{self.name}-{self.dtype}"
 
 
-def choose_runtime(name: str = "auto", device: Device = "auto", dtype: str = "auto") -> Runtime:
+def choose_runtime(name: str = "auto", device: "Device" = "auto", dtype: str = "auto") -> Runtime:
     """Return the runtime called `name`, or the fastest one, on a device.
 
     `auto` is OpenVINO on x86 processors if it is installed, and PyTorch otherwise. The precision `auto` is bfloat16
@@ -42,15 +47,29 @@ def choose_runtime(name: str = "auto", device: Device = "auto", dtype: str = "au
     """
     if name not in RUNTIMES:
         raise ValueError(f"unknown runtime {name!r}; known: {', '.join(RUNTIMES)}")
-    on = torch_device(device)
-    if dtype != "auto":
-        torch_dtype(dtype)
-    problem = _openvino_problem(on.type, dtype)
+    on = _device_name(device)
+    if dtype not in DTYPES:
+        raise ValueError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
+    problem = _openvino_problem(on.partition(":")[0], dtype)
     if name == "openvino" and problem:
         raise ValueError(f"runtime 'openvino' is not available: {problem}")
     if name == "torch" or problem:
-        return Runtime("torch", str(on), "float32" if dtype == "auto" else dtype)
-    return Runtime("openvino", str(on), _openvino_dtype(dtype))
+        return Runtime("torch", on, "float32" if dtype == "auto" else dtype)
+    return Runtime("openvino", on, _openvino_dtype(dtype))
+
+
+def is_cpu(device: "Device") -> bool:
+    """Return whether a device is surely the CPU; PyTorch, which takes seconds to import, is not asked."""
+    has_no_gpu = sys.platform == "linux" and not any(Path(file).exists() for file in GPU_FILES)
+    return str(device) == "cpu" or (device in ("auto", "", None) and has_no_gpu)
+
+
+def _device_name(device: "Device") -> str:
+    if is_cpu(device):
+        return "cpu"
+    from sam_model.runtime.torch_runtime import torch_device
+
+    return str(torch_device(device))
 
 
 def _openvino_problem(device_type: str, dtype: str) -> str | None:
