@@ -11,7 +11,8 @@ import pytest
 
 from sam_backend.label_studio.client import LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
-from sam_backend.label_studio.task_pages import stored_tasks_of_ids
+from sam_backend.label_studio.retry_policy import RetryPolicy
+from sam_backend.label_studio.task_pages import stored_task_pages, stored_tasks_of_ids
 from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.runs.run_store import RunStore
 from sam_backend.runs.runner import work_on
@@ -117,3 +118,9 @@ def test_corrections_make_the_next_run_more_certain_and_touch_no_annotation(proj
     assert again[1] >= recall >= 0.9
     assert again[2] > score  # stars are further from what is no star
     assert project.annotations() == before
+    project.api.call("POST", f"/api/tasks/{rest[0]}/annotations/", {"result": [], "was_cancelled": True})
+    retry_policy = RetryPolicy(lambda: False, 60, lambda message: None)
+    pages = stored_task_pages(project.api, project.number, retry_policy, only_with="cancelled_annotations")
+    (skipped,) = next(pages)[0]
+    assert (skipped.id, skipped.annotations[0]["was_cancelled"]) == (rest[0], True)
+    assert skipped.predictions[0]["result"]

@@ -98,6 +98,10 @@ class Store:
             is_alive = self.bearer_requests <= self.requests_per_bearer
             return authorization == f"Bearer bearer-{self.bearers}" and is_alive
 
+    def annotations_of(self, task: int, *, skipped: bool = False) -> list[dict[str, Any]]:
+        """Return the submitted annotations of a task, or those of annotators who skipped it."""
+        return [one for one in self.annotations.get(task, []) if bool(one.get("was_cancelled")) == skipped]
+
     def versions(self, task: int) -> list[str]:
         return [str(one["model_version"]) for one in self.predictions.get(task, [])]
 
@@ -258,12 +262,14 @@ class _Handler(BaseHTTPRequestHandler):
             return range(after + 1, len(store.tasks) + 1), len(store.tasks) - after
         columns = {item["filter"].rpartition(":")[2] for item in items if item["operator"] == "equal"}
         if any(item["filter"] == "filter:tasks:total_annotations" for item in items) and not columns:
-            return [task for task in sorted(store.tasks) if task > after and store.annotations.get(task)]
+            return [task for task in sorted(store.tasks) if task > after and store.annotations_of(task)]
+        if any(item["filter"] == "filter:tasks:cancelled_annotations" for item in items):
+            return [task for task in sorted(store.tasks) if task > after and store.annotations_of(task, skipped=True)]
         return [
             task
             for task in sorted(store.tasks)
             if task > after
-            and not ("total_annotations" in columns and store.annotations.get(task))
+            and not ("total_annotations" in columns and store.annotations_of(task))
             and not ("total_predictions" in columns and store.predictions.get(task))
         ]
 
@@ -273,7 +279,7 @@ class _Handler(BaseHTTPRequestHandler):
         found = {
             "id": task,
             "data": store.tasks[task],
-            "total_annotations": len(annotations),
+            "total_annotations": len(store.annotations_of(task)),
             "total_predictions": len(predictions),
             "is_labeled": bool(annotations),
         }

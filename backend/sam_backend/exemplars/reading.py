@@ -81,14 +81,17 @@ def examples_reader(
 def annotated_tasks(
     api: LabelStudioClient, project: int, ids: Sequence[int], retry_policy: RetryPolicy
 ) -> Iterator[StoredTask]:
-    """Yield the annotated tasks of a project, or those with these ids, at most `MAX_TASKS`."""
+    """Yield the annotated, then the skipped tasks of a project, at most `MAX_TASKS` each, or those with these ids."""
     if ids:
         for first in range(0, min(len(ids), MAX_TASKS), STORED_PAGE_SIZE):
             chunk = ids[first : first + STORED_PAGE_SIZE]
             yield from retry_policy.call(partial(stored_tasks_of_ids, api, project, chunk))
         return
-    pages = stored_task_pages(api, project, retry_policy, only_annotated=True)
-    yield from islice((task for tasks, _ in pages for task in tasks), MAX_TASKS)
+    for only_with in ("total_annotations", "cancelled_annotations"):
+        pages = stored_task_pages(api, project, retry_policy, only_with=only_with)
+        is_skipped = only_with == "cancelled_annotations"  # and not annotated by another annotator
+        found = (task for tasks, _ in pages for task in tasks if _is_skipped(task) == is_skipped)
+        yield from islice(found, MAX_TASKS)
 
 
 def read_examples(tasks: Iterator[StoredTask], images: ProjectImages, source: RegionSource, key: str) -> ExampleSet:
@@ -106,12 +109,12 @@ def read_examples(tasks: Iterator[StoredTask], images: ProjectImages, source: Re
     collected = _Collected()
     for task in tasks:
         annotation = final_annotation(task.annotations)
-        if annotation is None:
+        if annotation is None and not _is_skipped(task):
             continue
         try:
             _collect(task, annotation, images, source, collected)
         except BackendError as error:
-            logger.warning("task %d: its annotation %s is no example: %s", task.id, annotation["id"], error)
+            logger.warning("task %d: its annotation is no example: %s", task.id, error)
     if not collected.positive:
         raise BadRequestError(
             "no annotation has an example: annotate objects in one task first, with regions that have a label"
@@ -129,10 +132,19 @@ def read_examples(tasks: Iterator[StoredTask], images: ProjectImages, source: Re
     )
 
 
+def _is_skipped(task: StoredTask) -> bool:
+    return bool(task.annotations) and final_annotation(task.annotations) is None
+
+
 def _collect(
-    task: StoredTask, annotation: Mapping[str, Any], images: ProjectImages, source: RegionSource, into: _Collected
+    task: StoredTask,
+    annotation: Mapping[str, Any] | None,
+    images: ProjectImages,
+    source: RegionSource,
+    into: _Collected,
 ) -> None:
-    objects, _ = objects_from_results(annotation["result"])
+    """Add a task's examples; without an annotation the task was skipped, which rejects its predicted regions only."""
+    objects = [] if annotation is None else objects_from_results(annotation["result"])[0]
     rejected = _rejected(task, objects)
     if not objects and not rejected:
         return
@@ -158,9 +170,11 @@ def _collect(
                 rows = source.describe(image, embed, regions)
                 for one, row in zip(objects_here, rows, strict=True):
                     known.setdefault(one.label, []).append(row[None])
+        if annotation is None:
+            continue
         found = source.regions_of(digest, image, embed)
         into.background.append(background_of(found.regions, found.descriptors, [one.mask.mask for one in here]))
-    if objects:
+    if objects and annotation is not None:
         into.annotations.append(int(annotation["id"]))
 
 
@@ -177,7 +191,7 @@ def _jpeg_around(one: LabeledObject, image: Image) -> bytes:
 
 
 def _rejected(task: StoredTask, kept: Sequence[LabeledObject]) -> list[LabeledObject]:
-    """Return the regions that earlier runs with examples predicted and the annotator removed."""
+    """Return the regions that earlier runs with examples predicted and the annotator did not keep."""
     found = []
     for prediction in task.predictions:
         if str(prediction.get("model_version") or "").startswith(OURS):

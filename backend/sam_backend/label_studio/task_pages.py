@@ -74,7 +74,7 @@ def stored_task_pages(
     retry_policy: RetryPolicy,
     *,
     after_id: int = 0,
-    only_annotated: bool = False,
+    only_with: str = "",
     with_predictions: bool = True,
 ) -> Iterator[tuple[list[StoredTask], int]]:
     """Yield the tasks of a project after a task id, page by page, each page with the number of tasks after it.
@@ -84,10 +84,10 @@ def stored_task_pages(
         project: the project's number.
         retry_policy: of its calls.
         after_id: the first task has a larger id.
-        only_annotated: leave out tasks without annotations.
+        only_with: leave out tasks without these: `total_annotations`, or `cancelled_annotations` of those who skipped.
         with_predictions: read predictions, too.
     """
-    wanted = [TaskCondition("total_annotations", "greater", 0)] if only_annotated else []
+    wanted = [TaskCondition(only_with, "greater", 0)] if only_with else []
     include = STORED if with_predictions else STORED_ANNOTATIONS
     while True:
         query = _ordered([TaskCondition("id", "greater", after_id), *wanted])

@@ -131,6 +131,23 @@ def test_what_an_annotator_removed_is_not_found_again(project: Project) -> None:
         assert len(project.found(task)) == len(project.stars(task))
 
 
+def test_a_skipped_task_rejects_what_was_predicted_in_it(project: Project) -> None:
+    ring = next(one.mask for one in project.objects[1] if one.kind != STAR)
+    version = "label-studio-sam exemplars+classical 12345678"
+    project.store.add_prediction(1, result=[region(0, ring)], model_version=version)
+    project.store.add_prediction(5, result=[region(0, ring)], model_version="someone else")
+    for task in (1, 5):
+        project.store.annotations[task] = [{"id": 50 + task, "result": [], "was_cancelled": True}]
+    some = next(one.mask for one in project.objects[2] if one.kind != STAR)
+    project.annotate(2, [*project.stars(2), some], 8)
+
+    _, progress = project.run(filter={"ids": [3, 4]})
+
+    assert progress.message.endswith("from the annotations 8")
+    for task in (3, 4):
+        assert len(project.found(task)) == len(project.stars(task))
+
+
 def test_further_examples_give_another_version_and_the_index_is_read(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
