@@ -3,12 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from sam_backend.exemplars.example_set import ExampleSet
 from sam_backend.exemplars.image_regions import RegionSource
+from sam_model.exemplars.further_regions import with_further_regions
 from sam_model.exemplars.learned import scorer_of
-from sam_model.exemplars.matches import Match, exact_masks, match_regions, refined_regions
+from sam_model.exemplars.matches import Match, exact_masks, match_regions
 from sam_model.interfaces import Segmenter
 from sam_model.types import Image, Mask
 
@@ -37,11 +36,9 @@ class SimilarObjects:
         if not scorers:
             return
         found = self._source.regions_of(digest, image, embed)
-        regions, descriptors = found.regions, found.descriptors
-        further = refined_regions(self._segmenter, embed(), regions, descriptors, scorers)
-        if further:
-            regions = [*further, *regions]  # of equal scores, the exact mask is kept
-            descriptors = np.concatenate([self._source.describe(image, embed, further), descriptors])
+        regions, descriptors = with_further_regions(
+            self._segmenter, self._source.describer, image, embed(), found.regions, found.descriptors, scorers
+        )
         matches = match_regions(regions, descriptors, scorers, thresholds)[:limit]
         if matches:
             yield from exact_masks(self._segmenter, embed(), regions, matches)

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 
 from sam_backend.exemplars.engines import unlimited
+from sam_model.automatic_segmentation import SegmentedObject
 from sam_model.exemplars.classical_descriptor import ClassicalDescriber
 from sam_model.exemplars.descriptors import Describer, SamDescriber
-from sam_model.exemplars.matches import exact_masks, match_regions, overlap_share, refined_regions
+from sam_model.exemplars.further_regions import with_further_regions
+from sam_model.exemplars.matches import exact_masks, match_regions, overlap_share
 from sam_model.exemplars.proposals import propose_regions
 from sam_model.exemplars.similarity import Examples, Scores, similarity_scores
 from sam_model.interfaces import Segmenter
@@ -36,7 +38,7 @@ def similar_objects(
     image, plain = load_image(), unlimited(segmenter)
     describer: Describer = SamDescriber(plain.fingerprint) if hasattr(plain, "model") else ClassicalDescriber()
     (example,) = describer.describe(image, embedding, prompted[:1])
-    regions = propose_regions(plain, image, lambda: embedding)
+    regions: Sequence[SegmentedObject] = propose_regions(plain, image, lambda: embedding)
     if not regions:
         return
     rows = describer.describe(image, embedding, [one.run_lengths.mask for one in regions])
@@ -46,10 +48,7 @@ def similar_objects(
     def score(given: Any) -> Scores:
         return similarity_scores(given, examples)
 
-    further = refined_regions(segmenter, embedding, regions, rows, {"": score})
-    if further:
-        regions = [*further, *regions]
-        rows = np.concatenate([describer.describe(image, embedding, [one.run_lengths.mask for one in further]), rows])
+    regions, rows = with_further_regions(segmenter, describer, image, embedding, regions, rows, {"": score})
     matches = match_regions(regions, rows, {"": score}, {"": MIN_SCORE})
     for match, mask in exact_masks(segmenter, embedding, regions, matches[:MAX_SIMILAR]):
         if mask.any() and all(overlap_share(mask, each) <= MAX_SHARED for each in prompted):

@@ -1,6 +1,6 @@
 """The regions of an image that are like examples: each object once, with its label, score and mask."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,18 +9,12 @@ import numpy as np
 from sam_model.automatic_segmentation import SegmentedObject
 from sam_model.box_segmentation import segment_boxes
 from sam_model.exemplars.descriptors import Descriptors
-from sam_model.exemplars.similarity import Scores
+from sam_model.exemplars.further_regions import Score
 from sam_model.interfaces import Segmenter
-from sam_model.masks.boxes import box_from_mask
-from sam_model.masks.coco_rle import run_lengths_from_mask
 from sam_model.types import Mask
-
-Score = Callable[[Descriptors], Scores]  # descriptors (N, D) -> scores (N,)
 
 MAX_OVERLAP = 0.5  # share of the smaller of two regions; the one with the higher score is kept
 MIN_AGREEMENT = 0.85  # IoU with the region that a mask of its box needs to replace it
-REFINED = 16  # regions of an image whose boxes the classical segmenter segments again
-MIN_REFINED_SCORE = 0.1  # a region with a lower score is not segmented again
 
 
 @dataclass(frozen=True)
@@ -61,39 +55,6 @@ def match_regions(
         if all(overlap_share(mask, other) <= MAX_OVERLAP for other in masks):
             found.append(Match(int(position), label, score))
             masks.append(mask)
-    return found
-
-
-def refined_regions(
-    segmenter: Segmenter[Any],
-    embedding: Any,
-    regions: Sequence[SegmentedObject],
-    descriptors: Descriptors,
-    scores: Mapping[str, Score],
-) -> list[SegmentedObject]:
-    """Return the masks of the boxes of the regions that are most like the examples, as further regions.
-
-    The superpixels of the classical segmenter miss parts of an object whose colours differ; its masks of boxes do not.
-    Other segmenters propose masks already, so nothing is returned for them.
-
-    Args:
-        segmenter: makes the masks.
-        embedding: of the image, by this segmenter.
-        regions: the proposals.
-        descriptors: of the proposals (N, D).
-        scores: of each label.
-    """
-    from sam_model.classical.segmenter import ClassicalEmbedding  # with SciPy, which a service starts without
-
-    if not isinstance(embedding, ClassicalEmbedding) or not regions:
-        return []
-    best = np.stack([score(descriptors) for score in scores.values()]).max(axis=0)
-    chosen = [n for n in np.argsort(-best, kind="stable")[:REFINED] if best[n] >= MIN_REFINED_SCORE]
-    found = []
-    for scored in segment_boxes(segmenter, embedding, [regions[position].box for position in chosen]):
-        box = box_from_mask(scored.mask)
-        if box is not None:
-            found.append(SegmentedObject(run_lengths_from_mask(scored.mask), box, scored.score))
     return found
 
 
