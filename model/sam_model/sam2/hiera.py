@@ -161,6 +161,11 @@ class Neck(nn.Module):
 
 
 def pooled(x: Tensor) -> Tensor:
-    """Return the maximum of each 2 x 2 tokens: (B, H, W, C) to (B, H / 2, W / 2, C)."""
+    """Return the maximum of each 2 x 2 tokens: (B, H, W, C) to (B, H / 2, W / 2, C).
+
+    Two maxima of pairs: `amax` over two axes takes ten times as long, in PyTorch and in OpenVINO.
+    """
     batch, height, width, channels = x.shape
-    return x.reshape(batch, height // 2, 2, width // 2, 2, channels).amax(dim=(2, 4))
+    rows = x.reshape(batch, height // 2, 2, width, channels)
+    pairs = torch.maximum(rows[:, :, 0], rows[:, :, 1]).reshape(batch, height // 2, width // 2, 2, channels)
+    return torch.maximum(pairs[:, :, :, 0], pairs[:, :, :, 1])
