@@ -20,11 +20,9 @@ import json
 import os
 import subprocess
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -36,6 +34,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sam_model.benchmark.alternation import Clock, Row, Sample, Work, alternated, rounded, seconds
 from sam_model.sam.automatic_mask_settings import automatic_mask_settings
 from sam_model.sam.automatic_masks import segment_everything
 from sam_model.sam.segmenter import LowResMasks, SamEmbedding, SamSegmenter
@@ -50,46 +49,12 @@ from sam_testing.seeded_checkpoints import seeded_sam, seeded_state
 
 RESULT = Path(__file__).with_name("results") / "runtimes.json"
 CONVERSION_TIMEOUT_S = 900
-SLOW_S = 4.0  # work of which the peer takes longer is repeated --slow-rounds times
 FULL_HD, LARGE = (1080, 1920), (3000, 4000)
 FILTERS = {"pred_iou_thresh": 0.7, "stability_score_thresh": 0.9}
 OBJECTS = {"score_threshold": 0.001, "iou_threshold": 0.7}  # finds enough with seeded weights
 
 PEER_BATCHES = 2  # of segment everything, 64 points each
 MIN_OBJECTS, GOOD_IOU = 10, 0.99  # of the agreement of both runtimes
-
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A work of which a part is measured: once `once`, and `times` the time of `part`."""
-
-    once: Callable[[], Any]
-    part: Callable[[], Any]
-    times: float
-
-
-Work = Callable[[], Any] | Sample
-
-
-class Clock:
-    """The seconds, by the clock and of all processors, without those spent within `stopped`."""
-
-    def __init__(self) -> None:
-        self.left_out = np.zeros(2)
-
-    def now(self) -> NDArray[np.float64]:
-        """Return both."""
-        return np.array([time.perf_counter(), time.process_time()]) - self.left_out
-
-    @contextmanager
-    def stopped(self) -> Iterator[None]:
-        """Leave out the time within."""
-        began = self.now()
-        yield
-        self.left_out += self.now() - began
-
 
 clock = Clock()
 
@@ -100,26 +65,12 @@ def smooth_image(size: tuple[int, int]) -> Image:
     return np.asarray(cv2.resize(spots, size[::-1], interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def alternated(sides: dict[str, Work], rounds: int, slow_rounds: int) -> Row:
-    """Return, of each side, median and minimum in ms, and of each after the first, how often it is as fast."""
-    slowest = max(seconds(work)[0][0] for work in sides.values())  # warm-up
-    count = slow_rounds if slowest > SLOW_S else rounds
-    measured, found = np.zeros((count, len(sides), 2)), dict.fromkeys(sides)
-    for turn in range(count):
-        for place, (name, work) in enumerate(sides.items()):
-            measured[turn, place], found[name] = seconds(work)
-    times, cpu = measured[..., 0], measured[..., 1].min(axis=0)
-    row: Row = {"rounds": count, "load": round(os.getloadavg()[0], 1), "commit": commit()}
+def measured(sides: dict[str, Work], rounds: int, slow_rounds: int) -> Row:
+    """Return the measurements of a row, and how well the objects of both runtimes agree."""
+    row, found = alternated(sides, rounds, slow_rounds, clock)
+    row |= {"load": round(os.getloadavg()[0], 1), "commit": commit()}
     if isinstance(sides["peer"], Sample):
         row["extrapolated"] = sides["peer"].times
-    for place, name in enumerate(sides):
-        mine = 1e3 * times[:, place]
-        row[name] = {"median_ms": round(float(np.median(mine)), 1), "min_ms": round(float(mine.min()), 1)}
-        if place:
-            ratios = times[:, 0] / times[:, place]
-            row[name] |= {"ratio": rounded(np.median(ratios)), "range": [rounded(ratios.min()), rounded(ratios.max())]}
-            row[name]["ratio_of_minima"] = rounded(times[:, 0].min() / times[:, place].min())
-            row[name]["cpu_ratio"] = rounded(cpu[0] / cpu[place])
     return row | agreement(found["torch"], found["auto"])
 
 
@@ -157,19 +108,6 @@ def mask_of(one: Any) -> NDArray[np.bool_] | None:
 def commit() -> str:
     """Return the commit that is measured."""
     return subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-
-
-def rounded(value: Any) -> float:
-    return round(float(value), 2)
-
-
-def seconds(work: Work) -> tuple[NDArray[np.float64], Any]:
-    """Return the seconds that a work takes, by the clock and of all processors together, and what it returns."""
-    if isinstance(work, Sample):
-        return seconds(work.once)[0] + work.times * seconds(work.part)[0], None
-    began = clock.now()
-    found = work()
-    return clock.now() - began, found
 
 
 class BlobSegmenter(SamSegmenter):
@@ -443,10 +381,10 @@ def main() -> None:
             continue
         sides = make()
         if "iou" in sides:
-            found = seconds(sides["iou"])[1]
+            found = seconds(sides["iou"], clock)[1]
             rows[name] = {"min": round(min(found), 4), "mean": round(float(np.mean(found)), 4)}
         else:
-            rows[name] = alternated(sides, options.rounds, options.slow_rounds)
+            rows[name] = measured(sides, options.rounds, options.slow_rounds)
         print(f"{name:<50} {rows[name]}", flush=True)
     order = [name for name, _ in cases(folder, options.points)]
     rows = {name: rows[name] for name in order if name in rows}

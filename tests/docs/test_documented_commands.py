@@ -41,6 +41,7 @@ RUN_ELSEWHERE = {
     r"label-studio-sam predict .*": ("tests/backend/commands/test_predict.py", '"predict"'),
     r"label-studio-sam annotate .*": ("tests/backend/commands/test_annotate.py", '"annotate"'),
     r"label-studio-sam bench models .*": ("tests/backend/commands/test_bench.py", '"--plot"'),
+    r"label-studio-sam bench runtimes .*": ("tests/backend/commands/test_bench.py", '"runtimes"'),
     r"cp docker/.env.example docker/.env": ("tests/docker/test_docker_files.py", ".env.example"),
     r"docker (compose|build|run|exec) .*": (".ci/run", "docker/check"),
     r"kubectl .*": ("tests/docker/test_kubernetes.py", "kustom"),

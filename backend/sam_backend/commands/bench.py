@@ -1,4 +1,4 @@
-"""`label-studio-sam bench models`: measure the models of the catalogue on this machine."""
+"""`label-studio-sam bench`: measure the models of the catalogue, or the runtimes of one model, on this machine."""
 
 import argparse
 from dataclasses import asdict
@@ -14,12 +14,19 @@ from sam_model.weights.catalog import CATALOG, find_weights
 
 if TYPE_CHECKING:
     from sam_model.benchmark.model_speed import ModelSpeed
+    from sam_model.benchmark.runtime_comparison import RuntimeComparison
     from sam_model.types import Image
 
 DESCRIPTION = """Measure each model: file size, number of parameters, and time per image of one prompt (the first point
 on a new image, and the next point on the same image) and of segment everything (SAM: a grid of points; FastSAM and
 YOLOv8: one forward pass). A model without downloaded weights is measured with random weights."""
+RUNTIMES_DESCRIPTION = """Measure one model with PyTorch in float32, with the fastest runtime of this machine, and with
+the code of its authors if that is installed. They take turns in one process, and ratios are of neighbouring turns. The
+quality beside the speed is the IoU of the masks of both runtimes. A model without downloaded weights has random
+ones."""
 SEEDED = "* random weights, because the file is not downloaded: no objects are found, so no post-processing is measured"
+
+SEEDED_WEIGHTS = "* random weights, because the file is not downloaded"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,9 +49,71 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     models.add_argument("--plot", type=Path, metavar="IMAGE", help="image file to write: a chart of the times")
     models.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    models.set_defaults(measure=measure_models)
+    runtimes = parts.add_parser("runtimes", help="compare the runtimes of a model", description=RUNTIMES_DESCRIPTION)
+    runtimes.add_argument("--model", default="mobile_sam", help="a SAM of the catalogue (default %(default)s)")
+    runtimes.add_argument("--device", default="auto", help="as for models (default %(default)s)")
+    runtimes.add_argument("--image", metavar="IMAGE", help="as for models")
+    runtimes.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each (default %(default)s)")
+    runtimes.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    runtimes.set_defaults(measure=measure_runtimes)
 
 
 def run(args: argparse.Namespace) -> CommandResult:
+    """Measure the models or the runtimes.
+
+    Raises:
+        ValueError: an argument cannot be used.
+        WeightsError: a file of weights is not a checkpoint.
+    """
+    measured: CommandResult = args.measure(args)
+    return measured
+
+
+def measure_runtimes(args: argparse.Namespace) -> CommandResult:
+    """Compare the runtimes of a model.
+
+    Raises:
+        ValueError: an argument cannot be used.
+        WeightsError: a file of weights is not a checkpoint.
+    """
+    from sam_model.benchmark.compared_model import compared_model
+    from sam_model.benchmark.model_speed import machine_info
+    from sam_model.benchmark.runtime_comparison import compare_runtimes
+    from sam_model.sam.segmenter import SamSegmenter
+
+    if args.rounds < 1:
+        raise ValueError(f"--rounds {args.rounds} is less than 1")
+    store = weight_store(Settings.from_env())
+    compared = compared_model(find_weights(args.model), store, "cpu" if args.device == "auto" else args.device)
+    if not isinstance(compared.model, SamSegmenter):
+        raise ValueError(f"--model {args.model}: needed: a SAM, such as mobile_sam or sam_b")
+    image, machine = _image(args.image), machine_info()
+    found = compare_runtimes(compared.model, image, args.rounds, store.directory / "openvino", args.device)
+    machine["load_average_after"] = machine_info()["load_average"]
+    head = (
+        f"{compared.model.name}{'*' if compared.is_seeded else ''}, {image.shape[1]} x {image.shape[0]} pixels, "
+        f"{machine['processor']}, {machine['threads']} threads, load average {_load(machine)}"
+    )
+    lines = [f"{head}\n", *_runtime_lines(found), *([SEEDED_WEIGHTS] if compared.is_seeded else [])]
+    answer = {"machine": machine, "model": compared.model.name, "is_seeded": compared.is_seeded, **asdict(found)}
+    return CommandResult(answer, "\n".join(lines))
+
+
+def _runtime_lines(found: "RuntimeComparison") -> list[str]:
+    sides = [*(["authors"] if found.has_authors else []), "torch", "auto"]
+    words = {"authors": "authors, ms", "torch": "PyTorch, ms", "auto": f"{found.runtime}, ms"}
+    lines = [f"{'':<10}" + "".join(f"{words[side]:>24}" for side in sides) + f"{'times as fast':>24}{'processor':>11}"]
+    for name, row in found.rows.items():
+        low, high = row["auto"]["range"]
+        cells = "".join(f"{_ms(row[side]['median_ms']):>24}" for side in sides)
+        ratio = f"{row['auto']['ratio']:.1f} ({low:.1f} to {high:.1f})"
+        lines.append(f"{name:<10}{cells}{ratio:>24}{row['auto']['cpu_ratio']:>11.1f}")
+    least, mean = found.iou
+    return [*lines, f"\nIoU of the masks of PyTorch and {found.runtime}: minimum {least:.4f}, mean {mean:.4f}"]
+
+
+def measure_models(args: argparse.Namespace) -> CommandResult:
     """Measure the models.
 
     Raises:

@@ -5,8 +5,10 @@ import PIL.Image
 import pytest
 
 from sam_backend.commands.main import main
-from sam_model.benchmark import model_speed
+from sam_model.benchmark import compared_model, model_speed
+from sam_model.runtime import choice
 from sam_testing.blot_images import save_blots
+from sam_testing.seeded_checkpoints import TINY_MOBILE_SAM, seeded_sam
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +52,46 @@ def test_json_is_all_there_is_on_standard_output(tmp_path: Path, capsys: pytest.
     assert said["machine"]["threads"] >= 1
     with PIL.Image.open(plot) as drawn:
         assert drawn.width == 1260
+
+
+@pytest.mark.parametrize("is_json", [False, True])
+def test_the_runtimes_of_a_model_are_compared_with_their_masks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], is_json: bool
+) -> None:
+    monkeypatch.setattr(compared_model, "_seeded_sam", lambda _: seeded_sam(TINY_MOBILE_SAM))
+    monkeypatch.setattr(choice, "_openvino_problem", lambda *_: "a conversion takes too long for a test")
+    options = ["--image", str(save_blots(tmp_path / "a.png")), "--rounds", "2", "--device", "cpu"]
+
+    assert main(["bench", "runtimes", *options, *(["--json"] if is_json else [])]) == 0
+
+    said = capsys.readouterr().out
+    if is_json:
+        found = json.loads(said)
+        assert found["runtime"] == "float32"
+        assert found["is_seeded"] is True
+        assert found["iou"] == [1.0, 1.0]
+        assert list(found["rows"]) == ["embed", "1 point", "1 box"]
+        row = found["rows"]["1 box"]
+        assert row["rounds"] == 2
+        assert row["auto"]["range"][0] <= row["auto"]["ratio"] <= row["auto"]["range"][1]
+    else:
+        lines = said.splitlines()
+        assert lines[0].startswith("mobile_sam*, 60 x 50 pixels, ")
+        assert [line.split()[0] for line in lines[3:6]] == ["embed", "1", "1"]
+        assert "minimum 1.0000, mean 1.0000" in said
+        assert "* random weights" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(["--model", "yolov8n"], "--model yolov8n: needed: a SAM"), (["--rounds", "0"], "--rounds 0 is less than 1")],
+)
+def test_runtimes_of_what_cannot_be_compared_are_refused(
+    capsys: pytest.CaptureFixture[str], options: list[str], words: str
+) -> None:
+    assert main(["bench", "runtimes", *options]) == 2
+
+    assert words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
