@@ -24,7 +24,7 @@ import torch
 from sam_backend.embeddings.disk import EmbeddingFolder
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.preannotation.configuration import RunConfiguration
-from sam_backend.runs import embedding_builder
+from sam_backend.runs import image_builder
 from sam_backend.runs.run_store import RunStore
 from sam_backend.runs.runner import work_on
 from sam_backend.segmenter.choice import ModelChoice
@@ -88,8 +88,8 @@ class EmbeddingRun:
         self.memory_mib: list[float] = []
         limited = EmbeddingFolder(self._embeddings, limit_bytes)
         choice = ModelChoice("instant", "instant-1", lambda _: InstantSam(channels))
-        embedding_builder.segmenter_choice = lambda *_: choice
-        embedding_builder.embedding_folder = lambda _: limited
+        image_builder.segmenter_choice = lambda *_: choice
+        image_builder.embedding_folder = lambda _: limited
 
     def work(self, images: int) -> float:
         """Embed so many new images; return images per second."""

@@ -29,8 +29,8 @@ RUN_ELSEWHERE = {
     r"label-studio-sam preannotate .*--engine ray.*": ("tests/backend/preannotation/test_ray_executor.py", "ray"),
     r"label-studio-sam preannotate .*": ("tests/backend/commands/test_preannotate.py", '"preannotate"'),
     r"label-studio-sam runs undo": ("tests/end_to_end/test_preannotate.py", '"undo"'),
-    r"label-studio-sam embeddings (build|stats|clear).*": (
-        "tests/backend/runs/test_embedding_builder.py", '"embeddings"',
+    r"label-studio-sam embeddings (build|index|stats|clear).*": (
+        "tests/backend/runs/test_image_builder.py", '"embeddings"',
     ),
     r"label-studio-sam weights download \w+": ("tests/model/weights/test_store.py", "fetch"),
     r"label-studio-sam evaluate .*": ("tests/backend/commands/test_evaluate.py", '"evaluate"'),

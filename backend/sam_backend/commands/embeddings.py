@@ -20,14 +20,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     build = actions.add_parser(
         "build", help="embed all images of a project; Ctrl-C pauses the run, the same command continues it"
     )
-    build.add_argument("--project", type=int, required=True, metavar="N", help="the project's number, as in its URL")
-    build.add_argument(
-        "--model", default="auto", metavar="NAME|FILE", help="segmenter; auto is the one of SAM_MODEL (default auto)"
+    index = actions.add_parser(
+        "index",
+        help="store the regions of all images of a project for --detector exemplars; pauses and continues as build",
     )
-    build.set_defaults(action=_build)
+    for action, purpose in ((build, "embeddings"), (index, "regions")):
+        action.add_argument(
+            "--project", type=int, required=True, metavar="N", help="the project's number, as in its URL"
+        )
+        action.add_argument(
+            "--model",
+            default="auto",
+            metavar="NAME|FILE",
+            help="segmenter; auto is the one of SAM_MODEL (default auto)",
+        )
+        action.set_defaults(action=_build, purpose=purpose, descriptor="auto")
+    index.add_argument(
+        "--descriptor",
+        default="auto",
+        help="what compares objects: auto, owlv2, sam or classical (default auto)",
+    )
     for name, run, words in (
         ("stats", _stats, "count the stored embeddings"),
-        ("clear", _clear, "remove all stored embeddings"),
+        ("clear", _clear, "remove all stored embeddings and indexes of regions"),
     ):
         actions.add_parser(name, help=words).set_defaults(action=run)
     for action in actions.choices.values():
@@ -48,11 +63,13 @@ def run(args: argparse.Namespace) -> CommandResult:
 
 def _build(args: argparse.Namespace) -> CommandResult:
     from sam_backend.preannotation.configuration import RunConfiguration
-    from sam_backend.runs.embedding_builder import check_embedding_run
+    from sam_backend.runs.image_builder import check_build
 
     settings = label_studio_settings()
-    check_embedding_run(settings)
-    configuration = RunConfiguration(args.project, model=args.model, purpose="embeddings", policy="add")
+    check_build(settings)
+    configuration = RunConfiguration(
+        args.project, model=args.model, purpose=args.purpose, descriptor=args.descriptor, policy="add"
+    )
     return start_or_continue(configuration, settings, args.json)
 
 
@@ -72,10 +89,13 @@ def _stats(args: argparse.Namespace) -> CommandResult:
 
 def _clear(args: argparse.Namespace) -> CommandResult:
     from sam_backend.embeddings.disk import embedding_folder
+    from sam_backend.exemplars.index import clear_indexes
 
-    folder = embedding_folder(_settings_with_folder())
+    settings = _settings_with_folder()
+    folder = embedding_folder(settings)
     assert folder is not None  # checked
     number = folder.clear()
+    clear_indexes(settings)
     return CommandResult({"removed": number}, f"{number} embeddings removed")
 
 

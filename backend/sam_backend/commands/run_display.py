@@ -61,6 +61,8 @@ def run_result(run: "Run") -> CommandResult:
         parts = [f"{counts.undone} predictions removed"]
     elif progress.configuration.purpose == "embeddings":
         parts[:2] = [f"{counts.written} embedded", f"{counts.skipped} embedded before"]
+    elif progress.configuration.purpose == "regions":
+        parts[:2] = [f"{counts.written} indexed", f"{counts.skipped} indexed before"]
     elif counts.empty:
         parts[0] += f" ({counts.empty} of them without objects)"
     lines = [f"run {run.id} {progress.state}: {', '.join(parts)}"]

@@ -8,6 +8,7 @@ from sam_backend.exemplars.engines import unlimited
 from sam_backend.exemplars.index import ProjectIndex
 from sam_model.automatic_segmentation import SegmentedObject
 from sam_model.exemplars.descriptors import Describer, Descriptors
+from sam_model.exemplars.learned import Scorer
 from sam_model.exemplars.proposals import propose_regions
 from sam_model.interfaces import Segmenter
 from sam_model.types import Image
@@ -46,6 +47,14 @@ class RegionSource:
         if self._index is not None:
             self._index.add(digest, regions, descriptors)
         return ImageRegions(regions, descriptors)
+
+    def is_indexed(self, digest: str) -> bool:
+        """Return whether the index has an image."""
+        return self._index is not None and digest in self._index
+
+    def best_scores(self, scorer: Scorer) -> list[float]:
+        """Return the highest score of each indexed image's regions."""
+        return [] if self._index is None else list(self._index.best_scores(scorer).values())
 
     def describe(self, image: Image, embed: Callable[[], Any], regions: list[SegmentedObject]) -> Descriptors:
         """Return the descriptors (N, D) of regions of an image."""

@@ -6,6 +6,7 @@ last, so an image whose writer was killed is missing, and is added again.
 """
 
 import hashlib
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,13 @@ class ProjectIndex:
         with self._lock:
             self._refresh()
             return len(self._images)
+
+    def __contains__(self, digest: object) -> bool:
+        """Return whether an image with this digest was added."""
+        with self._lock:
+            if digest not in self._images:
+                self._refresh()
+            return digest in self._images
 
     def read(self, digest: str) -> tuple[list[SegmentedObject], Descriptors] | None:
         """Return the regions of an image and their descriptors (N, D); None if it is not in the index."""
@@ -142,6 +150,17 @@ def index_of(settings: Settings, installation: str, project: int, key: str) -> P
         return None
     owner = hashlib.sha256(f"{installation} {project}".encode()).hexdigest()[:12]
     return ProjectIndex(settings.embeddings_dir / FOLDER / owner, key)
+
+
+def clear_indexes(settings: Settings) -> None:
+    """Remove the indexes of all projects.
+
+    Raises:
+        OSError: the folder cannot be changed.
+    """
+    folder = None if settings.embeddings_dir is None else settings.embeddings_dir / FOLDER
+    if folder is not None and folder.is_dir():
+        shutil.rmtree(folder)
 
 
 def _size(path: Path) -> int:

@@ -3,11 +3,14 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from sam_backend.exemplars.example_set import ExampleSet
 from sam_backend.exemplars.image_regions import RegionSource
 from sam_model.exemplars.further_regions import with_further_regions
 from sam_model.exemplars.learned import scorer_of
 from sam_model.exemplars.matches import Match, exact_masks, match_regions
+from sam_model.exemplars.similarity import Scores
 from sam_model.interfaces import Segmenter
 from sam_model.types import Image, Mask
 
@@ -19,6 +22,16 @@ class SimilarObjects:
         """Choose similarity or a classifier for each label, and search with `source`; `segmenter` makes the masks."""
         self._source, self._segmenter = source, segmenter
         self.scorers = {label: scorer_of(examples.of_label(label)) for label in examples.positive}
+
+    def best_scores(self) -> list[float]:
+        """Return the highest score of each image in the project's index, of any label."""
+        if not self.scorers:
+            return []
+
+        def best(rows: Any) -> Scores:
+            return np.asarray(np.stack([scorer(rows) for scorer in self.scorers.values()]).max(axis=0), np.float32)
+
+        return self._source.best_scores(best)
 
     def find(
         self, digest: str, image: Image, embed: Callable[[], Any], thresholds: Mapping[str, float], limit: int

@@ -17,7 +17,7 @@ SHAPES = ("auto", *REGION_SHAPES)
 STATES = ("all", "labeled", "unlabeled")
 ENGINES = ("local", "ray")
 DESCRIPTORS = ("auto", "owlv2", "sam", "classical")
-PURPOSES = ("predictions", "embeddings")
+PURPOSES = ("predictions", "embeddings", "regions")
 AUTO = "auto"  # with `text`: the best installed detector for these words
 EXEMPLARS = "exemplars"
 WITHOUT_DETECTOR = ("everything", "boxes", EXEMPLARS)  # all objects, the task's rectangles, what is like examples
@@ -90,7 +90,7 @@ class RunConfiguration:
     engine: str = "local"  # one of ENGINES
     ray_address: str | None = None  # None: start Ray on this machine
     ray_workers: int | None = None  # None: one per GPU, else one per CPU except one
-    purpose: str = "predictions"  # one of PURPOSES; embeddings are stored in SAM_EMBEDDINGS_DIR, without predictions
+    purpose: str = "predictions"  # one of PURPOSES; the others store in SAM_EMBEDDINGS_DIR, without predictions
     show: bool = False  # make the run's predictions the visible ones (project.model_version)
 
     @classmethod

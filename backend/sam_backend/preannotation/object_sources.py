@@ -97,14 +97,14 @@ class ExemplarObjects:
     """The objects that are like annotated ones."""
 
     def __init__(self, similar: SimilarObjects, mapping: LabelMapping) -> None:
-        self._similar, self._limit = similar, mapping.configuration.max_detections
+        self.similar, self._limit = similar, mapping.configuration.max_detections
         found = {label: mapping.for_labels((label,) if label else ()) for label in similar.scorers}
         self._targets = {label: target for label, target in found.items() if target is not None}
 
     def find(self, image: Image, embed: Embed, rectangles: Sequence[PromptRegion]) -> Iterator[FoundObject]:
         """Yield the objects whose label the config has and whose score reaches its threshold, highest-scoring first."""
         thresholds = {label: target.score_threshold for label, target in self._targets.items()}
-        for match, mask in self._similar.find(embed.digest, image, embed, thresholds, self._limit):
+        for match, mask in self.similar.find(embed.digest, image, embed, thresholds, self._limit):
             if mask.any():
                 yield FoundObject(self._targets[match.label], mask, match.score)
 

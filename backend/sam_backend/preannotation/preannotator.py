@@ -79,7 +79,8 @@ class Preannotator:
         self.examples = examples
         self.version, self.run_id = version, run_id
         self.mapping, self.report = mapping, mapping.report
-        self._fetcher, self._object_source, self._embeddings = fetcher, object_source, embeddings
+        self.object_source = object_source
+        self._fetcher, self._embeddings = fetcher, embeddings
         self._max_pixels, self.credentials = max_pixels, credentials or ImageCredentials()
         self._polygon_style, self._calibration = polygon_style, calibration
 
@@ -122,7 +123,7 @@ class Preannotator:
 
             embed = Embed(page.digest, compute)
             rectangles = [region for region in fetched.task.boxes if (region.item_index or 0) == number]
-            for found in self._object_source.find(image, embed, rectangles):
+            for found in self.object_source.find(image, embed, rectangles):
                 yield number, image, found
 
     def _prediction(self, fetched: FetchedTask, on_found: OnFound | None) -> Outcome:

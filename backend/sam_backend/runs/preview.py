@@ -24,7 +24,7 @@ from sam_backend.preannotation.calibration import calibration_of
 from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.preannotation.label_mapping import MappingReport
 from sam_backend.preannotation.loading import load_preannotator
-from sam_backend.preannotation.object_sources import FoundObject
+from sam_backend.preannotation.object_sources import ExemplarObjects, FoundObject
 from sam_backend.preannotation.outcome import BulkTask, Outcome
 from sam_backend.preannotation.preannotator import Preannotator
 from sam_backend.preannotation.provenance import DIRECT
@@ -63,6 +63,7 @@ class Preview:
     seconds_per_task: float
     bytes_per_task: float
     examples: tuple[Thumbnail, ...] = ()
+    indexed_scores: tuple[float, ...] = ()  # the highest of each image in the index, with examples
 
     def to_json(self) -> dict[str, Any]:
         """Return the answer of POST /api/runs/preview."""
@@ -78,6 +79,7 @@ class Preview:
                 for one in self.images
             ],
             "examples": [{"task": one.task, "label": one.label, "image": _data_url(one.jpeg)} for one in self.examples],
+            "indexed_scores": [round(score, 2) for score in self.indexed_scores],
             "mapping": self.report.to_json(),
             "estimate": {
                 "tasks": self.tasks,
@@ -129,7 +131,9 @@ def preview_run(
     tasks = selection.sample or len(selection.ids) or project.tasks
     seconds = (time.perf_counter() - began) * per_task
     examples = () if preannotator.examples is None else preannotator.examples.thumbnails
-    return Preview(tuple(images), preannotator.report, tasks, seconds, size * per_task, examples)
+    found = preannotator.object_source
+    indexed = tuple(found.similar.best_scores()) if isinstance(found, ExemplarObjects) else ()
+    return Preview(tuple(images), preannotator.report, tasks, seconds, size * per_task, examples, indexed)
 
 
 def _data_url(jpeg: bytes) -> str:

@@ -97,9 +97,9 @@ class Run:
             raise RunStateError(f"run {self.id} is {state}: there is nothing to resume")
         if action in ("pause", "cancel") and state in (*ENDED, "undoing"):
             raise RunStateError(f"run {self.id} is {state}: there is nothing to {action}")
-        if action == "undo" and self.configuration.purpose == "embeddings":
+        if action == "undo" and self.configuration.purpose != "predictions":
             raise RunStateError(
-                f"run {self.id} wrote no predictions; `label-studio-sam embeddings clear` removes embeddings"
+                f"run {self.id} wrote no predictions; `label-studio-sam embeddings clear` removes what it stored"
             )
         if action == "undo" and state == "running":
             raise RunStateError(f"run {self.id} is running: cancel or pause it first")

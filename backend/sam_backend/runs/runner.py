@@ -18,7 +18,7 @@ from sam_backend.preannotation.loading import load_preannotator
 from sam_backend.preannotation.local_executor import LocalExecutor
 from sam_backend.preannotation.outcome import Executor
 from sam_backend.preannotation.preannotator import Preannotator
-from sam_backend.runs.embedding_builder import build_embeddings
+from sam_backend.runs.image_builder import build
 from sam_backend.runs.ledger import LedgerDamagedError, LedgerUnavailableError
 from sam_backend.runs.origin import RunElsewhereError, claim
 from sam_backend.runs.prediction_writer import ConfigChangedError, PredictionWriter
@@ -130,8 +130,8 @@ class _Work:
             if action == "undo":
                 self._undo()
                 return "undone", ""
-            if self.run.configuration.purpose == "embeddings":
-                return "finished", self._embed()
+            if self.run.configuration.purpose != "predictions":
+                return "finished", self._build()
             return "finished", self._preannotate()
         except StoppedError:
             return None, ""
@@ -164,11 +164,11 @@ class _Work:
         undo_run(self.run, self.api, self.retry_policy, self.stopping.is_set)
         remove_review(self.run, self.api, self.retry_policy)
 
-    def _embed(self) -> str:
-        """Store the embeddings of the run's images; return a message for people."""
+    def _build(self) -> str:
+        """Store the embeddings or regions of the run's images; return a message for people."""
         project = claim(self.run, self.api, self.access.url, self.retry_policy)
         self.run.ledger.set_run(started_at=self.run.progress().started_at or time.time())
-        return build_embeddings(
+        return build(
             self.run,
             project,
             ImageFetcher(self.access, fetch_limits(self.settings)),

@@ -14,7 +14,7 @@ from sam_backend.label_studio.client import LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.preannotation.configuration import RunConfiguration, TaskFilter
 from sam_backend.protocol.labeling_config import LabelingConfig
-from sam_backend.runs.embedding_builder import check_embedding_run
+from sam_backend.runs.image_builder import check_build
 from sam_backend.runs.origin import RunOrigin, installation_of
 from sam_backend.runs.run_store import Run, RunStateError, RunStore, RunStoreError, runs_folder
 from sam_backend.runs.supervisor import RunSupervisor
@@ -62,8 +62,8 @@ class Runs:
         Raises:
             BackendError: the project does not exist or has an unfinished run, or a model or detector is unknown.
         """
-        if configuration.purpose == "embeddings":
-            check_embedding_run(self._settings)
+        if configuration.purpose != "predictions":
+            check_build(self._settings)
             configuration = replace(configuration, policy="add")  # predictions do not matter
         configuration = self._projects.resolved(configuration)
         self._projects.version(configuration)  # raises if a model or detector is unknown

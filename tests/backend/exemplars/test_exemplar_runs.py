@@ -1,6 +1,7 @@
 import base64
 import json
 import pickle
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from sam_backend.preannotation.outcome import BulkTask, Outcome
 from sam_backend.preannotation.preannotator import Preannotator
 from sam_backend.runs.preview import preview_run
 from sam_backend.runs.progress import RunProgress
-from sam_backend.runs.run_store import Run, RunStore
+from sam_backend.runs.run_store import Run, RunStateError, RunStore
 from sam_backend.runs.runner import work_on
 from sam_backend.settings import Settings
 from sam_backend.shapes.brush import brush_value
 from sam_backend.shapes.labeled_objects import objects_from_results
+from sam_model.exemplars.proposals import propose_regions
 from sam_model.types import Mask
 from sam_model.weights.store import store_from_env
 from sam_testing.drawn_classes import HEIGHT, STAR, WIDTH, DrawnObject, drawn_classes
@@ -164,6 +166,49 @@ def test_further_examples_give_another_version_and_the_index_is_read(
     assert (second.counts.skipped, second.counts.written) == (0, TASKS - 2)
     assert first.model_version == same.model_version != second.model_version
     assert first.model_version.startswith("label-studio-sam exemplars+classical ")
+
+
+def test_an_index_is_built_by_a_run_that_continues_after_a_pause_and_a_preview_searches_it(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.annotate(2, project.stars(2))
+    asked = RunConfiguration.from_json({"project": 1, "purpose": "regions", "policy": "add"})
+    run = RunStore(project.folder / "runs").create(asked)
+    proposed: list[int] = []
+    may_go_on = threading.Event()
+
+    def propose(*given: Any) -> Any:
+        proposed.append(1)
+        if len(proposed) == 3:
+            run.request("pause")
+            may_go_on.wait(60)
+        return propose_regions(*given)
+
+    monkeypatch.setattr("sam_backend.exemplars.image_regions.propose_regions", propose)
+    paused = project.work(run)
+    may_go_on.set()
+    run.request("resume")
+    finished = project.work(run)
+    again = project.work(RunStore(project.folder / "runs").create(asked))
+    asked = RunConfiguration.from_json({"project": 1, "detector": "exemplars"})
+    preview = preview_run(
+        asked,
+        1,
+        settings=Settings(model="classical", embeddings_dir=project.folder / "embeddings"),
+        access=LabelStudioCredentials(project.url, TOKEN),
+        store=store_from_env({"SAM_OFFLINE": "1", "SAM_WEIGHTS_DIR": str(project.folder)}),
+    )
+
+    assert (paused.state, finished.state) == ("paused", "finished")
+    assert paused.counts.written <= 2
+    assert (again.counts.written, again.counts.skipped, again.counts.failed) == (0, TASKS, 0)
+    assert len(proposed) <= TASKS + 1
+    scores = preview.to_json()["indexed_scores"]
+    assert len(scores) == TASKS
+    assert min(scores) >= 0.5  # each image has a star
+    assert not project.store.predictions
+    with pytest.raises(RunStateError, match="embeddings clear"):
+        run.request("undo")
 
 
 def test_a_ray_worker_finds_the_same_with_the_examples_it_is_sent(

@@ -259,13 +259,14 @@ function models(run) {
   return names.replace("+", " + ") || `${run.configuration.detector} + ${run.configuration.model}`;
 }
 
+const STORED_BEFORE = {embeddings: "embedded before", regions: "indexed before"};  // purposes without predictions
+
 function numbers(run, done) {
   const {counts} = run;
   if (run.state === "undone") return `${count(counts.undone, "prediction")} removed`;
   const parts = [`${done.toLocaleString()} of ${counts.total === null ? "?" : counts.total.toLocaleString()} tasks`];
-  if (counts.skipped) parts.push(`${counts.skipped.toLocaleString()} ${run.configuration.purpose === "embeddings" ? "embedded before" : "skipped"}`);
-  const isEmbedding = run.configuration.purpose === "embeddings";
-  if (counts.empty && !isEmbedding) parts.push(`${counts.empty.toLocaleString()} without objects`);
+  if (counts.skipped) parts.push(`${counts.skipped.toLocaleString()} ${STORED_BEFORE[run.configuration.purpose] || "skipped"}`);
+  if (counts.empty && !(run.configuration.purpose in STORED_BEFORE)) parts.push(`${counts.empty.toLocaleString()} without objects`);
   const labels = Object.entries(run.labels).map(([label, number]) => `${number.toLocaleString()} ${label || "unlabeled"}`);
   if (counts.objects) parts.push(`${count(counts.objects, "object")} (${labels.slice(0, 6).join(", ")})`);
   if (run.state === "running" && run.rate_per_s) parts.push(`${run.rate_per_s.toFixed(1)} tasks/s`);
@@ -279,7 +280,7 @@ function actionsOf(run) {
   if (["paused", "interrupted", "failed", "cancelled"].includes(run.state)) actions.push("resume");
   if (["paused", "interrupted"].includes(run.state)) actions.push("cancel");
   if (run.counts.failed && !ACTIVE.includes(run.state) && run.state !== "undone") actions.push("retry");
-  if (run.counts.written && run.configuration.purpose !== "embeddings" && !ACTIVE.includes(run.state) && run.state !== "undone") {
+  if (run.counts.written && !(run.configuration.purpose in STORED_BEFORE) && !ACTIVE.includes(run.state) && run.state !== "undone") {
     actions.push("review", "evaluate", "undo");
   }
   return actions;
@@ -537,7 +538,7 @@ async function preview(configuration) {
       examples.append(...answer.examples.map(one => element("img", undefined,
         {src: one.image, alt: `Example of ${one.label || "an object without label"} in task ${one.task}`, title: one.label})));
       output.append(element("p", `Examples: ${count(answer.examples.length, "region")}`), examples);
-      showScores(answer.images, configuration.score_threshold ?? 0.5);
+      showScores(answer.images, answer.indexed_scores, configuration.score_threshold ?? 0.5);
     }
     output.append(images);
   } catch (error) {
@@ -549,7 +550,7 @@ async function preview(configuration) {
 const LOWEST_SCORE = 0.1;
 const WITHOUT_WORDS = ["classical", "everything", "boxes", "exemplars"];
 
-function showScores(images, chosen) {
+function showScores(images, indexed, chosen) {
   const scores = images.flatMap(one => one.scores);
   const slider = $("#scores input");
   slider.value = chosen;
@@ -557,6 +558,10 @@ function showScores(images, chosen) {
     const kept = scores.filter(score => score >= Number(slider.value)).length;
     $("#scores output").textContent = Number(slider.value).toFixed(2);
     $("#scores p").textContent = `${kept} of ${count(scores.length, "object")} remain in these ${count(images.length, "task")}`;
+    if (indexed.length) {
+      const found = indexed.filter(score => score >= Number(slider.value)).length;
+      $("#scores p").textContent += `; ${found.toLocaleString()} of ${count(indexed.length, "indexed image")} have an object`;
+    }
   };
   slider.onchange = () => { $("#new-run").score_threshold.value = slider.value; };
   slider.oninput();

@@ -17,7 +17,7 @@ from sam_backend.embeddings.disk import EmbeddingFolder
 from sam_backend.errors import BadRequestError
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.preannotation.configuration import RunConfiguration
-from sam_backend.runs import embedding_builder
+from sam_backend.runs import image_builder
 from sam_backend.runs.progress import RunProgress
 from sam_backend.runs.run_store import Run, RunStateError, RunStore
 from sam_backend.runs.runner import work_on
@@ -71,7 +71,7 @@ def embedding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Embed
     with fake_label_studio(store) as url:
         made = Embedding(url, store, tmp_path)
         choice = ModelChoice("tiny", "tiny-1", lambda _: made.segmenter)
-        monkeypatch.setattr(embedding_builder, "segmenter_choice", lambda *_: choice)
+        monkeypatch.setattr(image_builder, "segmenter_choice", lambda *_: choice)
         yield made
 
 
@@ -122,7 +122,7 @@ def test_a_folder_that_is_too_small_stays_within_its_limit_and_the_run_says_so(e
     folder = EmbeddingFolder(embedding.folder / "embeddings", limit)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(embedding_builder, "embedding_folder", lambda _: folder)
+        patch.setattr(image_builder, "embedding_folder", lambda _: folder)
         progress = embedding.work()
 
     assert first
@@ -142,7 +142,7 @@ def test_without_a_folder_and_with_a_model_whose_embeddings_are_not_stored_the_r
     assert progress.state == "failed"
     assert "embeddings of classical are not stored" in progress.message
     with pytest.raises(BadRequestError, match="SAM_EMBEDDINGS_DIR is not set"):
-        embedding_builder.check_embedding_run(Settings())
+        image_builder.check_build(Settings())
 
 
 def test_the_command_line_builds_counts_and_clears(

@@ -1,13 +1,19 @@
-"""Runs that write no predictions but store the embeddings of a project's images in SAM_EMBEDDINGS_DIR."""
+"""Runs that write no predictions but store what is computed from a project's images in SAM_EMBEDDINGS_DIR.
+
+The purpose `embeddings` stores embeddings, `regions` the index of regions for the detector `exemplars`.
+"""
 
 import hashlib
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from sam_backend.embeddings.disk import EmbeddingFolder, embedding_folder
 from sam_backend.embeddings.image_embeddings import ImageEmbeddings
 from sam_backend.errors import BadRequestError
+from sam_backend.exemplars.engines import load_describer
+from sam_backend.exemplars.image_regions import RegionSource, regions_key
+from sam_backend.exemplars.index import index_of
 from sam_backend.images.decode import decode_image
 from sam_backend.images.fetch import Fetcher, ImageCredentials
 from sam_backend.label_studio.client import LabelStudioClient
@@ -26,37 +32,101 @@ from sam_backend.runs.task_source import TaskSource
 from sam_backend.segmenter.limited_segmenter import LimitedSegmenter
 from sam_backend.settings import Settings
 from sam_model.interfaces import Segmenter
+from sam_model.types import Image
 from sam_model.weights.store import WeightStore
 
 RECORD_EVERY_S = 1.0  # outcomes of this time are one transaction
 NO_FOLDER = "SAM_EMBEDDINGS_DIR is not set: set it to a folder for the embeddings, in the backend and for this command"
 
 
-class EmbeddingBuilder:
-    """Stages of an executor: fetch a task's images, and store the embeddings that are missing. Threads may share it."""
+class ImageStore(Protocol):
+    """Computes something from images and keeps it. Threads may share it."""
+
+    stored: str  # what is kept, for the counts of a run
+
+    def has(self, digest: str) -> bool:
+        """Return whether an image needs no work; `digest` is the SHA-256 of its file, in hexadecimal."""
+
+    def add(self, digest: str, image: Callable[[], Image], name: str) -> None:
+        """Compute and keep what is missing of an image; `name` is for messages."""
+
+    def message(self, images: int) -> str:
+        """Return what to tell people after a run over so many tasks; empty if there is nothing."""
+
+
+class StoredEmbeddings:
+    """Embeddings of a segmenter in a folder."""
+
+    stored = "embeddings"
+
+    def __init__(self, folder: EmbeddingFolder, segmenter: Segmenter[Any]) -> None:
+        self._folder, self._segmenter = folder, segmenter
+        self._embeddings = ImageEmbeddings(segmenter, folder=folder)
+
+    def has(self, digest: str) -> bool:
+        """Return whether the folder has the embedding, and note that it is used."""
+        return self._folder.refresh(digest, self._segmenter.fingerprint)
+
+    def add(self, digest: str, image: Callable[[], Image], name: str) -> None:
+        """Embed an image."""
+        self._embeddings.get(digest, image, name)
+
+    def message(self, images: int) -> str:
+        """Return a warning if the folder was too small."""
+        held = self._folder.statistics()
+        if images <= held.files:
+            return ""
+        return (
+            f"the folder is full: it holds {held.files} embeddings, the oldest of this run were removed; raise "
+            "SAM_EMBEDDINGS_MIB to keep all"
+        )
+
+
+class StoredRegions:
+    """The index of a project's regions, for the detector `exemplars`."""
+
+    stored = "images"
+
+    def __init__(self, source: RegionSource, embeddings: ImageEmbeddings) -> None:
+        self._source, self._embeddings = source, embeddings
+
+    def has(self, digest: str) -> bool:
+        """Return whether the image is in the index."""
+        return self._source.is_indexed(digest)
+
+    def add(self, digest: str, image: Callable[[], Image], name: str) -> None:
+        """Propose and describe the regions of an image."""
+        decoded = image()
+        self._source.regions_of(digest, decoded, lambda: self._embeddings.get(digest, lambda: decoded, name))
+
+    def message(self, images: int) -> str:
+        """Return nothing: the index is not bounded."""
+        return ""
+
+
+class ImageBuilder:
+    """Stages of an executor: fetch a task's images, and store what is missing. Threads may share it."""
 
     def __init__(
         self,
         fetcher: Fetcher,
-        folder: EmbeddingFolder,
-        segmenter: Segmenter[Any],
+        images: ImageStore,
         config: LabelingConfig,
         project: int,
         credentials: ImageCredentials,
         max_pixels: int,
     ) -> None:
-        self._fetcher, self._folder, self._segmenter = fetcher, folder, segmenter
-        self._embeddings = ImageEmbeddings(segmenter, folder=folder)
+        self._fetcher, self._images = fetcher, images
         self._config, self._project, self._credentials = config, project, credentials
         self._max_pixels = max_pixels
 
     def fetch(self, task: BulkTask) -> FetchedTask | Outcome:
-        """Fetch the task's images; the outcome has no labels if all their embeddings are stored."""
+        """Fetch the task's images; the outcome has no labels if nothing is missing."""
         return outcome_of(task, lambda: self._fetched(task))
 
     def annotate(self, fetched: FetchedTask) -> Outcome:
-        """Compute and store the missing embeddings; the outcome's labels count them."""
-        return outcome_of(fetched.task, lambda: self._embedded(fetched))
+        """Compute and store what is missing; the outcome's labels count the images."""
+        return outcome_of(fetched.task, lambda: self._stored(fetched))
 
     def _fetched(self, task: BulkTask) -> FetchedTask | Outcome:
         given = self._credentials
@@ -64,22 +134,22 @@ class EmbeddingBuilder:
         for address in self._config.image().sources(task.data):
             data = self._fetcher.fetch(address, task.id, self._project, given.login, given.password)
             digest = hashlib.sha256(data).hexdigest()
-            if not self._folder.refresh(digest, self._segmenter.fingerprint):
+            if not self._images.has(digest):
                 pages.append(Page(digest, data))
         return FetchedTask(task, tuple(pages), is_multi_page=False) if pages else Outcome(task.id)
 
-    def _embedded(self, fetched: FetchedTask) -> Outcome:
+    def _stored(self, fetched: FetchedTask) -> Outcome:
         name = f"task {fetched.task.id}"
         for page in fetched.pages:
-            self._embeddings.get(page.digest, lambda data=page.content: self._decoded(data), name)  # type: ignore[misc]
-        return Outcome(fetched.task.id, labels={"embeddings": len(fetched.pages)})
+            self._images.add(page.digest, lambda data=page.content: self._decoded(data), name)  # type: ignore[misc]
+        return Outcome(fetched.task.id, labels={self._images.stored: len(fetched.pages)})
 
     def _decoded(self, data: Any) -> Any:
         return decode_image(data, self._max_pixels)
 
 
-def check_embedding_run(settings: Settings) -> None:
-    """Refuse to embed a project where nothing would be stored.
+def check_build(settings: Settings) -> None:
+    """Refuse to compute what would not be stored.
 
     Raises:
         BadRequestError: no folder is set.
@@ -88,7 +158,7 @@ def check_embedding_run(settings: Settings) -> None:
         raise BadRequestError(f"could not embed the project: {NO_FOLDER}")
 
 
-def build_embeddings(
+def build(
     run: Run,
     project: ProjectDetails,
     fetcher: Fetcher,
@@ -99,26 +169,32 @@ def build_embeddings(
     retry_policy: RetryPolicy,
     is_stopping: Callable[[], bool],
 ) -> str:
-    """Store the embeddings of all images of the run's tasks; return a message for people, empty if there is none.
+    """Store what the run's purpose says, for all images of its tasks; return a message, empty if there is none.
 
     Raises:
-        BadRequestError: there is no folder, or the model's embeddings are not stored.
+        BadRequestError: there is no folder, the model's embeddings are not stored, or the descriptor is not installed.
         StoppedError: the run was told to stop.
         LabelStudioApiError: Label Studio refuses, or does not answer for too long.
     """
-    check_embedding_run(settings)
+    check_build(settings)
     folder = embedding_folder(settings)
     assert folder is not None  # checked
     choice = segmenter_choice(run.configuration, settings, store)
     segmenter = choice.load(lambda progress: None)
-    _check_is_stored(segmenter, choice.name)
-    run.ledger.set_run(
-        version=model_version("embeddings", choice.name, hashlib.sha256(choice.version.encode()).hexdigest())
-    )
-    builder = EmbeddingBuilder(
+    images: ImageStore
+    if run.configuration.purpose == "regions":
+        describer = load_describer(run.configuration.descriptor, segmenter, settings, store)
+        key = regions_key(segmenter, describer)
+        index = index_of(settings, settings.label_studio_url or "", project.id, key)
+        images = StoredRegions(RegionSource(segmenter, describer, index), ImageEmbeddings(segmenter, folder=folder))
+    else:
+        _check_is_stored(segmenter, choice.name)
+        images, key = StoredEmbeddings(folder, segmenter), choice.version
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    run.ledger.set_run(version=model_version(run.configuration.purpose, choice.name, digest))
+    builder = ImageBuilder(
         fetcher,
-        folder,
-        segmenter,
+        images,
         LabelingConfig.from_xml(project.labeling_config),
         project.id,
         ImageCredentials(project.task_login, project.task_password),
@@ -134,7 +210,8 @@ def build_embeddings(
     _record(run, collected, rate)
     if is_stopping():
         raise StoppedError
-    return _message(run, folder)
+    counts = run.progress().counts
+    return images.message(counts.written + counts.skipped)
 
 
 def _check_is_stored(segmenter: Segmenter[Any], name: str) -> None:
@@ -155,13 +232,3 @@ def _record(run: Run, outcomes: list[Outcome], rate: RateMeter) -> None:
     run.ledger.finish(WRITTEN, [one.task_id for one in succeeded if one.labels])
     run.ledger.finish(SKIPPED, [one.task_id for one in succeeded if not one.labels])
     rate.update(len(outcomes))
-
-
-def _message(run: Run, folder: EmbeddingFolder) -> str:
-    counts, held = run.progress().counts, folder.statistics()
-    if counts.written + counts.skipped <= held.files:
-        return ""
-    return (
-        f"the folder is full: it holds {held.files} embeddings, the oldest of this run were removed; raise "
-        "SAM_EMBEDDINGS_MIB to keep all"
-    )
