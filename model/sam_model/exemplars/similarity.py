@@ -16,7 +16,7 @@ BACKGROUND_COSINE = 0.5  # without any negative example
 MIN_SPAN = 0.05  # between the cosines of background and examples
 SAME_COSINE_OF_ONE = 0.95  # of two objects of a class, where there is only one example
 SOFTENING = 0.02  # added to both distances: tiny differences decide nothing
-CHUNK = 65_536  # descriptors that are compared at a time
+CHUNK = 16_384  # descriptors that are compared at a time
 
 Scores = NDArray[np.float32]
 
