@@ -86,6 +86,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --detector exemplars, what compares objects: auto, owlv2, sam or classical (default auto)",
     )
     models.add_argument(
+        "--proposals",
+        metavar="NAME|FILE",
+        help="with --detector exemplars, what proposes regions: segmenter, or a detector whose boxes are used"
+        " (default segmenter)",
+    )
+    models.add_argument(
         "--example-tasks", metavar="1,2,3", help="with --detector exemplars, the annotated tasks to use (default all)"
     )
     tasks = parser.add_argument_group("tasks")
@@ -301,6 +307,7 @@ def _configuration(args: argparse.Namespace) -> "RunConfiguration":
         "detector": None if args.detector is None else _absolute(args.detector),
         "text": args.text,
         "descriptor": args.descriptor,
+        "proposals": None if args.proposals is None else _absolute(args.proposals),
         "example_tasks": _ids(args.example_tasks, "--example-tasks") if args.example_tasks is not None else None,
         "model": args.model,
         "score_threshold": args.conf,

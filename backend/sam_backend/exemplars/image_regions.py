@@ -9,8 +9,8 @@ from sam_backend.exemplars.index import ProjectIndex
 from sam_model.automatic_segmentation import SegmentedObject
 from sam_model.exemplars.descriptors import Describer, Descriptors
 from sam_model.exemplars.learned import Scorer
-from sam_model.exemplars.proposals import propose_regions
-from sam_model.interfaces import Segmenter
+from sam_model.exemplars.proposals import propose_detected, propose_regions
+from sam_model.interfaces import Detector, Segmenter
 from sam_model.types import Image
 
 PROPOSALS_VERSION = 1  # to be raised when the same segmenter proposes other regions
@@ -27,9 +27,16 @@ class ImageRegions:
 class RegionSource:
     """Proposes and describes the regions of images. Threads may share it."""
 
-    def __init__(self, segmenter: Segmenter[Any], describer: Describer, index: ProjectIndex | None = None) -> None:
-        """Use a segmenter and an engine; `index` keeps what they find."""
+    def __init__(
+        self,
+        segmenter: Segmenter[Any],
+        describer: Describer,
+        index: ProjectIndex | None = None,
+        detector: Detector | None = None,
+    ) -> None:
+        """Use a segmenter and an engine; `index` keeps what they find, the boxes of a `detector` are the proposals."""
         self._segmenter, self.describer, self._index = unlimited(segmenter), describer, index
+        self._detector = detector
 
     def regions_of(self, digest: str, image: Image, embed: Callable[[], Any]) -> ImageRegions:
         """Return the regions of an RGB uint8 image (H, W, 3).
@@ -42,7 +49,10 @@ class RegionSource:
         known = self._index.read(digest) if self._index is not None else None
         if known is not None:
             return ImageRegions(*known)
-        regions = propose_regions(self._segmenter, image, embed)
+        if self._detector is None:
+            regions = propose_regions(self._segmenter, image, embed)
+        else:
+            regions = propose_detected(self._detector, self._segmenter, image, embed)
         descriptors = self.describe(image, embed, regions)
         if self._index is not None:
             self._index.add(digest, regions, descriptors)
@@ -62,6 +72,9 @@ class RegionSource:
         return self.describer.describe(image, embed() if self.describer.name == "sam" else None, masks)
 
 
-def regions_key(segmenter: Segmenter[Any], describer: Describer) -> str:
-    """Return a text that identifies what proposes and describes: equal keys give equal regions and descriptors."""
-    return f"{PROPOSALS_VERSION}-{segmenter.fingerprint}-{describer.fingerprint}"
+def regions_key(segmenter: Segmenter[Any], describer: Describer, detector: str = "") -> str:
+    """Return a text that identifies what proposes and describes: equal keys give equal regions and descriptors.
+
+    `detector` identifies the weights of the detector of the proposals, if there is one.
+    """
+    return f"{PROPOSALS_VERSION}-{segmenter.fingerprint}-{describer.fingerprint}{detector and '-' + detector}"

@@ -20,6 +20,7 @@ DESCRIPTORS = ("auto", "owlv2", "sam", "classical")
 PURPOSES = ("predictions", "embeddings", "regions")
 AUTO = "auto"  # with `text`: the best installed detector for these words
 EXEMPLARS = "exemplars"
+SEGMENTER = "segmenter"
 WITHOUT_DETECTOR = ("everything", "boxes", EXEMPLARS)  # all objects, the task's rectangles, what is like examples
 CHOICES = {"descriptor": DESCRIPTORS, "shape": SHAPES, "policy": POLICIES, "engine": ENGINES, "purpose": PURPOSES}
 LARGEST_ID = 2**63 - 1
@@ -75,6 +76,7 @@ class RunConfiguration:
     detector: str = "classical"  # a detector, one of WITHOUT_DETECTOR, or with `text` AUTO
     text: str = ""  # words for the objects, such as "cat, red car=Vehicle"; empty: the detector's own classes
     descriptor: str = "auto"  # engine that compares objects with examples, one of DESCRIPTORS; auto: the best installed
+    proposals: str = SEGMENTER  # with exemplars, what proposes regions: SEGMENTER, or a detector whose boxes are used
     example_tasks: tuple[int, ...] = ()  # the annotated tasks with the examples; empty: all
     model: str = "auto"  # the segmenter; auto is the one of the service's settings
     score_threshold: float | None = None  # 0..1; None: the tag's model_score_threshold, else 0.25
@@ -103,7 +105,7 @@ class RunConfiguration:
         """
         given = _known_fields(mapping(body, "the body"), cls, "the body")
         parsed: dict[str, Any] = {"project": whole_number(given.get("project"), "project", 1, LARGEST_ID)}
-        for name in ("detector", "model"):
+        for name in ("detector", "model", "proposals"):
             if given.get(name) is not None:
                 parsed[name] = text(given[name], name).strip()
                 if not parsed[name]:
@@ -139,6 +141,8 @@ class RunConfiguration:
                 name: text(label, f"label_map.{name}")
                 for name, label in mapping(given["label_map"], "label_map").items()
             }
+        if parsed.get("proposals") in (AUTO, *WITHOUT_DETECTOR):
+            raise BadRequestError(f"proposals={shown(parsed['proposals'])} is neither {SEGMENTER!r} nor a detector")
         if given.get("example_tasks") is not None:
             tasks = listing(given["example_tasks"], "example_tasks")
             parsed["example_tasks"] = tuple(

@@ -18,7 +18,7 @@ from sam_backend.exemplars.reading import ProjectImages
 from sam_backend.exemplars.similar_objects import SimilarObjects
 from sam_backend.images.fetch import Fetcher, ImageCredentials
 from sam_backend.preannotation.calibration import Calibration, CalibrationError, models_of
-from sam_backend.preannotation.configuration import AUTO, EXEMPLARS, WITHOUT_DETECTOR, RunConfiguration
+from sam_backend.preannotation.configuration import AUTO, EXEMPLARS, SEGMENTER, WITHOUT_DETECTOR, RunConfiguration
 from sam_backend.preannotation.label_mapping import ANY_OBJECT, MAX_LISTED_NAMES, LabelMapping
 from sam_backend.preannotation.object_sources import (
     DetectorObjects,
@@ -241,12 +241,28 @@ def _similar_objects(
     """Return the source of objects like the examples, and the examples, which are read first if they are not given."""
     if examples is None:
         raise BadRequestError("the detector 'exemplars' needs annotations of Label Studio: start a run with it")
-    describer = load_describer(mapping.configuration.descriptor, segmenter, settings, store)
-    key = regions_key(segmenter, describer)
-    index = index_of(settings, settings.label_studio_url or "", images.project, key)
-    regions = RegionSource(segmenter, describer, index)
+    regions, key = region_source(mapping.configuration, segmenter, settings, store)
     found = examples if isinstance(examples, ExampleSet) else examples(images, regions, key)
     return ExemplarObjects(SimilarObjects(found, regions, segmenter), mapping), found
+
+
+def region_source(
+    configuration: RunConfiguration, segmenter: Segmenter[Any], settings: Settings, store: WeightStore
+) -> tuple[RegionSource, str]:
+    """Return what proposes and describes the regions of a run's images, and its key, see `regions_key`.
+
+    Raises:
+        BadRequestError: the descriptor is not installed, or the detector of the proposals is unknown.
+        WeightsError: weights are missing or damaged.
+    """
+    describer = load_describer(configuration.descriptor, segmenter, settings, store)
+    detector, identity = None, ""
+    if configuration.proposals != SEGMENTER:
+        detector = load_detector_of(replace(configuration, detector=configuration.proposals), settings, store)
+        identity = detector_identity(configuration.proposals, settings, store)[1]
+    key = regions_key(segmenter, describer, identity)
+    index = index_of(settings, settings.label_studio_url or "", configuration.project, key)
+    return RegionSource(segmenter, describer, index, detector), key
 
 
 def _check_calibration(configuration: RunConfiguration, calibration: Calibration | None, version: str) -> None:

@@ -11,15 +11,13 @@ from typing import Any, Protocol
 from sam_backend.embeddings.disk import EmbeddingFolder, embedding_folder
 from sam_backend.embeddings.image_embeddings import ImageEmbeddings
 from sam_backend.errors import BadRequestError
-from sam_backend.exemplars.engines import load_describer
-from sam_backend.exemplars.image_regions import RegionSource, regions_key
-from sam_backend.exemplars.index import index_of
+from sam_backend.exemplars.image_regions import RegionSource
 from sam_backend.images.decode import decode_image
 from sam_backend.images.fetch import Fetcher, ImageCredentials
 from sam_backend.label_studio.client import LabelStudioClient
 from sam_backend.label_studio.projects import ProjectDetails
 from sam_backend.label_studio.retry_policy import RetryPolicy, StoppedError
-from sam_backend.preannotation.loading import segmenter_choice
+from sam_backend.preannotation.loading import region_source, segmenter_choice
 from sam_backend.preannotation.local_executor import LocalExecutor
 from sam_backend.preannotation.outcome import BulkTask, Outcome, outcome_of
 from sam_backend.preannotation.preannotator import FetchedTask, Page
@@ -183,10 +181,8 @@ def build(
     segmenter = choice.load(lambda progress: None)
     images: ImageStore
     if run.configuration.purpose == "regions":
-        describer = load_describer(run.configuration.descriptor, segmenter, settings, store)
-        key = regions_key(segmenter, describer)
-        index = index_of(settings, settings.label_studio_url or "", project.id, key)
-        images = StoredRegions(RegionSource(segmenter, describer, index), ImageEmbeddings(segmenter, folder=folder))
+        regions, key = region_source(run.configuration, segmenter, settings, store)
+        images = StoredRegions(regions, ImageEmbeddings(segmenter, folder=folder))
     else:
         _check_is_stored(segmenter, choice.name)
         images, key = StoredEmbeddings(folder, segmenter), choice.version

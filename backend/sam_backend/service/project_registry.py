@@ -22,7 +22,7 @@ from typing import Any
 from sam_backend.bounded_cache import BoundedCache
 from sam_backend.errors import BackendError, BadRequestError
 from sam_backend.interactive.extra_params import ClickOptions, ExtraParams
-from sam_backend.preannotation.configuration import AUTO, RunConfiguration
+from sam_backend.preannotation.configuration import AUTO, SEGMENTER, RunConfiguration
 from sam_backend.preannotation.label_mapping import LabelMapping
 from sam_backend.preannotation.loading import detector_of, preannotation_version, version_with
 from sam_backend.preannotation.own_detectors import detector_choices, own_detectors
@@ -189,6 +189,7 @@ class ProjectRegistry:
         """
         for field, value, known in (
             ("detector", configuration.detector, (AUTO, *self.detector_names())),
+            ("proposals", configuration.proposals, (SEGMENTER, *self.detector_names())),
             ("model", configuration.model, ("auto", *SEGMENTER_NAMES)),
         ):
             if value not in known:

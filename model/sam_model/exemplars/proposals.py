@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 
 from sam_model.automatic_segmentation import SegmentedObject, segment_automatically
-from sam_model.interfaces import Segmenter
+from sam_model.box_segmentation import segment_boxes
+from sam_model.interfaces import Detector, Segmenter
 from sam_model.masks.boxes import box_from_mask
 from sam_model.masks.coco_rle import run_lengths_from_mask
 from sam_model.types import Image
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from sam_model.classical.segmenter import ClassicalEmbedding
 
 MAX_PROPOSALS = 100  # of one image
+MIN_DETECTED_SCORE = 0.05  # the examples decide what is an object
 
 
 def propose_regions(
@@ -42,6 +44,32 @@ def propose_regions(
     if isinstance(embedding, ClassicalEmbedding):
         return list(_merged(embedding, limit))
     return segment_automatically(segmenter, image, embed=lambda: embedding)[:limit]
+
+
+def propose_detected(
+    detector: Detector, segmenter: Segmenter[Any], image: Image, embed: Callable[[], Any], limit: int = MAX_PROPOSALS
+) -> list[SegmentedObject]:
+    """Return the objects of any class that a detector finds, with their masks, highest-scoring first.
+
+    Args:
+        detector: finds the boxes; its classes do not matter.
+        segmenter: makes the masks.
+        image: RGB uint8 (H, W, 3).
+        embed: returns the image's embedding by the segmenter.
+        limit: maximum number of objects.
+
+    Raises:
+        ValueError: `image` is not RGB uint8.
+    """
+    found = detector.detect(image, score_threshold=MIN_DETECTED_SCORE, max_detections=limit)
+    if not found:
+        return []
+    regions = []
+    for one, scored in zip(found, segment_boxes(segmenter, embed(), [one.box for one in found]), strict=True):
+        box = box_from_mask(scored.mask)
+        if box is not None:
+            regions.append(SegmentedObject(run_lengths_from_mask(scored.mask), box, one.score))
+    return regions
 
 
 def _merged(embedding: "ClassicalEmbedding", limit: int) -> Iterator[SegmentedObject]:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from sam_backend.errors import BadRequestError
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.preannotation.outcome import BulkTask, Outcome
@@ -22,7 +23,8 @@ from sam_backend.settings import Settings
 from sam_backend.shapes.brush import brush_value
 from sam_backend.shapes.labeled_objects import objects_from_results
 from sam_model.exemplars.proposals import propose_regions
-from sam_model.types import Mask
+from sam_model.masks.boxes import box_from_mask
+from sam_model.types import Detection, Mask
 from sam_model.weights.store import store_from_env
 from sam_testing.drawn_classes import HEIGHT, STAR, WIDTH, DrawnObject, drawn_classes
 from sam_testing.fake_label_studio import TOKEN, Store, fake_label_studio
@@ -264,6 +266,30 @@ def test_a_preview_shows_the_examples_and_the_scores_of_what_was_found(project: 
         assert len(strong) == len(project.stars(image["task"]))
         assert image["task"] != 2
     assert not project.store.predictions
+
+
+def test_the_boxes_of_a_detector_are_the_proposals(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = next(task for task in (1, 3, 4, 5) if len(project.stars(task)) > 1)
+    left_out, *kept = project.stars(task)
+    boxes = [box_from_mask(one.mask) for one in project.objects[task] if one.mask is not left_out]
+
+    class KnownBoxes:
+        name, class_names = "known", ("anything",)
+
+        def detect(self, image: Any, *, score_threshold: float, **_: Any) -> list[Detection]:
+            return [Detection(box, 0.1, 0, "anything") for box in boxes if box is not None and score_threshold <= 0.1]
+
+    monkeypatch.setattr("sam_backend.preannotation.loading.load_detector", lambda *_, **__: KnownBoxes())
+    monkeypatch.setattr("sam_backend.preannotation.loading.detector_identity", lambda *_: ("known", "1"))
+    project.annotate(2, project.stars(2))
+
+    _, progress = project.run(filter={"ids": [task]}, proposals="known")
+
+    assert progress.state == "finished", progress.message
+    assert len(project.found(task)) == len(kept)
+    assert all(max(iou(mask, star) for star in kept) > 0.8 for mask in project.found(task))
+    with pytest.raises(BadRequestError, match="proposals='boxes' is neither 'segmenter' nor a detector"):
+        RunConfiguration.from_json({"project": 1, "detector": "exemplars", "proposals": "boxes"})
 
 
 def test_a_run_without_examples_says_what_to_do(project: Project) -> None:
