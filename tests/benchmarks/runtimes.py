@@ -23,6 +23,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -75,19 +76,26 @@ def measured(sides: dict[str, Work], rounds: int, slow_rounds: int) -> Row:
 
 
 def agreement(wanted: Any, found: Any) -> Row:
-    """Return how well each of the objects of PyTorch is among those of the automatic runtime: the IoU with the one
-    whose box is nearest, of masks if there are any.
-    """
+    """Return how well the objects of both runtimes agree: the median IoU, and the share of those of at least .99."""
     if not isinstance(wanted, Sequence) or len(wanted) < MIN_OBJECTS or not len(found):
         return {}
+    if hasattr(wanted[0], "box"):
+        ious = box_agreement(wanted, found)
+    else:  # a mask for each prompt
+        ious = [iou(one.mask, other.mask) for one, other in zip(wanted, found, strict=True)]
+    good = float(np.mean(np.array(ious) >= GOOD_IOU))
+    return {"objects": [len(wanted), len(found)], "iou": {"median": rounded(np.median(ious)), "good": rounded(good)}}
+
+
+def box_agreement(wanted: Sequence[Any], found: Sequence[Any]) -> list[float]:
+    """Return the IoU of each wanted object with the one of those found whose box is nearest."""
     boxes, others = (np.array([one.box for one in objects], np.float32) for objects in (wanted, found))
     near = box_iou_matrix(boxes, others)
     ious = []
     for place, nearest in enumerate(near.argmax(1)):
         masks = [mask_of(one) for one in (wanted[place], found[nearest])]
         ious.append(float(near[place, nearest]) if masks[0] is None else iou(masks[0], masks[1]))
-    good = float(np.mean(np.array(ious) >= GOOD_IOU))
-    return {"objects": [len(wanted), len(found)], "iou": {"median": rounded(np.median(ious)), "good": rounded(good)}}
+    return ious
 
 
 def box_iou_matrix(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -252,16 +260,28 @@ class Sams:
 
         return {"peer": peer, "torch": partial(ours, self.torch), "auto": partial(ours, self.auto)}
 
-    def overlaps(self) -> list[float]:
-        """Return the IoU of both of our segmenters' masks for some prompts, each with its own embedding."""
+    def overlaps(self) -> Row:
+        """Return the IoU of both of our segmenters' masks for some prompts, each with its own embedding.
+
+        With seeded weights, the predicted IoU of a point's candidates may differ by less than .001, so that another one
+        comes first. Then the candidate that is most alike counts, and the prompt is counted.
+        """
         image = smooth_image(FULL_HD)
-        prompts = [*points_in(FULL_HD, 12), *(Prompt(box=(x, 100, x + 700, 900)) for x in range(0, 1200, 150))]
+        prompts = [replace(one, multimask=True) for one in points_in(FULL_HD, 12)]
+        prompts += [Prompt(box=(x, 100, x + 700, 900)) for x in range(0, 1200, 150)]
         pairs = zip(
             self.torch.segment(self.torch.embed(image), prompts),
             self.auto.segment(self.auto.embed(image), prompts),
             strict=True,
         )
-        return [iou(a.mask, b.mask) for a, b in pairs]
+        ious = [[iou(a.mask, other.mask) for other in (b, *b.alternatives)] for a, b in pairs]
+        best = [max(one) for one in ious]
+        reordered = sum(max(one) > one[0] for one in ious)
+        return {"min": rounded4(min(best)), "mean": rounded4(np.mean(best)), "reordered": reordered}
+
+
+def rounded4(value: Any) -> float:
+    return round(float(value), 4)
 
 
 def sam_2_reference(name: str) -> tuple[Any, Any]:
@@ -381,8 +401,7 @@ def main() -> None:
             continue
         sides = make()
         if "iou" in sides:
-            found = seconds(sides["iou"], clock)[1]
-            rows[name] = {"min": round(min(found), 4), "mean": round(float(np.mean(found)), 4)}
+            rows[name] = seconds(sides["iou"], clock)[1]
         else:
             rows[name] = measured(sides, options.rounds, options.slow_rounds)
         print(f"{name:<50} {rows[name]}", flush=True)

@@ -42,15 +42,20 @@ class Axis:
 def upscaled(maps: Tensor, rows: Axis, columns: Axis) -> Tensor:
     """Interpolate maps (K, `rows.cells`, `columns.cells`) to (K, `rows.full`, `columns.full`)."""
     if maps.device.type != "cpu":
-        fine = F.interpolate(maps[None], (rows.fine, columns.fine), mode="bilinear", align_corners=False)
-        inner = fine[..., rows.start : rows.start + rows.inner, columns.start : columns.start + columns.inner]
-        return F.interpolate(inner, (rows.full, columns.full), mode="bilinear", align_corners=False)[0]
+        return upscaled_on_device(maps, rows, columns)
     found = np.empty((len(maps), rows.full, columns.full), np.float32)
     whole = slice(0, rows.full), slice(0, columns.full)
     for one, target in zip(maps.detach().float().numpy(), found, strict=True):
         for part, strip in upscaled_strips(one, rows, columns, whole):
             target[part] = strip
     return torch.from_numpy(found)
+
+
+def upscaled_on_device(maps: Tensor, rows: Axis, columns: Axis) -> Tensor:
+    """Do the same with PyTorch, on the maps' device: a GPU interpolates whole maps faster than parts of them."""
+    fine = F.interpolate(maps[None], (rows.fine, columns.fine), mode="bilinear", align_corners=False)
+    inner = fine[..., rows.start : rows.start + rows.inner, columns.start : columns.start + columns.inner]
+    return F.interpolate(inner, (rows.full, columns.full), mode="bilinear", align_corners=False)[0]
 
 
 def upscaled_mask(logits: Floats, rows: Axis, columns: Axis, threshold: float, region: Region | None = None) -> Mask:

@@ -3,7 +3,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sam_model.masks.upscaling import Axis, region_above, upscaled, upscaled_mask, upscaled_strips
+from sam_model.masks.upscaling import (
+    Axis,
+    region_above,
+    upscaled,
+    upscaled_mask,
+    upscaled_on_device,
+    upscaled_strips,
+)
 
 AXES = {
     "twice, wide image": (Axis(64, 256, 0, 144, 1080), Axis(64, 256, 0, 256, 1920)),
@@ -20,17 +27,11 @@ def blobs(rows: Axis, columns: Axis, seed: int = 1) -> torch.Tensor:
     return 20 * F.interpolate(noise, (rows.cells, columns.cells), mode="bicubic")[0]
 
 
-def as_in_pytorch(maps: torch.Tensor, rows: Axis, columns: Axis) -> torch.Tensor:
-    fine = F.interpolate(maps[None], (rows.fine, columns.fine), mode="bilinear", align_corners=False)
-    inner = fine[..., rows.start : rows.start + rows.inner, columns.start : columns.start + columns.inner]
-    return F.interpolate(inner, (rows.full, columns.full), mode="bilinear", align_corners=False)[0]
-
-
 @pytest.mark.parametrize(("rows", "columns"), AXES.values(), ids=AXES)
-def test_logits_and_masks_are_what_pytorch_interpolates(rows: Axis, columns: Axis) -> None:
+def test_logits_and_masks_are_what_pytorch_interpolates_on_a_gpu(rows: Axis, columns: Axis) -> None:
     maps = blobs(rows, columns)
 
-    expected = as_in_pytorch(maps, rows, columns)
+    expected = upscaled_on_device(maps, rows, columns)
 
     torch.testing.assert_close(upscaled(maps, rows, columns), expected, atol=2e-4, rtol=0)
     for threshold in (-3.0, 0.0, 12.0):
@@ -50,7 +51,7 @@ def test_no_pixel_outside_the_region_is_above_the_threshold(rows: Axis, columns:
 
             region = region_above(logits[0].numpy(), rows, columns, 0.0)
 
-            wanted = as_in_pytorch(logits, rows, columns)[0] > 0
+            wanted = upscaled_on_device(logits, rows, columns)[0] > 0
             found = torch.zeros_like(wanted)
             found[region] = True
             assert not (wanted & ~found).any()
