@@ -276,6 +276,7 @@ SHORT_ROWS = {  # of the table in the README: rows of the result, and their Chin
     "MobileSAM, embed, 1080p": "MobileSAM，图像嵌入，1080p",
     "MobileSAM, 1 point, 12 MP": "MobileSAM，一个点，1200 万像素",
     "MobileSAM, 1 box, 12 MP": "MobileSAM，一个框，1200 万像素",
+    "MobileSAM, everything, 32 x 32 points, 1080p": "MobileSAM，分割全部（32 x 32 个点），1080p",
     "SAM-b, embed, 1080p": "SAM-b，图像嵌入，1080p",
     "yolov8x, 1080p": "yolov8x，1080p",
     "yolov8n-seg, 1080p": "yolov8n-seg，1080p",
