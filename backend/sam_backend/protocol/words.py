@@ -84,6 +84,16 @@ def label_of_words(words: Words, tags: Sequence[ControlTag]) -> str:
     )
 
 
+def words_of_labels(tags: Iterable[ControlTag]) -> str:
+    """Return words that mean all labels of the tags, for a text detector: each label's hint, alias or value."""
+    words: dict[str, str] = {}
+    for tag in tags:
+        for name, label in tag.label_words:  # the value, then the alias, then the hint
+            if "=" not in name and not _SEPARATORS.search(name):
+                words[label] = name
+    return ", ".join(list(words.values())[:MAX_WORDS])
+
+
 def _meant(text: str, pairs: Iterable[tuple[str, str]]) -> str | None:
     """Return the label of the same name; if there is none, that of the same name in another letter case."""
     pairs = list(pairs)

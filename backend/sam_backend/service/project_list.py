@@ -12,7 +12,8 @@ from sam_backend.label_studio.backend_registration import registrations
 from sam_backend.label_studio.client import LabelStudioApiError, LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.label_studio.projects import projects
-from sam_backend.protocol.labeling_config import LabelingConfig
+from sam_backend.protocol.labeling_config import ControlTag, LabelingConfig
+from sam_backend.protocol.words import words_of_labels
 from sam_backend.service.project_lookup import read_label_studio
 from sam_backend.service.project_registry import ProjectRegistry, created_seconds
 
@@ -30,6 +31,7 @@ class ProjectLine:
     title: str
     tasks: int
     labels: tuple[str, ...]
+    words: str  # that mean the labels, for text detectors
     has_this_backend: bool
     clicks: str | None  # the regions that its clicks get, and options of clicks; None if it is not connected
 
@@ -66,11 +68,12 @@ class ProjectList:
                 id=project.id,
                 title=project.title,
                 tasks=project.tasks,
-                labels=_labels_of(project.labeling_config),
+                labels=tuple(dict.fromkeys(label for tag in tags for label in tag.labels)),
+                words=words_of_labels(tags),
                 has_this_backend=self._projects.knows(project.id, created_seconds(project.created_at)),
                 clicks=self._projects.clicks(project.id, created_seconds(project.created_at)),
             )
-            for project in found
+            for project, tags in ((project, _tags_of(project.labeling_config)) for project in found)
         ]
 
     def _find_connected(self, projects: list[tuple[int, int | None]]) -> None:
@@ -92,9 +95,8 @@ class ProjectList:
             list(pool.map(list_models, due))
 
 
-def _labels_of(xml: str) -> tuple[str, ...]:
+def _tags_of(xml: str) -> tuple[ControlTag, ...]:
     try:
-        controls = LabelingConfig.from_xml(xml).controls
+        return tuple(LabelingConfig.from_xml(xml).controls)
     except LabelingConfigError:
         return ()
-    return tuple(dict.fromkeys(label for tag in controls for label in tag.labels))

@@ -2,7 +2,7 @@ import pytest
 
 from sam_backend.errors import BadRequestError
 from sam_backend.protocol.labeling_config import LabelingConfig
-from sam_backend.protocol.words import Words, label_of_words, parse_words
+from sam_backend.protocol.words import Words, label_of_words, parse_words, words_of_labels
 
 CONFIG = """<View><Image name="image" value="$image"/><BrushLabels name="brush" toName="image">
 <Label value="Cat" hint="a small animal" predicted_values="kitten"/>
@@ -77,3 +77,17 @@ def test_words_that_mean_no_label_are_refused_with_the_labels() -> None:
 )
 def test_any_words_mean_the_only_label(tag: str, label: str) -> None:
     assert label_of("red car", f'<View><Image name="image" value="$image"/>{tag}</View>') == label
+
+
+def test_the_words_of_all_labels_are_their_hints_aliases_or_values() -> None:
+    config = LabelingConfig.from_xml(
+        '<View><Image name="image" value="$image"/><BrushLabels name="mask" toName="image">'
+        '<Label value="Vehicle" hint="red car"/><Label value="Katze" alias="cat"/><Label value="Dog"/>'
+        '<Label value="a, b"/></BrushLabels><KeyPointLabels name="point" toName="image"><Label value="Dog"/>'
+        "</KeyPointLabels></View>"
+    )
+
+    offered = words_of_labels(config.controls)
+
+    assert offered == "red car, cat, Dog"
+    assert [label_of_words(one, config.controls) for one in parse_words(offered)] == ["Vehicle", "cat", "Dog"]

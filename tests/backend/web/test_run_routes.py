@@ -239,7 +239,7 @@ def test_projects_and_status_are_listed(installation: Installation) -> None:
     unknown = installation.backend.ask("/api/projects")[1]["projects"]
     installation.setup(None)
 
-    fields = {"id": 1, "title": "Fake", "tasks": 2, "labels": ["person", "face"]}
+    fields = {"id": 1, "title": "Fake", "tasks": 2, "labels": ["person", "face"], "words": "person, face"}
     assert unknown == [{**fields, "has_this_backend": False, "clicks": None}]
     (known,) = installation.backend.ask("/api/projects")[1]["projects"]
     assert known["has_this_backend"]

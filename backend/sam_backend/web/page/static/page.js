@@ -398,6 +398,7 @@ const DETECTOR_TEXTS = {
 
 function showClicks() {
   const project = projects.find(project => String(project.id) === $("#new-run").project.value);
+  $("#label-words").replaceChildren(...(project?.words ? [element("option", undefined, {value: project.words})] : []));
   $("#project-clicks").textContent = project?.clicks ? `Clicks in this project get: ${project.clicks}.` : "";
 }
 
