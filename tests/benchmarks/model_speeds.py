@@ -1,14 +1,17 @@
 """Speed of every segmenter of the catalogue beside MobileSAM, by runtime.
 
 Measured for each runtime (PyTorch in float32, OpenVINO in the precision it is fastest with): one embedding, and one
-point on an embedded image. Weights are seeded: random weights take as long as trained ones. MobileSAM's embedding and
-the model's alternate, and the ratio of their minima is recorded, since the absolute time depends on the other work of
-the machine. Each pair of model and runtime runs in a process of its own, which also tells its peak memory.
+point on an embedded image. Weights are seeded: random weights take as long as trained ones. The networks run in one
+thread, and the processor's time counts, which the other work of the machine changes least. MobileSAM's embedding and
+the model's alternate, and the ratio of their minima is recorded. A pair that takes more than 20 seconds is timed once.
+Each model and runtime has a process of its own, which also tells its peak memory.
 
 `SAM_MODEL=auto` reads the ratios from model/sam_model/benchmark/model_speeds.json, and docs/models.md has a column of
 them. Models that are measured already are left out, so the script can be run model by model.
 
     python tests/benchmarks/model_speeds.py [--models A,B] [--runtimes torch,openvino] [--again]
+
+With `--convert`, the networks are converted for OpenVINO into `--folder` and nothing is measured.
 """
 
 import argparse
@@ -25,11 +28,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from sam_model.benchmark.compared_model import _seeded_sam, _seeded_yolo
 from sam_model.benchmark.model_speed import machine_info, synthetic_image
 from sam_model.sam.segmenter import SamSegmenter
 from sam_model.sam_checkpoints import SIZES
-from sam_model.types import Point, Prompt
+from sam_model.types import Image, Point, Prompt
 from sam_model.weights.catalog import CATALOG
 from sam_model.yolo.fast_sam import FastSamSegmenter
 from sam_model.yolo.sizes import SIZES as YOLO_SIZES
@@ -38,7 +43,8 @@ RECORDED = Path(__file__).parents[2] / "model/sam_model/benchmark/model_speeds.j
 REFERENCE = "mobile_sam"
 CONVERSION_TIMEOUT_S = 3600
 MEASURE_S = 12.0  # per model, at least `MIN_ROUNDS` rounds
-MIN_ROUNDS = 4
+MIN_ROUNDS = 3
+LONG_ROUND_S = 20.0  # a round that takes longer is the only one
 
 
 def segmenter(name: str, runtime: str, folder: Path) -> SamSegmenter | FastSamSegmenter:
@@ -57,31 +63,39 @@ def wait_for_conversion(model: SamSegmenter | FastSamSegmenter, runtime: str) ->
     return runtime == "torch" or bool(converted.wait(CONVERSION_TIMEOUT_S))
 
 
+def converted(
+    name: str, runtime: str, folder: Path, image: Image, prompt: Prompt
+) -> tuple[SamSegmenter | FastSamSegmenter, bool]:
+    """Return a model after its first prompt, and whether the runtime runs all of it."""
+    model = segmenter(name, runtime, folder)
+    wait_for_conversion(model, runtime)  # of the image encoder, so that PyTorch need not run it
+    model.segment(model.embed(image), [prompt])  # starts the conversion of the decoder
+    return model, wait_for_conversion(model, runtime)
+
+
 def seconds(work: Callable[[], object]) -> float:
-    begin = time.perf_counter()
+    """Return the processor's time of all threads."""
+    begin = time.process_time()
     work()
-    return time.perf_counter() - begin
+    return time.process_time() - begin
 
 
 def measure(name: str, runtime: str, folder: Path) -> dict[str, Any]:
     """Return the times of a model in a runtime, and the ratio of its embedding to MobileSAM's."""
     image = synthetic_image()
     prompt = Prompt(points=(Point(image.shape[1] / 2, image.shape[0] / 2),))
-    model = segmenter(name, runtime, folder)
-    model.segment(model.embed(image), [prompt])  # warm-up; starts the conversion of the decoder
-    is_converted = wait_for_conversion(model, runtime)
+    model, is_converted = converted(name, runtime, folder, image, prompt)
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    reference = segmenter(REFERENCE, runtime, folder)
-    reference.segment(reference.embed(image), [prompt])
-    wait_for_conversion(reference, runtime)
-    reference.embed(image)
+    reference, _ = converted(REFERENCE, runtime, folder, image, prompt)
     embedding = model.embed(image)
     times, references, points = [], [], []
-    end = time.monotonic() + MEASURE_S
-    while time.monotonic() < end or len(times) < MIN_ROUNDS:
+    begin = time.monotonic()
+    while time.monotonic() < begin + MEASURE_S or len(times) < MIN_ROUNDS:
         references.append(seconds(lambda: reference.embed(image)))
         times.append(seconds(lambda: model.embed(image)))
         points.append(seconds(lambda: model.segment(embedding, [prompt])))
+        if times[0] + references[0] > LONG_ROUND_S:
+            break
     return {
         "embed_ratio": 1.0 if name == REFERENCE else round(min(times) / min(references), 2),
         "embed_ms": round(1e3 * min(times), 1),
@@ -101,11 +115,19 @@ def main() -> None:
     parser.add_argument("--runtimes", default="torch,openvino")
     parser.add_argument("--again", action="store_true", help="measure models that are recorded already, too")
     parser.add_argument("--folder", type=Path, help="keeps the converted networks")
+    parser.add_argument("--convert", action="store_true", help="only convert the networks for OpenVINO")
     parser.add_argument("--one", nargs=2, metavar=("MODEL", "RUNTIME"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    torch.set_num_threads(1)
     folder = options.folder or Path(tempfile.mkdtemp())
     if options.one:
         print(json.dumps(measure(*options.one, folder)))
+        return
+    if options.convert:
+        image = synthetic_image()
+        for name in options.models.split(","):
+            _, is_converted = converted(name, "openvino", folder, image, Prompt(points=(Point(9, 9),)))
+            print(name, "is converted" if is_converted else "could not be converted", flush=True)
         return
     recorded: dict[str, Any] = json.loads(RECORDED.read_text()) if RECORDED.exists() else {"models": {}}
     for runtime in options.runtimes.split(","):

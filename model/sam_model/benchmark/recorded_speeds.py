@@ -35,7 +35,7 @@ def record_description() -> str:
     rows = [row for runtimes in record["models"].values() for row in runtimes.values()]
     loads = sorted(row["load"] for row in rows)
     return (
-        f"`{record['command']}`, {record['date']}, {machine['cores']} cores, {machine['processor']}, PyTorch "
+        f"`{record['command']}`, {record['date']}, processor time of one thread, {machine['processor']}, PyTorch "
         f"{machine['torch']}, load {loads[0]:g} to {loads[-1]:g}."
     )
 

@@ -13,12 +13,17 @@ from threading import Thread
 
 import pytest
 
+from sam_backend.diagnostics.health_monitor import check_model
 from sam_backend.diagnostics.label_studio_checks import Check, check_label_studio
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.runs.run_store import RunStore
+from sam_backend.segmenter.choice import choose_model
+from sam_backend.segmenter.loading import ModelLoading
 from sam_backend.settings import Settings
+from sam_model.weights.catalog import find_weights
 from sam_model.weights.errors import WeightsUnavailableError
+from sam_model.weights.store import WeightStore
 from sam_testing.backend_program import BackendProgram, environment
 from sam_testing.fake_label_studio import TOKEN, Store, fake_label_studio
 from sam_testing.label_studio import BRUSH_CONFIG, setup_request
@@ -186,6 +191,20 @@ def test_the_status_names_a_model_without_weights_and_no_folder() -> None:
     )
     assert "label-studio-sam weights download sam_b" in checks[0]["next_step"]
     assert "/.cache" not in json.dumps(checks)
+
+
+def test_doctor_says_which_model_was_chosen_automatically_and_why(tmp_path: Path) -> None:
+    weights = find_weights("mobile_sam")
+    with (tmp_path / weights.file).open("wb") as file:
+        file.truncate(weights.size)
+    settings = Settings(device="cpu", runtime="torch", weights_dir=tmp_path)
+    store = WeightStore(tmp_path, is_offline=True)
+
+    check = check_model(settings, ModelLoading(choose_model(settings, store)), store)
+
+    assert check.ok
+    assert check.found.startswith("mobile_sam-6dbb9052-float32, loading; SAM_MODEL=auto chose mobile_sam: the best ")
+    assert "takes at most 1.5 times as long as MobileSAM's with torch on a CPU; its weights are stored" in check.found
 
 
 def test_a_registered_project_counts_at_once() -> None:
