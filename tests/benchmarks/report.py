@@ -155,6 +155,54 @@ def click_latency() -> str:
     return "\n".join([*rows, "", f"{found} {machine_of('click_latency')}"])
 
 
+def start() -> str:
+    """Return the table of the service's first answers."""
+    result = result_of("start")["result"]
+    rows = [
+        "| s after the start of the process | /health, median | shortest | a click, median | shortest |"
+        " slowest /health while loading |",
+        "|---|" + "---:|" * 5,
+    ]
+    for name, row in result["models"].items():
+        health, first, slowest = row["health_s"], row["click_s"], row["slowest_health_s"]
+        rows.append(f"| {name} | {health[0]} | {health[1]} | {first[0]} | {first[1]} | {slowest[0]} |")
+    return "\n".join([*rows, "", f"{result['rounds']} starts of each. {machine_of('start')}"])
+
+
+def service_memory() -> str:
+    """Return the table of the service's memory."""
+    result = result_of("service_memory")["result"]
+    rows = [
+        "| model | clicks | all processes, MB | after the first click | answering process, resident, MB | highest |",
+        "|---|" + "---:|" * 5,
+    ]
+    for name, row in result["models"].items():
+        cells = [row[key] for key in ("clicks", "after_mb", "first_mb", "worker_mb", "highest_mb")]
+        rows.append(f"| {name} | {' | '.join(f'{cell:,.0f}' for cell in cells)} |")
+    about = f"{result['images']} images of {result['megapixels']} megapixels."
+    return "\n".join([*rows, "", f"{about} {machine_of('service_memory')}"])
+
+
+def published_path() -> str:
+    """Return the table of a warm click beside the published path."""
+    result = result_of("published_path")["result"]
+    rows = [
+        "| warm click over HTTP, MobileSAM, 12 megapixels | published, median ms | ours | ratio | of the shortest |",
+        "|---|" + "---:|" * 4,
+    ]
+    words = {
+        "other_image": "another image than in the click before (set_image, predict, mask2rle)",
+        "same_image": "the same image (predict, mask2rle)",
+    }
+    for name, about in words.items():
+        row = result[name]
+        rows.append(
+            f"| {about} | {row['theirs_ms'][0]:,.0f} | {row['ours_ms'][0]:,.0f} | {row['ratio'][0]} x |"
+            f" {row['ratio'][1]} x |"
+        )
+    return "\n".join([*rows, "", f"{result['rounds']} clicks of each. {machine_of('published_path')}"])
+
+
 CLASSICAL_ROWS = (  # benchmark, set, group, what the documentation says about them
     ("classical_quality", "eval-images", "all", "constants set on these"),
     ("classical_quality", "eval-images-more", "ecssd", "of ECSSD (not used for the network)"),
@@ -343,6 +391,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "exemplars": exemplars,
     "embedding-run": embedding_run,
     "click-latency": click_latency,
+    "start": start,
+    "service-memory": service_memory,
+    "published-path": published_path,
     "classical-quality": classical_quality,
     "classical-scores": classical_scores,
     "models": models,

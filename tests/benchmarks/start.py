@@ -15,6 +15,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,7 @@ class MeasuredStart(BackendProgram):
     """A `serve` process whose first answers are timed."""
 
     def start(self) -> None:
-        """Start the process, and return when the click is answered."""
+        """Start the process, and return when the click is answered with a mask."""
         self.body = click()
         self.times: dict[str, float] = {}
         self.slowest_health_s = 0.0
@@ -55,11 +57,13 @@ class MeasuredStart(BackendProgram):
         self.began = time.perf_counter()
         asking = threading.Thread(target=self._ask_health)
         asking.start()
-        super().start()
+        try:
+            super().start()
+        except BaseException:
+            self.is_answered.set()
+            raise
+        self.wait_until(lambda: "click" in self.times, 300)
         asking.join()
-
-    def _answers(self) -> bool:
-        return bool(self.times.get("click"))
 
     def _ask_health(self) -> None:
         clicking = threading.Thread(target=self._click)
@@ -82,22 +86,37 @@ class MeasuredStart(BackendProgram):
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/predict", self.body, {"Content-Type": "application/json"}
         )
-        try:
-            with urllib.request.urlopen(request, timeout=120) as answer:
+        while not self.is_answered.is_set():  # again if the model took longer than SAM_MODEL_WAIT_S
+            with suppress(OSError), urllib.request.urlopen(request, timeout=120) as answer:
                 assert json.load(answer)["results"][0]["result"]
-        finally:
-            self.times["click"] = time.perf_counter() - self.began
-            self.is_answered.set()
+                self.times["click"] = time.perf_counter() - self.began
+                self.is_answered.set()
 
 
 def wait_for_conversion(backend: BackendProgram) -> None:
-    """Wait until all networks were converted."""
+    """Wait until OpenVINO runs all networks."""
+    runs = [f"-{part} in " for part in ("encoder", "prepare", "attend", "masks")]
+    backend.wait_until(lambda: all(part in backend.log for part in runs), 600)
 
-    def converted() -> set[str]:
-        return {part for part in ("encoder", "prepare", "attend", "masks") if f"{part} was converted" in backend.log}
 
-    while len(converted()) < 4:
-        time.sleep(0.5)
+@contextmanager
+def weights_folder(given: str) -> Iterator[Path]:
+    """Yield a folder for weights and converted networks: `given`, or a temporary one."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(given or temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+
+
+def seeded_checkpoint(folder: Path, name: str) -> Path:
+    """Return the file of a model with seeded weights; write it if it is missing."""
+    path = folder / f"{name}.pt"
+    return path if path.exists() else write_seeded_checkpoint(path, MODELS[name])
+
+
+def wait_until_ready(backend: BackendProgram) -> None:
+    """Wait until the model is loaded."""
+    backend.wait_until(lambda: bool(backend.ask("/health")[1]["state"] == "ready"), 300)
 
 
 def main() -> None:
@@ -105,15 +124,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--folder", default="", help="keeps weights and converted networks for the next run")
     asked = parser.parse_args()
     found: dict[str, Any] = {}
     for name in asked.models.split(","):
-        with tempfile.TemporaryDirectory() as folder:
-            weights = Path(folder) / "weights"
-            weights.mkdir()
-            checkpoint = write_seeded_checkpoint(weights / f"{name}.pt", MODELS[name])
+        with tempfile.TemporaryDirectory() as folder, weights_folder(asked.folder) as weights:
             settings = {
-                "SAM_MODEL": str(checkpoint),
+                "SAM_MODEL": str(seeded_checkpoint(weights, name)),
                 "SAM_WEIGHTS_DIR": str(weights),
                 "SAM_RUNS_DIR": f"{folder}/runs",
                 "SAM_RUNTIME": "auto",

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 from sam_backend.request_pool import slot_released
 from sam_model.interfaces import Embedding, PreparedEmbedding
 
-SHARED_PART = 0.25  # of the memory, at most, for what prompts share; but the image that was used last keeps it
+SHARED_PART = 0.125  # of the memory, at most, for what prompts share; but the image that was used last keeps it
 
 E = TypeVar("E", bound=Embedding)
 

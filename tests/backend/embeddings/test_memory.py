@@ -104,7 +104,7 @@ class Prepared:
 
 
 def test_what_prompts_share_is_within_the_bound_and_replaces_no_embedding() -> None:
-    cache: EmbeddingCache[Prepared] = EmbeddingCache(200)  # so 50 bytes for what prompts share
+    cache: EmbeddingCache[Prepared] = EmbeddingCache(400)  # so 50 bytes for what prompts share
     kept = {key: cache.get_or_compute(key, Prepared)[0] for key in "abcdef"}
 
     assert [key for key, one in kept.items() if one.shared_nbytes] == ["e", "f"]
@@ -113,7 +113,7 @@ def test_what_prompts_share_is_within_the_bound_and_replaces_no_embedding() -> N
     cache.get("a")
 
     assert [key for key, one in kept.items() if one.shared_nbytes] == ["a", "f"]
-    assert cache.statistics() == CacheStatistics(hits=1, misses=6, entries=6, bytes_held=100, bytes_allowed=200)
+    assert cache.statistics() == CacheStatistics(hits=1, misses=6, entries=6, bytes_held=100, bytes_allowed=400)
 
 
 def test_the_image_that_was_used_last_keeps_what_its_prompts_share_while_it_fits() -> None:

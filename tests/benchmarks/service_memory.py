@@ -1,0 +1,142 @@
+"""Memory of the service after 1,000 clicks: MobileSAM and SAM base with seeded weights, SAM_RUNTIME=auto.
+
+`label-studio-sam serve` answers clicks of two clients on images of 12 megapixels from a web server, each with one to
+three points. Its first start converts the networks for OpenVINO; the second one, which finds them on disk, is measured.
+Memory (MB, 10^6 bytes) after the first click, and after all, when the server has returned its free memory: the resident
+memory of the process that answers, libraries included, and what belongs to the other one alone. Also the resident
+memory of the process that answers, in all, without files, and the highest.
+"""
+
+import argparse
+import json
+import random
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from benchmarks.start import MODELS, seeded_checkpoint, wait_for_conversion, wait_until_ready, weights_folder
+from sam_backend.web.malloc import TRIM_EVERY_S
+from sam_testing.backend_program import BackendProgram
+from sam_testing.label_studio import BRUSH_CONFIG, Json, key_point, predict_request
+from sam_testing.processes import process_tree
+from sam_testing.web_server import Answer, serving
+
+CLIENTS, IMAGES, WIDTH, HEIGHT = 2, 30, 4000, 3000
+
+
+def photograph(seed: int) -> bytes:
+    """Return a JPEG of coloured discs."""
+    made = np.random.default_rng(seed)
+    image = np.full((HEIGHT, WIDTH, 3), made.integers(0, 60, 3), np.uint8)
+    for _ in range(60):
+        centre = int(made.integers(0, WIDTH)), int(made.integers(0, HEIGHT))
+        cv2.circle(image, centre, int(made.integers(50, 400)), made.integers(80, 255, 3).tolist(), -1)
+    return cv2.imencode(".jpg", image)[1].tobytes()
+
+
+def clicks(url: str, number: int, seed: int) -> Iterator[Json]:
+    """Yield the bodies of clicks: of one object, with a first, a second and a third point."""
+    chance = random.Random(seed)
+    points: list[Json] = []
+    for _ in range(number):
+        if len(points) in (0, 3):
+            points, image = [], chance.randrange(IMAGES)
+        size = {"original_width": WIDTH, "original_height": HEIGHT}
+        points = [*points, key_point(chance.uniform(5, 95), chance.uniform(5, 95), f"p{len(points)}") | size]
+        yield predict_request(points, BRUSH_CONFIG, {"image": f"{url}/{image}.jpg"}, image + 1)
+
+
+def field_mb(file: str, name: str) -> float:
+    """Return a field of a file of /proc."""
+    lines = Path(file).read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) * 1024 / 1e6
+
+
+def service_mb(root: int) -> float:
+    """Return the resident memory of the process that answers, and what belongs to its parent alone."""
+    own = sum(field_mb(f"/proc/{root}/smaps_rollup", name) for name in ("Private_Clean", "Private_Dirty"))
+    return round(field_mb(f"/proc/{process_tree(root)[-1]}/status", "VmRSS") + own, 1)
+
+
+def measured(backend: BackendProgram, url: str, number: int) -> dict[str, Any]:
+    """Send the clicks, and return the memory."""
+    answers: list[int] = []
+    lock = threading.Lock()
+
+    def send(bodies: Iterator[Json]) -> None:
+        for body in bodies:
+            status = backend.ask("/predict", body)[0]
+            with lock:
+                answers.append(status)
+
+    root = backend.process.pid
+    send(clicks(url, 1, 0))
+    first = service_mb(root)
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        for client in range(CLIENTS):
+            clients.submit(send, clicks(url, number // CLIENTS, client + 1))
+    time.sleep(TRIM_EVERY_S + 1)
+    assert set(answers) == {200}, backend.log[-3000:]
+    worker = process_tree(root)[-1]
+    return {
+        "clicks": len(answers),
+        "first_mb": first,
+        "after_mb": service_mb(root),
+        **{
+            key: round(field_mb(f"/proc/{worker}/status", field), 1)
+            for key, field in (("worker_mb", "VmRSS"), ("worker_anonymous_mb", "RssAnon"), ("highest_mb", "VmHWM"))
+        },
+    }
+
+
+def main() -> None:
+    """Measure; print a table and one line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clicks", type=int, default=1000)
+    parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--folder", default="", help="keeps weights and converted networks for the next run")
+    asked = parser.parse_args()
+    images = {f"/{number}.jpg": photograph(number) for number in range(IMAGES)}
+    headers = {"ETag": '"1"', "Content-Type": "image/jpeg"}
+    found: dict[str, Any] = {}
+    for name in asked.models.split(","):
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            weights_folder(asked.folder) as weights,
+            serving(lambda asked: Answer(images[asked.path], headers=headers)) as web,
+        ):
+            settings = {
+                "SAM_MODEL": str(seeded_checkpoint(weights, name)),
+                "SAM_WEIGHTS_DIR": str(weights),
+                "SAM_RUNS_DIR": f"{folder}/runs",
+                "SAM_RUNTIME": "auto",
+                "SAM_ALLOW_PRIVATE_ADDRESSES": "true",
+                "SAM_ZOOM": "false",  # the scores of seeded weights would ask for crops at random
+                "SAM_LOG_LEVEL": "INFO",
+            }
+            backend = BackendProgram(Path(folder) / "log", **settings)
+            try:
+                wait_until_ready(backend)
+                for body in clicks(web.url, 1, 0):
+                    backend.ask("/predict", body)
+                wait_for_conversion(backend)
+                backend.stop()
+                backend.start()
+                wait_until_ready(backend)
+                found[name] = measured(backend, web.url, asked.clicks)
+            finally:
+                backend.stop()
+            print(name, found[name], flush=True)
+    megapixels = round(WIDTH * HEIGHT / 1e6)
+    print(json.dumps({"benchmark": "service_memory", "images": IMAGES, "megapixels": megapixels, "models": found}))
+
+
+if __name__ == "__main__":
+    main()
