@@ -328,6 +328,7 @@ SHORT_ROWS = {  # of the table in the README: rows of the result, and their Chin
     "SAM-b, embed, 1080p": "SAM-b，图像嵌入，1080p",
     "yolov8x, 1080p": "yolov8x，1080p",
     "yolov8n-seg, 1080p": "yolov8n-seg，1080p",
+    "FastSAM-s, 1080p": "FastSAM-s，1080p",
 }
 
 
