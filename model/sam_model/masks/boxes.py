@@ -36,7 +36,9 @@ def box_iou(box: Boxes, boxes: Boxes) -> Boxes:
     return iou
 
 
-def non_maximum_suppression(boxes: Boxes, scores: NDArray[np.float32], iou_threshold: float) -> NDArray[np.intp]:
+def non_maximum_suppression(
+    boxes: Boxes, scores: NDArray[np.float32], iou_threshold: float, limit: int | None = None
+) -> NDArray[np.intp]:
     """Return the indices of the boxes that stay, highest-scoring first.
 
     A box is dropped if its IoU with a kept box of a higher score is above `iou_threshold`. As in torchvision
@@ -47,11 +49,12 @@ def non_maximum_suppression(boxes: Boxes, scores: NDArray[np.float32], iou_thres
         boxes: (N, 4).
         scores: (N,).
         iou_threshold: 0..1.
+        limit: return only so many; None for all.
     """
     boxes = boxes.astype(np.float32, copy=False)
     remaining = np.argsort(-scores, kind="stable")
     kept: list[int] = []
-    while len(remaining):
+    while len(remaining) and (limit is None or len(kept) < limit):
         best, remaining = remaining[0], remaining[1:]
         kept.append(int(best))
         overlaps = box_iou(boxes[best], boxes[remaining]).astype(np.float64)  # torchvision's threshold is a double

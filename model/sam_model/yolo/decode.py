@@ -66,7 +66,8 @@ def decode(
     if raw.is_one_to_one:
         kept = np.arange(len(order))[:max_detections]
     else:
-        kept = suppress(boxes, found_scores, None if is_class_agnostic else found_ids, iou_threshold)[:max_detections]
+        ids = None if is_class_agnostic else found_ids
+        kept = suppress(boxes, found_scores, ids, iou_threshold, max_detections)
     coefficients = None
     if raw.coefficients is not None:
         coefficients = raw.coefficients[0, cells[order[torch.from_numpy(kept).to(order.device)]]].cpu().numpy()
@@ -101,7 +102,11 @@ def _one_to_one(class_scores: Tensor, max_detections: int, is_class_agnostic: bo
 
 
 def suppress(
-    boxes: Boxes, scores: Floats, class_ids: NDArray[np.intp] | None, iou_threshold: float
+    boxes: Boxes,
+    scores: Floats,
+    class_ids: NDArray[np.intp] | None,
+    iou_threshold: float,
+    limit: int | None = None,
 ) -> NDArray[np.intp]:
     """Return the indices of the boxes that stay, highest-scoring first.
 
@@ -110,9 +115,10 @@ def suppress(
         scores: (N,).
         class_ids: (N,), then only boxes of the same class suppress each other; None to ignore classes.
         iou_threshold: 0..1.
+        limit: return only so many; None for all.
     """
     if class_ids is not None and len(boxes):
         # move the boxes of each class far from those of the others, so that they cannot overlap
         far = np.float32(np.abs(boxes).max() * 2 + 1)
         boxes = boxes + class_ids[:, None].astype(np.float32) * far
-    return non_maximum_suppression(boxes, scores, iou_threshold)
+    return non_maximum_suppression(boxes, scores, iou_threshold, limit)

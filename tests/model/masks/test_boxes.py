@@ -69,3 +69,16 @@ def test_empty_boxes_suppress_nothing() -> None:
 
 def test_of_no_boxes_none_are_kept() -> None:
     assert non_maximum_suppression(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), 0.5).tolist() == []
+
+
+def test_suppression_with_a_limit_gives_the_first_of_all_that_stay() -> None:
+    random = np.random.default_rng(4)
+    corners = random.uniform(0, 50, (200, 2))
+    boxes = np.concatenate([corners, corners + random.uniform(5, 30, (200, 2))], axis=1).astype(np.float32)
+    scores = random.random(200, dtype=np.float32)
+
+    kept = non_maximum_suppression(boxes, scores, 0.5)
+
+    assert len(kept) > 20
+    for limit in (0, 7, 1000):
+        assert np.array_equal(non_maximum_suppression(boxes, scores, 0.5, limit), kept[:limit])
