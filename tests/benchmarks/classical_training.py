@@ -8,7 +8,9 @@ photograph is used whole and in random crops around the object. The result depen
     python tests/benchmarks/classical_training.py cross-validate --data FOLDER --group coco --folds 3 --records FILE
 
 `cross-validate` fits one network per fold, on the other folds, and measures it on the photographs of its fold with the
-simulated annotator of classical_quality.py, whose docstring describes FOLDER.
+simulated annotator of classical_quality.py, whose docstring describes FOLDER. Up to the second `_`, an id names the
+photograph; the objects of a photograph are in the same fold. With `--also FOLDER`, each network is fitted on the
+objects of that folder, too.
 """
 
 import argparse
@@ -262,20 +264,22 @@ def fit(samples: Sequence[Sample], seed: int = 0) -> RegionNetwork:
 
 
 def fold_of(sample: Sample, folds: int) -> int:
-    """Return a sample's fold, which depends on its name alone."""
-    return zlib.crc32(sample.name.encode()) % folds
+    """Return a sample's fold, which depends on the name of its photograph alone."""
+    return zlib.crc32("_".join(sample.name.split("_")[:2]).encode()) % folds
 
 
-def cross_validate(samples: Sequence[Sample], folds: int, seed: int, networks: Path, jobs: int) -> list[Record]:
-    """Measure each sample with a network that was fitted on the other folds, and is kept in the folder `networks`.
+def cross_validate(
+    samples: Sequence[Sample], also: Sequence[Sample], folds: int, seed: int, networks: Path, jobs: int
+) -> list[Record]:
+    """Measure each sample with a network that was fitted on the other folds and on `also`.
 
-    `jobs` processes measure.
+    The networks are kept in the folder `networks`. `jobs` processes measure.
     """
     records = []
     for fold in range(folds):
         path = networks / f"{seed}_{fold}_of_{folds}.npz"
         if not path.exists():
-            save_network(fit([s for s in samples if fold_of(s, folds) != fold], seed), path)
+            save_network(fit([*(s for s in samples if fold_of(s, folds) != fold), *also], seed), path)
         segmenter = ClassicalSegmenter(load_network(path))
         left_out = [sample for sample in samples if fold_of(sample, folds) == fold]
         records += measure_all(partial(measure, segmenter), left_out, jobs)
@@ -287,6 +291,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["fit", "cross-validate"])
     parser.add_argument("--data", type=Path, required=True, help="folder with index.json, images and masks")
+    parser.add_argument("--also", type=Path, help="folder of further objects to fit on, which are not measured")
     parser.add_argument("--group", default="coco", help="only the objects whose id starts with this")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folds", type=int, default=3)
@@ -299,11 +304,14 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    samples = [sample for sample in samples_in(options.data) if sample.name.startswith(options.group)]
+    samples, also = (
+        [sample for sample in samples_in(folder) if sample.name.startswith(options.group)] if folder else []
+        for folder in (options.data, options.also)
+    )
     if options.command == "fit":
-        save_network(fit(samples, options.seed), options.out)
+        save_network(fit([*samples, *also], options.seed), options.out)
         return
-    records = cross_validate(samples, options.folds, options.seed, options.networks, options.jobs)
+    records = cross_validate(samples, also, options.folds, options.seed, options.networks, options.jobs)
     if options.records:
         options.records.write_text(json.dumps({options.data.name: [asdict(record) for record in records]}))
     print(table(summaries(records)))

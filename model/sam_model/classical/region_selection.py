@@ -18,6 +18,7 @@ from sam_model.classical.evidence import (
     LastClick,
     Nearest,
     box_evidence,
+    colour_logits,
     evidence,
     last_click,
     no_clicks,
@@ -123,10 +124,21 @@ def _with_region(graph: RegionGraph, selection: Selection, region: NDArray[np.bo
 def _first(
     graph: RegionGraph, selection: Selection, guess: Floats, weight: float, last: LastClick | None, network: Network
 ) -> Selection:
-    """Return the selection for the first prompt: the weighted mean of the guess's and the network's logits."""
+    """Return the selection for the first prompt: the weighted mean of the guess's and the network's logits.
+
+    After a click, the colours of both sides count too. After a box, the surroundings have told the network enough.
+    """
     probability = _corrected(graph, selection, guess, last, network)
     logits = weight * logit(guess, CERTAIN) + (1 - weight) * logit(probability, CERTAIN)
-    return _clamped(selection, 1 / (1 + np.exp(-logits)))
+    if last is not None:
+        first = _clamped(selection, _probability(logits)).probability
+        assert first is not None
+        logits = logit(first, CERTAIN) + colour_logits(graph, first)
+    return _clamped(selection, _probability(logits))
+
+
+def _probability(logits: Floats) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-logits)))
 
 
 def _corrected(

@@ -16,7 +16,7 @@ from sam_model.classical.region_selection import select_regions
 from sam_model.classical.superpixels import slic
 from sam_model.types import Box, Image, Point, Prompt, ScoredMask
 
-VERSION = 3
+VERSION = 4
 REGIONS = 1260  # superpixels, about
 CELL = 8  # side of a superpixel in pixels of the working image
 MAX_CELLS = 120  # superpixels along the longer side
