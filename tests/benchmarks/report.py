@@ -204,7 +204,7 @@ def published_path() -> str:
 
 
 CLASSICAL_ROWS = (  # benchmark, set, group, what the documentation says about them
-    ("classical_quality", "eval-images", "all", "constants set on these"),
+    ("classical_quality", "eval-images", "all", "constants set on these; 13 fit the network"),
     ("classical_quality", "eval-images-more", "ecssd", "of ECSSD (not used for the network)"),
     ("classical_training", "eval-images-more", "coco", "of COCO (network of each third fitted on the other two)"),
 )

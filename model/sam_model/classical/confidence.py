@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sam_model.classical.colour_words import Floats
 
@@ -14,9 +15,8 @@ BY_CLICKS = 0.27  # of the log of the number of clicks
 BY_BOX = 0.96  # of a box
 
 
-def expected_iou(probability: Floats, area: Floats) -> float:
-    """Return the expected IoU of the regions above 0.5, if probabilities (n,) are right; `area` (n,) is theirs."""
-    chosen = probability > 0.5
+def expected_iou(chosen: NDArray[np.bool_], probability: Floats, area: Floats) -> float:
+    """Return the expected IoU of the chosen regions (n,), if probabilities (n,) are right; `area` (n,) is theirs."""
     inter = float((area * probability)[chosen].sum())
     union = float(area[chosen].sum() + (area * probability)[~chosen].sum())
     return inter / union if union else 0.0

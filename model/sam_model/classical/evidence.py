@@ -19,8 +19,6 @@ from sam_model.types import Box, Point
 CLICK_REACH = 1.5  # path length at which the influence of a click has fallen to 1/e
 CLICK_RADIUS = 0.15  # standard deviation of the influence of a click, in diagonals of the image
 TRUST = 1.2  # weight of a colour's log ratio in a logit
-COLOUR_TRUST = 3.0  # the same after the first click, times the square of how distinct the colours are
-MAX_RATIO = 3.0  # of a colour's log ratio after the first click
 NO_COLOUR = 3.0  # colour difference to a click that there is not, in units of 20 Lab steps
 
 
@@ -213,17 +211,3 @@ def _colour_ratio(graph: RegionGraph, fore: Floats, back: Floats) -> Floats:
     """Return the log ratio (n,) of each region's colour in `fore` to that in `back`, which are weights (n,)."""
     histograms: NDArray[np.floating] = graph.words.histogram(np.stack([fore, back]) * graph.area)
     return np.asarray(graph.words.log_ratio(histograms[:1], histograms[1:])[0][graph.words.word])
-
-
-def colour_logits(graph: RegionGraph, probability: Floats) -> Floats:
-    """Return what the colours of likely and unlikely regions say about each region (n,), in logits.
-
-    It is little where both have the same colours. `probability` (n,) is that of the regions.
-    """
-    sides = np.maximum(np.stack([2 * probability - 1, 1 - 2 * probability]), 0) * graph.area
-    histograms = graph.words.histogram(sides)
-    ratio = graph.words.log_ratio(histograms[:1], histograms[1:])[0][graph.words.word]
-    smooth = histograms @ graph.words.alike
-    one, other = smooth / (smooth.sum(axis=1, keepdims=True) + 1e-9)
-    distinctness = 1 - np.sqrt(one * other).sum()
-    return np.asarray(COLOUR_TRUST * distinctness**2 * np.clip(ratio, -MAX_RATIO, MAX_RATIO))

@@ -45,6 +45,7 @@ class RegionGraph:
     """n superpixels of the working image (h, w); the matrices are symmetric, float32 (n, n), sparse."""
 
     labels: NDArray[np.int32]  # (h, w)
+    pixels: NDArray[np.uint8]  # (h, w, 3), 8-bit Lab
     area: Floats  # (n,), share of the image
     colour: Floats  # (n, 3), mean Lab
     weighted_colour: Floats  # (n, 3), mean Lab times COLOUR_WEIGHTS
@@ -122,6 +123,7 @@ def region_graph(lab: Floats, labels: NDArray[np.int32]) -> RegionGraph:
     weights.data /= np.repeat(np.maximum(totals, 1e-6), np.diff(weights.indptr))
     return RegionGraph(
         labels=labels,
+        pixels=np.clip(np.rint(lab * [255 / 100, 1, 1] + [0, 128, 128]), 0, 255).astype(np.uint8),
         area=area.astype(np.float32),
         colour=colour.astype(np.float32),
         weighted_colour=weighted.astype(np.float32),

@@ -1,8 +1,8 @@
 """Selection of superpixels by prompts: the region network's probabilities, corrected by one click after the other.
 
-The first guess is that of the plausible hypotheses. The network corrects it, and again after every further click. Where
-the region of a click is distinct, it gets the click's label without the network. All clicks of a prompt are applied in
-their order in each call, so the segmenter is stateless.
+The first guess is that of the plausible hypotheses. The network and a graph cut correct it, and the network again after
+every further click. Where the region of a click is distinct, it gets the click's label without them. The clicks of a
+prompt are applied in their order.
 """
 
 from collections.abc import Callable
@@ -18,13 +18,13 @@ from sam_model.classical.evidence import (
     LastClick,
     Nearest,
     box_evidence,
-    colour_logits,
     evidence,
     last_click,
     no_clicks,
     with_click,
 )
 from sam_model.classical.first_guess import guess_from_click, guess_in_box
+from sam_model.classical.graph_cut import with_cut
 from sam_model.classical.region_graph import RegionGraph
 from sam_model.classical.region_network import logit
 from sam_model.types import Box, Point
@@ -49,6 +49,7 @@ class Selection:
     clicks: tuple[LastClick, ...] = ()
     probability: Floats | None = None  # (n,); None if no prompt tells where the object is
     is_distinct: bool = False  # whether it is a distinct region, not corrected since
+    before_cut: Floats | None = None  # (n,), the probability before the graph cut, not corrected since
 
 
 def select_regions(graph: RegionGraph, points: tuple[Point, ...], box: Box | None, network: Network) -> Selection:
@@ -89,7 +90,7 @@ def fills_box(graph: RegionGraph, members: NDArray[np.bool_], box: Box) -> bool:
 def corrected(graph: RegionGraph, before: Selection, click: Point, network: Network) -> Selection:
     """Return the selection after one click more; without a positive click and a box, nothing is selected."""
     last, reach = last_click(graph, click, before.probability), graph.reach([graph.region_at((click.x, click.y))])
-    after = replace(before, clicks=(*before.clicks, last), is_distinct=False)
+    after = replace(before, clicks=(*before.clicks, last), is_distinct=False, before_cut=None)
     if click.is_positive:
         after = replace(after, positive=with_click(graph, before.positive, click, reach))
     else:
@@ -124,21 +125,12 @@ def _with_region(graph: RegionGraph, selection: Selection, region: NDArray[np.bo
 def _first(
     graph: RegionGraph, selection: Selection, guess: Floats, weight: float, last: LastClick | None, network: Network
 ) -> Selection:
-    """Return the selection for the first prompt: the weighted mean of the guess's and the network's logits.
-
-    After a click, the colours of both sides count too. After a box, the surroundings have told the network enough.
-    """
+    """Return the selection for the first prompt: a cut of the weighted mean of the guess's and the network's logits."""
     probability = _corrected(graph, selection, guess, last, network)
     logits = weight * logit(guess, CERTAIN) + (1 - weight) * logit(probability, CERTAIN)
-    if last is not None:
-        first = _clamped(selection, _probability(logits)).probability
-        assert first is not None
-        logits = logit(first, CERTAIN) + colour_logits(graph, first)
-    return _clamped(selection, _probability(logits))
-
-
-def _probability(logits: Floats) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-logits)))
+    first = np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+    first[list(selection.positive.regions)] = 1
+    return _clamped(replace(selection, before_cut=first), with_cut(graph, first))
 
 
 def _corrected(

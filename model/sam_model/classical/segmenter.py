@@ -12,7 +12,7 @@ from sam_model.classical.confidence import expected_iou, score
 from sam_model.classical.full_size import full_size_mask
 from sam_model.classical.region_graph import RegionGraph, region_graph
 from sam_model.classical.region_network import RegionNetwork, load_network
-from sam_model.classical.region_selection import select_regions
+from sam_model.classical.selection_memory import SelectionMemory
 from sam_model.classical.superpixels import slic
 from sam_model.types import Box, Image, Point, Prompt, ScoredMask
 
@@ -48,7 +48,7 @@ class ClassicalSegmenter:
 
     def __init__(self, network: RegionNetwork | None = None) -> None:
         """Use `network`, by default the one that comes with the package."""
-        self._network = network or load_network()
+        self._selections = SelectionMemory(network or load_network())
 
     def embed(self, image: Image) -> ClassicalEmbedding:
         """Compute the superpixels of an RGB uint8 image (H, W, 3).
@@ -82,7 +82,7 @@ class ClassicalSegmenter:
             raise ValueError(f"the embedding was made by {embedding.fingerprint!r}, not by {self.fingerprint!r}")
         for prompt in prompts:
             _check(prompt)
-        return [_segment(embedding, prompt, self._network) for prompt in prompts]
+        return [_segment(embedding, prompt, self._selections) for prompt in prompts]
 
 
 def _resized(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -103,7 +103,7 @@ def _check(prompt: Prompt) -> None:
         raise ValueError(f"box {prompt.box} is not finite")
 
 
-def _segment(embedding: ClassicalEmbedding, prompt: Prompt, network: RegionNetwork) -> ScoredMask:
+def _segment(embedding: ClassicalEmbedding, prompt: Prompt, selections: SelectionMemory) -> ScoredMask:
     height, width = embedding.image_size
     rows, columns = embedding.graph.labels.shape
     points = tuple(
@@ -111,17 +111,17 @@ def _segment(embedding: ClassicalEmbedding, prompt: Prompt, network: RegionNetwo
     )
     box = None if prompt.box is None else _within(prompt.box, width, height)
     x, y = columns / width, rows / height
-    selection = select_regions(
+    selection = selections.select(
         embedding.graph,
         tuple(Point(p.x * x, p.y * y, p.is_positive) for p in points),
         None if box is None else (box[0] * x, box[1] * y, box[2] * x, box[3] * y),
-        network,
     )
     mask = full_size_mask(embedding.photo, embedding.graph, selection, points, box, embedding.image_size)
     probability = selection.probability
     if probability is None or not mask.any():
         return ScoredMask(mask, 0.0)
-    expected = expected_iou(probability, embedding.graph.area)
+    before = probability if selection.before_cut is None else selection.before_cut
+    expected = expected_iou(probability > 0.5, before, embedding.graph.area)
     return ScoredMask(mask, score(expected, len(points), box is not None))
 
 
