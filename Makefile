@@ -19,6 +19,8 @@ LABEL_STUDIO_INSTALLED := $(LABEL_STUDIO_VENV)/.installed-$(LABEL_STUDIO_VERSION
 ML_BACKEND_INSTALLED := $(ML_BACKEND_VENV)/.installed-$(ML_BACKEND_VERSION)
 PIP_QUIET := --disable-pip-version-check --no-input --progress-bar off
 DEMO_EXIT ?=
+# a process per core; the tests of a file stay in one process
+PYTEST_JOBS ?= -n auto --maxprocesses 4 --dist loadfile
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -44,10 +46,10 @@ run: $(INSTALLED) ## start the backend on port 9090 (PORT=...)
 	@exec $(BIN)/label-studio-sam serve --port $(PORT)
 
 test: $(INSTALLED) $(LABEL_STUDIO_INSTALLED) $(ML_BACKEND_INSTALLED) browser ## run the tests, with a real browser (ARGS=... goes to pytest)
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(PYTEST_JOBS) $(ARGS)
 
 test-slow: $(INSTALLED) $(LABEL_STUDIO_INSTALLED) browser ## run the slow tests: Ray, hostile images, soak, faults, mutated requests
-	$(BIN)/pytest -m "(slow or fuzz) and not parity and not gpu" $(ARGS)
+	$(BIN)/pytest $(PYTEST_JOBS) -m "(slow or fuzz) and not parity and not gpu" $(ARGS)
 
 fuzz: $(INSTALLED) ## send a million mutated requests and thousands of damaged files (ARGS='--seed 7 --first 4711 --count 1')
 	PYTHONPATH=tests $(BIN)/python tests/fuzz/bodies.py $(or $(ARGS),--count 1000000 --processes $$(nproc)) 2>fuzz.log
