@@ -153,7 +153,7 @@ def test_label_one_task_find_the_others_correct_some_and_find_more_precisely(
     page.get_by_label("If a task has a prediction").select_option("replace-own")
     page.get_by_role("spinbutton", name="Minimum score", exact=True).fill(str(SCORE))
     page.get_by_role("button", name="Preview").click()
-    page.locator("#preview figure img").first.wait_for(timeout=RUN_MS)
+    expect(page.locator("#preview figure img")).to_have_count(len(rest), timeout=RUN_MS)
     examples = sum(len(project.stars[task]) for task in (first, *corrected))
     expect(page.locator("#preview .examples img")).to_have_count(min(examples, 12))
     expect(page.locator("#preview figure").first).to_have_attribute("title", re.compile(r"Scores: 0\.\d\d"))

@@ -59,12 +59,8 @@ def tasks_after(
     page_size: int = PAGE_SIZE,
 ) -> TaskPage:
     """Return the next tasks of a project after a task id; changes meanwhile move no task to another page."""
-    conditions = [TaskCondition("id", "greater", after_id)]
-    if without_annotations:
-        conditions.append(TaskCondition("total_annotations", "equal", 0))
-    if without_predictions:
-        conditions.append(TaskCondition("total_predictions", "equal", 0))
-    answer = _tasks(api, project, _ordered(conditions), page_size=page_size)
+    query = _after(after_id, without_annotations=without_annotations, without_predictions=without_predictions)
+    answer = _tasks(api, project, query, page_size=page_size)
     return TaskPage(tuple(map(_listed, answer["tasks"])), int(answer["total"]))
 
 
@@ -120,14 +116,23 @@ def tasks_of_ids(api: LabelStudioClient, project: int, ids: Sequence[int]) -> li
     return [_listed(item) for item in answer["tasks"]]
 
 
-def ids_of_page(api: LabelStudioClient, project: int, page: int, view: int | None = None) -> tuple[list[int], int]:
+def ids_of_page(
+    api: LabelStudioClient,
+    project: int,
+    page: int,
+    view: int | None = None,
+    *,
+    without_annotations: bool = False,
+    without_predictions: bool = False,
+) -> tuple[list[int], int]:
     """Return the task ids on a page of a project, or of a tab of its Data Manager, and the number of all tasks.
 
-    The first page is 1.
+    The first page is 1. A tab has its own conditions; the others are ignored.
     """
     parameters: dict[str, object] = {"project": project, "include": "id", "page": page, "page_size": PAGE_SIZE}
     if view is None:
-        parameters["query"] = json.dumps({"ordering": ["tasks:id"]})
+        query = _after(0, without_annotations=without_annotations, without_predictions=without_predictions)
+        parameters["query"] = json.dumps(query)
     else:
         parameters["view"] = view
     answer = api.call("GET", "/api/tasks/", query=parameters)
@@ -175,6 +180,16 @@ def _tasks(
 
 def _selected(ids: Sequence[int]) -> Json:
     return {"selectedItems": {"all": False, "included": list(ids)}, "ordering": ["tasks:id"]}
+
+
+def _after(after_id: int, *, without_annotations: bool, without_predictions: bool) -> Json:
+    """Return the query for the tasks after a task id that meet the conditions."""
+    conditions = [TaskCondition("id", "greater", after_id)]
+    if without_annotations:
+        conditions.append(TaskCondition("total_annotations", "equal", 0))
+    if without_predictions:
+        conditions.append(TaskCondition("total_predictions", "equal", 0))
+    return _ordered(conditions)
 
 
 def _ordered(conditions: Sequence[TaskCondition]) -> Json:

@@ -38,7 +38,7 @@ class TaskFilter:
     state: str = "all"  # one of STATES: a labeled task has as many annotations as the project requires
     without_annotations: bool = False
     without_predictions: bool = False
-    sample: int | None = None  # number of tasks, spread evenly over the project
+    sample: int | None = None  # maximum number of tasks, spread evenly
 
     @classmethod
     def from_json(cls, value: object) -> "TaskFilter":

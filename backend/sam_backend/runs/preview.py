@@ -4,9 +4,7 @@ import base64
 import math
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from sam_backend.label_studio.client import LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.label_studio.projects import project_details
 from sam_backend.label_studio.retry_policy import RetryPolicy
+from sam_backend.label_studio.task_pages import ids_of_page
 from sam_backend.preannotation.calibration import calibration_of
 from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.preannotation.label_mapping import MappingReport
@@ -29,7 +28,7 @@ from sam_backend.preannotation.outcome import BulkTask, Outcome
 from sam_backend.preannotation.preannotator import Preannotator
 from sam_backend.preannotation.provenance import DIRECT
 from sam_backend.runs.run_store import RunStore, runs_folder
-from sam_backend.runs.task_source import TaskSource
+from sam_backend.runs.task_source import TaskSource, sampled_in
 from sam_backend.settings import Settings
 from sam_model.images.encode import jpeg_from_image
 from sam_model.interfaces import Segmenter
@@ -40,6 +39,7 @@ from sam_model.weights.store import WeightStore
 
 LONGEST_SIDE = 720  # pixels of a preview image
 GIVE_UP_AFTER_S = 10.0
+SAMPLE_GROWTH = 8  # of the listed tasks, if too few of them meet the conditions
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def preview_run(
     store: WeightStore,
     segmenter: Segmenter[Any] | None = None,
 ) -> Preview:
-    """Annotate `number` tasks, evenly spread over the run's tasks, without writing to Label Studio.
+    """Annotate `number` of the tasks that the run would annotate, evenly spread, without writing to Label Studio.
 
     Raises:
         BackendError: the configuration, or the project's labeling config, cannot be used.
@@ -120,31 +120,60 @@ def preview_run(
         examples=examples_reader(api, project.id, configuration.example_tasks, retry_policy),
         calibration=calibration_of(configuration.calibration, runs_folder(settings.runs_dir)),
     )
-    selection = configuration.filter
-    sample = replace(selection, sample=min(number, selection.sample or number))
+    tasks = _sampled_tasks(api, configuration, number, retry_policy)
     began, images, size = time.perf_counter(), [], 0
-    for task in islice(_tasks(api, replace(configuration, filter=sample, policy="add")), number):
+    for task in tasks:
         image, outcome = _preview_of(preannotator, task)
         images.append(image)
         size += len(outcome.prediction or b"")
     per_task = 1 / max(1, len(images))
-    tasks = selection.sample or len(selection.ids) or project.tasks
     seconds = (time.perf_counter() - began) * per_task
     examples = () if preannotator.examples is None else preannotator.examples.thumbnails
     found = preannotator.object_source
     indexed = tuple(found.similar.best_scores()) if isinstance(found, ExemplarObjects) else ()
-    return Preview(tuple(images), preannotator.report, tasks, seconds, size * per_task, examples, indexed)
+    total = _number_of_tasks(api, configuration)
+    return Preview(tuple(images), preannotator.report, total, seconds, size * per_task, examples, indexed)
 
 
 def _data_url(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
-def _tasks(api: LabelStudioClient, configuration: RunConfiguration) -> Iterator[BulkTask]:
-    """Return the first tasks of a temporary run."""
-    with tempfile.TemporaryDirectory() as folder:
-        run = RunStore(Path(folder)).create(configuration)
-        yield from TaskSource(api, run, "", RetryPolicy(lambda: False, GIVE_UP_AFTER_S, lambda message: None))
+def _sampled_tasks(
+    api: LabelStudioClient, configuration: RunConfiguration, number: int, retry_policy: RetryPolicy
+) -> list[BulkTask]:
+    """Return `number` of the tasks that the run would annotate, evenly spread; all of them if there are fewer.
+
+    Tasks are listed in growing samples until enough of them meet the filter's conditions.
+    """
+    selection, sample = configuration.filter, number
+    while True:
+        sample = min(sample, selection.sample or sample)
+        listed = replace(configuration, policy="add", filter=replace(selection, sample=sample))
+        with tempfile.TemporaryDirectory() as folder:
+            run = RunStore(Path(folder)).create(listed)
+            tasks = list(TaskSource(api, run, "", retry_policy))
+            is_complete = run.ledger.run()["listed"] < sample or sample == selection.sample
+        if is_complete or len(tasks) >= number:
+            return [tasks[position] for position in sampled_in(0, len(tasks), len(tasks), number)]
+        sample *= SAMPLE_GROWTH
+
+
+def _number_of_tasks(api: LabelStudioClient, configuration: RunConfiguration) -> int:
+    """Return the number of tasks that the run would read."""
+    wanted = configuration.filter
+    total = (
+        len(wanted.ids)
+        or ids_of_page(
+            api,
+            configuration.project,
+            1,
+            wanted.view,
+            without_annotations=wanted.without_annotations,
+            without_predictions=wanted.without_predictions,
+        )[1]
+    )
+    return min(total, wanted.sample or total)
 
 
 @dataclass

@@ -50,7 +50,16 @@ class TaskSource:
         return self._retry_policy.call(lambda: tasks_of_ids(self._api, self._project, ids))
 
     def _ids_on_page(self, page: int) -> tuple[list[int], int]:
-        return self._retry_policy.call(lambda: ids_of_page(self._api, self._project, page, self._filter.view))
+        return self._retry_policy.call(
+            lambda: ids_of_page(
+                self._api,
+                self._project,
+                page,
+                self._filter.view,
+                without_annotations=self._filter.without_annotations,
+                without_predictions=self._filter.without_predictions,
+            )
+        )
 
     @property
     def _is_listed(self) -> bool:

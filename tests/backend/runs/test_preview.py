@@ -23,8 +23,9 @@ def url(store: Store) -> Iterator[str]:
         yield url
 
 
-def tried(url: str, number: int, **asked: object) -> Preview:
-    configuration = RunConfiguration(1, detector="everything", label_map={"object": "face"}, **asked)  # type: ignore[arg-type]
+def tried(url: str, number: int, detector: str = "everything", **asked: object) -> Preview:
+    label_map = {"object": "face"} if detector == "everything" else {}
+    configuration = RunConfiguration(1, detector=detector, label_map=label_map, **asked)  # type: ignore[arg-type]
     weights = store_from_env({"SAM_OFFLINE": "1"})
     return preview_run(
         configuration,
@@ -62,3 +63,29 @@ def test_the_estimate_counts_the_tasks_asked_for(store: Store, url: str) -> None
     assert [one["task"] for one in answer["images"]] == [2, 5]
     assert answer["estimate"]["tasks"] == 4
     assert answer["mapping"]["mapped"] == {"object": "face"}
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        TaskFilter(without_annotations=True),
+        TaskFilter(state="unlabeled"),
+        TaskFilter(ids=tuple(range(1, 13)), without_annotations=True),
+        TaskFilter(sample=12, without_annotations=True),
+    ],
+)
+def test_tasks_that_the_run_leaves_out_take_no_place_of_others(store: Store, url: str, selection: TaskFilter) -> None:
+    store.add_tasks(12)
+    for task in (1, 2, 4, 6, 9):
+        store.annotations[task] = [{"id": task, "result": [], "was_cancelled": False}]
+
+    assert [one.task_id for one in tried(url, 8, "boxes", filter=selection).images] == [3, 5, 7, 8, 10, 11, 12]
+    assert [one.task_id for one in tried(url, 3, "boxes", filter=selection).images] == [3, 7, 10]
+
+
+def test_the_estimate_counts_only_tasks_without_annotations(store: Store, url: str) -> None:
+    store.add_tasks(12)
+    store.annotations[4] = [{"id": 4, "result": [], "was_cancelled": False}]
+
+    assert tried(url, 1, "boxes", filter=TaskFilter(without_annotations=True)).tasks == 11
+    assert tried(url, 1, "boxes", filter=TaskFilter(without_annotations=True, sample=5)).tasks == 5
