@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 
 from benchmarks.start import MODELS, seeded_checkpoint, wait_for_conversion, wait_until_ready, weights_folder
-from sam_backend.web.malloc import TRIM_EVERY_S
+from sam_backend.web.malloc import IDLE_S, TRIM_EVERY_S
 from sam_testing.backend_program import BackendProgram
 from sam_testing.label_studio import BRUSH_CONFIG, Json, key_point, predict_request
 from sam_testing.processes import process_tree
@@ -82,7 +82,7 @@ def measured(backend: BackendProgram, url: str, number: int) -> dict[str, Any]:
     with ThreadPoolExecutor(CLIENTS) as clients:
         for client in range(CLIENTS):
             clients.submit(send, clicks(url, number // CLIENTS, client + 1))
-    time.sleep(TRIM_EVERY_S + 1)
+    time.sleep(IDLE_S + TRIM_EVERY_S + 1)
     assert set(answers) == {200}, backend.log[-3000:]
     worker = process_tree(root)[-1]
     return {

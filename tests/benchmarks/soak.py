@@ -33,7 +33,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from sam_backend.web.malloc import TRIM_EVERY_S
+from sam_backend.web.malloc import IDLE_S, TRIM_EVERY_S
 from sam_testing.backend_program import BackendProgram
 from sam_testing.fake_label_studio import CONFIG, TOKEN, Store, fake_label_studio
 from sam_testing.label_studio import key_point, predict_request, rectangle, setup_request
@@ -44,7 +44,7 @@ from sam_testing.web_server import Answer, Asked, WebServer, serving
 CLIENTS, PAUSE_S = 3, 0.05  # a client waits so long between two requests
 MAX_REQUESTS_PER_S = 60
 SAMPLES = 40  # measurements in all, with at least 4 s of work between two
-IDLE_S = TRIM_EVERY_S + 0.5  # without any request before a measurement: free memory is returned meanwhile
+REST_S = IDLE_S + TRIM_EVERY_S + 0.5  # without any request before a measurement: free memory is returned meanwhile
 RUN_EVERY_S, RUN_TASKS = 45.0, 4
 KNOWN_IMAGES = 12
 NEW_IMAGES = 100  # addresses, in turn; the cache holds 6 embeddings, so each is computed again
@@ -141,7 +141,7 @@ class Soak:
         end = time.monotonic() + 60
         while self.under_way and time.monotonic() < end:
             time.sleep(0.01)
-        time.sleep(IDLE_S)
+        time.sleep(REST_S)
 
     def image(self, chance: random.Random) -> str:
         return f"{self.images.url}/image/{chance.randrange(KNOWN_IMAGES)}.jpg"
@@ -250,7 +250,7 @@ def work(soak: Soak, minutes: float) -> list[Sample]:
     clients = [threading.Thread(target=soak.one_client, args=(number,), daemon=True) for number in range(CLIENTS)]
     clients.append(threading.Thread(target=soak.runs, daemon=True))
     samples: list[Sample] = []
-    every_s = max(60 * minutes / SAMPLES - IDLE_S, 4.0)
+    every_s = max(60 * minutes / SAMPLES - REST_S, 4.0)
     begin = time.monotonic()
     soak.go_on.set()
     for client in clients:
@@ -264,7 +264,7 @@ def work(soak: Soak, minutes: float) -> list[Sample]:
     soak.stop.set()
     for client in clients:
         client.join(130)
-    time.sleep(IDLE_S)
+    time.sleep(REST_S)
     samples.append(sample(root, serving_pids, time.monotonic() - begin))
     return samples
 

@@ -98,6 +98,7 @@ class AsgiAdapter:
         self._is_stopping = False
         self._refusals = 0
         self._next_refusal_log = 0.0
+        self.last_prediction = 0.0  # when the last prediction was asked for, in seconds of time.monotonic
 
     async def __call__(self, scope: Message, receive: Receive, send: Send, connection: ClientConnection) -> None:
         """Answer one request."""
@@ -147,6 +148,8 @@ class AsgiAdapter:
                     connection.request_is_read()
                     if not self._is_stopping:
                         deadline.reschedule(None)
+                    if pool is self._predict:
+                        self.last_prediction = time.monotonic()
                     return await self._call(pool, scope, body.data())
                 finally:
                     self._deadlines.discard(deadline)

@@ -210,7 +210,7 @@ class WebWorker(ASGIWorker):  # type: ignore[misc]  # gunicorn ships no types
                 lambda: HttpConnection(self), sock=listener.sock, backlog=self.cfg.backlog
             )
             self.servers.append(server)
-        trimming = self.loop.create_task(trim_regularly())
+        trimming = self.loop.create_task(trim_regularly(lambda: self.asgi.last_prediction))
         while self.alive and self.ppid == os.getppid():
             self.notify()
             await asyncio.sleep(0.2)

@@ -8,9 +8,15 @@ Source: mallopt(3), malloc_trim(3).
 
 import asyncio
 import ctypes
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 ARENAS = 4
 TRIM_EVERY_S = 5.0  # a trim takes 10 to 18 ms after work and 0.4 ms without; lower limits of malloc cost 45 % more CPU
+IDLE_S = 10.0  # without a prediction before a trim; a click that has to get the memory again takes 30 ms longer
+MAX_GROWTH = 512 << 20  # bytes of resident memory since the last trim; above it, a trim does not wait for IDLE_S
 
 _M_ARENA_MAX = -8  # malloc.h
 
@@ -22,9 +28,20 @@ def limit_arenas() -> None:
         mallopt(_M_ARENA_MAX, ARENAS)
 
 
-async def trim_regularly() -> None:
-    """Return free memory to the operating system every few seconds, until cancelled."""
+async def trim_regularly(last_prediction: Callable[[], float]) -> None:
+    """Return free memory to the operating system when no predictions are asked for or much was added, until cancelled.
+
+    Args:
+        last_prediction: returns when the last prediction was asked for, in seconds of `time.monotonic`.
+    """
     malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    kept = 0
     while malloc_trim is not None:
         await asyncio.sleep(TRIM_EVERY_S)
-        await asyncio.to_thread(malloc_trim, 0)
+        if time.monotonic() - last_prediction() >= IDLE_S or _resident_bytes() > kept + MAX_GROWTH:
+            await asyncio.to_thread(malloc_trim, 0)
+            kept = _resident_bytes()
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")

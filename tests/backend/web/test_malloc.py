@@ -36,7 +36,7 @@ def test_clicks_on_many_threads_leave_no_free_memory_in_the_process(backend: Bac
         statuses = list(clients.map(lambda number: click_on_new_image(backend, number), range(CLICKS)))
 
     assert statuses == [200] * CLICKS
-    backend.wait_until(lambda: sum(map(anonymous_bytes, pids)) < before + LIMIT, 20)
+    backend.wait_until(lambda: sum(map(anonymous_bytes, pids)) < before + LIMIT, 30)
 
 
 def click_on_new_image(backend: BackendProgram, number: int) -> int:
