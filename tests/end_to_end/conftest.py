@@ -103,9 +103,9 @@ def services(
         )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium_path: str) -> Iterator[Browser]:
-    """Start one Chromium for all tests."""
+    """Start one Chromium for the tests of a file; as long as it runs, no test of this process can use asyncio."""
     with ExitStack() as stack:
         playwright = stack.enter_context(sync_playwright())
         expect.set_options(timeout=WAIT_MS)
