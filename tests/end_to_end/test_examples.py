@@ -158,12 +158,13 @@ def test_label_one_task_find_the_others_correct_some_and_find_more_precisely(
     expect(page.locator("#preview .examples img")).to_have_count(min(examples, 12))
     expect(page.locator("#preview figure").first).to_have_attribute("title", re.compile(r"Scores: 0\.\d\d"))
     save_screenshot(page, "preview.png")
-    slider = page.locator("#scores input")
+    slider = page.locator("#preview .scores input")
     remaining = []
     for score in (0.1, SCORE, 0.9):
         slider.fill(str(score))
-        text = page.locator("#scores p").inner_text()
+        text = page.locator("#preview .scores p").inner_text()
         remaining.append(int(text.split()[0]))
+        assert page.locator("#preview .drawn path:visible").count() == remaining[-1]
     assert remaining[0] > remaining[1] > remaining[2]
     slider.fill(str(SCORE))
     slider.dispatch_event("change")

@@ -268,11 +268,14 @@ def _dry_run(args: argparse.Namespace, configuration: "RunConfiguration", settin
     )
     args.out.mkdir(parents=True, exist_ok=True)
     for one in found.images:
-        if one.jpeg is not None:
-            (args.out / f"task-{one.task_id}.jpg").write_bytes(one.jpeg)
+        jpeg = one.drawn_jpeg
+        if jpeg is not None:
+            (args.out / f"task-{one.task_id}.jpg").write_bytes(jpeg)
     answer = found.to_json()
     for image in answer["images"]:
         image["image"] = image["image"] and str(args.out / f"task-{image['task']}.jpg")
+        for each in image["objects"]:
+            del each["outline"]  # is drawn in the file
     lines = list(found.report.lines())
     for one in found.images:
         counts = ", ".join(f"{number} {label or 'without label'}" for label, number in one.labels.items())

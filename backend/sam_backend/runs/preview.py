@@ -4,12 +4,9 @@ import base64
 import math
 import tempfile
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import cv2
-import numpy as np
 
 from sam_backend.exemplars.example_set import Thumbnail
 from sam_backend.exemplars.reading import examples_reader
@@ -23,34 +20,18 @@ from sam_backend.preannotation.calibration import calibration_of
 from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.preannotation.label_mapping import MappingReport
 from sam_backend.preannotation.loading import load_preannotator
-from sam_backend.preannotation.object_sources import ExemplarObjects, FoundObject
-from sam_backend.preannotation.outcome import BulkTask, Outcome
-from sam_backend.preannotation.preannotator import Preannotator
+from sam_backend.preannotation.object_sources import ExemplarObjects
+from sam_backend.preannotation.outcome import BulkTask
 from sam_backend.preannotation.provenance import DIRECT
 from sam_backend.runs.run_store import RunStore, runs_folder
+from sam_backend.runs.task_preview import TaskPreview, preview_task
 from sam_backend.runs.task_source import TaskSource, sampled_in
 from sam_backend.settings import Settings
-from sam_model.images.encode import jpeg_from_image
 from sam_model.interfaces import Segmenter
-from sam_model.masks.coco_rle import RunLengths, run_lengths_from_mask
-from sam_model.masks.overlay import draw_overlay
-from sam_model.types import Image
 from sam_model.weights.store import WeightStore
 
-LONGEST_SIDE = 720  # pixels of a preview image
 GIVE_UP_AFTER_S = 10.0
 SAMPLE_GROWTH = 8  # of the listed tasks, if too few of them meet the conditions
-
-
-@dataclass(frozen=True)
-class TaskPreview:
-    """A task as the run would annotate it; `jpeg` is None if it failed."""
-
-    task_id: int
-    jpeg: bytes | None
-    labels: dict[str, int]
-    error: str | None = None
-    scores: tuple[float, ...] = ()  # of its objects
 
 
 @dataclass(frozen=True)
@@ -68,16 +49,7 @@ class Preview:
     def to_json(self) -> dict[str, Any]:
         """Return the answer of POST /api/runs/preview."""
         return {
-            "images": [
-                {
-                    "task": one.task_id,
-                    "image": one.jpeg and _data_url(one.jpeg),
-                    "labels": one.labels,
-                    "scores": [round(score, 3) for score in one.scores],
-                    "error": one.error,
-                }
-                for one in self.images
-            ],
+            "images": [_task_json(one) for one in self.images],
             "examples": [{"task": one.task, "label": one.label, "image": _data_url(one.jpeg)} for one in self.examples],
             "indexed_scores": [round(score, 2) for score in self.indexed_scores],
             "mapping": self.report.to_json(),
@@ -123,7 +95,7 @@ def preview_run(
     tasks = _sampled_tasks(api, configuration, number, retry_policy)
     began, images, size = time.perf_counter(), [], 0
     for task in tasks:
-        image, outcome = _preview_of(preannotator, task)
+        image, outcome = preview_task(preannotator, task)
         images.append(image)
         size += len(outcome.prediction or b"")
     per_task = 1 / max(1, len(images))
@@ -133,6 +105,19 @@ def preview_run(
     indexed = tuple(found.similar.best_scores()) if isinstance(found, ExemplarObjects) else ()
     total = _number_of_tasks(api, configuration)
     return Preview(tuple(images), preannotator.report, total, seconds, size * per_task, examples, indexed)
+
+
+def _task_json(preview: TaskPreview) -> dict[str, Any]:
+    return {
+        "task": preview.task_id,
+        "image": preview.jpeg and _data_url(preview.jpeg),
+        "size": list(preview.size),
+        "labels": preview.labels,
+        "objects": [
+            {"label": one.label, "score": round(one.score, 3), "outline": one.outline} for one in preview.objects
+        ],
+        "error": preview.error,
+    }
 
 
 def _data_url(jpeg: bytes) -> str:
@@ -174,48 +159,3 @@ def _number_of_tasks(api: LabelStudioClient, configuration: RunConfiguration) ->
         )[1]
     )
     return min(total, wanted.sample or total)
-
-
-@dataclass
-class _Pages:
-    """Reduced images of a task's pages, with the masks found on them."""
-
-    images: dict[int, Image] = field(default_factory=dict)
-    masks: dict[int, list[RunLengths]] = field(default_factory=dict)
-    scores: list[float] = field(default_factory=list)
-
-    def add(self, page: int, image: Image, found: FoundObject) -> None:
-        small, mask = _reduced(image, cv2.INTER_AREA), _reduced(found.mask.view(np.uint8), cv2.INTER_NEAREST_EXACT)
-        self.images.setdefault(page, small)
-        self.scores.append(found.score)
-        self.masks.setdefault(page, []).append(run_lengths_from_mask(mask.view(np.bool_)))
-
-
-def _preview_of(preannotator: Preannotator, task: BulkTask) -> tuple[TaskPreview, Outcome]:
-    fetched = preannotator.fetch(task)
-    if isinstance(fetched, Outcome):
-        return TaskPreview(task.id, None, {}, fetched.error), fetched
-    pages = _Pages()
-    outcome = preannotator.annotate(fetched, pages.add)
-    if outcome.error is not None:
-        return TaskPreview(task.id, None, {}, outcome.error), outcome
-    first = fetched.pages[0].content
-    page = min(pages.images, default=0)
-    image = pages.images.get(page)
-    if image is None and not isinstance(first, bytes):
-        image = _reduced(first, cv2.INTER_AREA)
-    jpeg = _jpeg(image, pages.masks.get(page, []))
-    return TaskPreview(task.id, jpeg, dict(outcome.labels), scores=tuple(pages.scores)), outcome
-
-
-def _reduced(image: Any, interpolation: int) -> Any:
-    height, width = image.shape[:2]
-    scale = min(1.0, LONGEST_SIDE / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return cv2.resize(image, size, interpolation=interpolation)
-
-
-def _jpeg(image: Image | None, masks: list[RunLengths]) -> bytes | None:
-    if image is None:
-        return None
-    return jpeg_from_image(draw_overlay(image, masks), quality=88)

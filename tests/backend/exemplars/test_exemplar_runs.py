@@ -262,8 +262,9 @@ def test_a_preview_shows_the_examples_and_the_scores_of_what_was_found(project: 
     assert found["examples"][0]["image"].startswith("data:image/jpeg;base64,")
     assert (found["examples"][0]["task"], found["examples"][0]["label"]) == (2, "person")
     for image in found["images"]:
-        strong = [score for score in image["scores"] if score >= 0.5]
+        strong = [one for one in image["objects"] if one["score"] >= 0.5]
         assert len(strong) == len(project.stars(image["task"]))
+        assert {one["label"] for one in strong} == {"person"}
         assert image["task"] != 2
     assert not project.store.predictions
 

@@ -7,6 +7,7 @@ import pytest
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.preannotation.configuration import RunConfiguration, TaskFilter
 from sam_backend.runs.preview import Preview, preview_run
+from sam_backend.runs.task_preview import path_from_mask
 from sam_backend.settings import Settings
 from sam_model.weights.store import store_from_env
 from sam_testing.fake_label_studio import TOKEN, Store, fake_label_studio
@@ -45,7 +46,7 @@ def test_a_few_tasks_spread_over_the_project_are_drawn_and_nothing_is_written(st
     assert [one.task_id for one in found.images] == [1, 4, 7]
     assert found.images[1].error is not None
     assert found.images[1].jpeg is None
-    drawn = cv2.imdecode(np.frombuffer(found.images[0].jpeg or b"", np.uint8), cv2.IMREAD_COLOR)
+    drawn = cv2.imdecode(np.frombuffer(found.images[0].drawn_jpeg or b"", np.uint8), cv2.IMREAD_COLOR)
     assert drawn is not None
     assert drawn.shape == (48, 64, 3)
     assert found.images[0].labels["face"] >= 1
@@ -62,7 +63,21 @@ def test_the_estimate_counts_the_tasks_asked_for(store: Store, url: str) -> None
 
     assert [one["task"] for one in answer["images"]] == [2, 5]
     assert answer["estimate"]["tasks"] == 4
+    for image in answer["images"]:
+        assert image["size"] == [64, 48]
+        assert image["labels"] == {"face": len(image["objects"])}
+        assert all(one["outline"].startswith("M") and one["outline"].endswith("Z") for one in image["objects"])
+        assert all(0 <= one["score"] <= 1 for one in image["objects"])
     assert answer["mapping"]["mapped"] == {"object": "face"}
+
+
+def test_an_outline_has_the_holes_and_parts_of_its_mask() -> None:
+    mask = np.zeros((9, 12), np.bool_)
+    mask[1:7, 2:8] = True
+    mask[3:5, 4:6] = False
+    mask[7:9, 9:12] = True
+
+    assert path_from_mask(mask) == "M2 1L8 1L8 7L2 7ZM4 3L6 3L6 5L4 5ZM9 7L12 7L12 9L9 9Z"
 
 
 @pytest.mark.parametrize(

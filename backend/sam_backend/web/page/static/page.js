@@ -511,7 +511,7 @@ async function showMapping() {
     if (JSON.stringify(sent) !== JSON.stringify(configuration())) return;  // the form has changed meanwhile
     const mapped = Object.entries(mapping.mapped).map(([name, label]) => name === label ? name : `${name} → ${label || "no label"}`);
     const parts = [mapped.length ? `Labels: ${mapped.slice(0, 12).join(", ")}.` : ""];
-    if (mapping.labels_without_class.length) parts.push(`No class for ${mapping.labels_without_class.slice(0, 12).join(", ")}.`);
+    if (mapping.labels_without_class.length && !WITHOUT_CLASSES.includes(sent.detector)) parts.push(`No class for ${mapping.labels_without_class.slice(0, 12).join(", ")}.`);
     if (mapping.dropped_classes.length) parts.push(`${count(mapping.dropped_classes.length, "class").replace("classs", "classes")} dropped.`);
     output.textContent = parts.filter(Boolean).join(" ");
     $("#form-error").textContent = "";
@@ -523,23 +523,25 @@ async function showMapping() {
 async function preview(configuration) {
   const output = $("#preview");
   output.replaceChildren(element("p", "Computing the preview…", {class: "quiet"}));
+  announce("Computing the preview…");
   try {
     const hasExamples = configuration.detector === "exemplars";
     const sent = {...configuration, tasks: hasExamples ? 8 : 6};
     if (hasExamples) sent.score_threshold = LOWEST_SCORE;  // the slider shows what remains of these
-    $("#scores").hidden = true;
     const answer = await request("api/runs/preview", sent);
     const {tasks, seconds, bytes} = answer.estimate;
     const estimate = `${count(tasks, "task")}: about ${duration(seconds)} and ${size(bytes)} of predictions`;
+    const figures = answer.images.map(figure);
     const images = element("div", undefined, {class: "images"});
-    images.append(...answer.images.map(figure));
+    images.append(...figures.map(one => one.figure));
     output.replaceChildren(element("p", estimate, {class: "estimate"}));
+    announce(`Preview of ${count(answer.images.length, "task")}. ${estimate}.`);
     if (hasExamples) {
       const examples = element("div", undefined, {class: "examples"});
       examples.append(...answer.examples.map(one => element("img", undefined,
         {src: one.image, alt: `Example of ${one.label || "an object without label"} in task ${one.task}`, title: one.label})));
       output.append(element("p", `Examples: ${count(answer.examples.length, "region")}`), examples);
-      showScores(answer.images, answer.indexed_scores, configuration.score_threshold ?? 0.5);
+      output.append(showScores(answer.images, figures, answer.indexed_scores, configuration.score_threshold ?? DEFAULT_SCORES.exemplars));
     }
     output.append(images);
   } catch (error) {
@@ -549,34 +551,73 @@ async function preview(configuration) {
 }
 
 const LOWEST_SCORE = 0.1;
+const DEFAULT_SCORES = {exemplars: 0.5};  // 0.25 with others
+const WITHOUT_CLASSES = ["boxes", "exemplars"];
 const WITHOUT_WORDS = ["classical", "everything", "boxes", "exemplars"];
 
-function showScores(images, indexed, chosen) {
-  const scores = images.flatMap(one => one.scores);
-  const slider = $("#scores input");
+// Return a slider for the minimum score, with the number of objects that remain. The figures show these only.
+function showScores(images, figures, indexed, chosen) {
+  const scores = images.flatMap(one => one.objects.map(each => each.score));
+  const slider = element("input", undefined, {type: "range", min: 0, max: 1, step: 0.01});
+  const label = element("label", "Minimum score "), shown = element("output"), remaining = element("p", "", {class: "quiet"});
   slider.value = chosen;
-  slider.oninput = () => {
-    const kept = scores.filter(score => score >= Number(slider.value)).length;
-    $("#scores output").textContent = Number(slider.value).toFixed(2);
-    $("#scores p").textContent = `${kept} of ${count(scores.length, "object")} remain in these ${count(images.length, "task")}`;
+  slider.addEventListener("input", () => {
+    const minimum = Number(slider.value);
+    figures.forEach(one => one.show(minimum));
+    shown.textContent = minimum.toFixed(2);
+    const kept = scores.filter(score => score >= minimum).length;
+    remaining.textContent = `${kept} of ${count(scores.length, "object")} remain in these ${count(images.length, "task")}`;
     if (indexed.length) {
-      const found = indexed.filter(score => score >= Number(slider.value)).length;
-      $("#scores p").textContent += `; ${found.toLocaleString()} of ${count(indexed.length, "indexed image")} have an object`;
+      const found = indexed.filter(score => score >= minimum).length;
+      remaining.textContent += `; ${found.toLocaleString()} of ${count(indexed.length, "indexed image")} have an object`;
     }
-  };
-  slider.onchange = () => { $("#new-run").score_threshold.value = slider.value; };
-  slider.oninput();
-  $("#scores").hidden = false;
+  });
+  slider.addEventListener("change", () => { $("#new-run").score_threshold.value = slider.value; });
+  slider.dispatchEvent(new Event("input"));
+  label.append(shown, slider);
+  const created = element("div", undefined, {class: "scores"});
+  created.append(label, remaining);
+  return created;
 }
 
+const SVG = "http://www.w3.org/2000/svg";
+
+// Return the figure of a task, and a function that shows the objects with a minimum score.
 function figure(preview) {
-  const created = element("figure");
-  const labels = Object.entries(preview.labels).map(([label, number]) => `${number} ${label || "unlabeled"}`).join(", ");
-  const caption = `Task ${preview.task}: ${preview.error || labels || "no objects found"}`;
-  if (preview.scores?.length) created.title = `Scores: ${preview.scores.map(score => score.toFixed(2)).join(", ")}`;
-  if (preview.image) created.append(element("img", undefined, {src: preview.image, alt: caption}));
-  created.append(element("figcaption", caption));
-  return created;
+  const created = element("figure"), caption = element("figcaption"), image = element("img");
+  const paths = preview.objects.map(outline);
+  if (preview.objects.length) created.title = `Scores: ${preview.objects.map(one => one.score.toFixed(2)).join(", ")}`;
+  if (preview.image) {
+    const drawn = element("div", undefined, {class: "drawn"}), overlay = document.createElementNS(SVG, "svg");
+    image.src = preview.image;
+    overlay.setAttribute("viewBox", `0 0 ${preview.size.join(" ")}`);
+    overlay.setAttribute("aria-hidden", "true");
+    overlay.append(...paths);
+    drawn.append(image, overlay);
+    created.append(drawn);
+  }
+  created.append(caption);
+  const show = minimum => {
+    const labels = {};
+    preview.objects.forEach((one, index) => {
+      const isShown = one.score >= minimum;
+      paths[index].toggleAttribute("hidden", !isShown);
+      if (isShown) labels[one.label] = (labels[one.label] || 0) + 1;
+    });
+    const counts = Object.entries(labels).map(([label, number]) => `${number} ${label || "unlabeled"}`).join(", ");
+    caption.textContent = image.alt = `Task ${preview.task}: ${preview.error || counts || "no objects"}`;
+  };
+  show(0);
+  return {figure: created, show};
+}
+
+function outline(one, index) {
+  const path = document.createElementNS(SVG, "path"), title = document.createElementNS(SVG, "title");
+  const colour = `hsl(${(209 + 137.5 * index) % 360} 90% 55%)`;  // consecutive hues differ strongly
+  title.textContent = `${one.label || "unlabeled"} ${one.score.toFixed(2)}`;
+  for (const [name, value] of Object.entries({d: one.outline, fill: colour, stroke: colour})) path.setAttribute(name, value);
+  path.append(title);
+  return path;
 }
 
 async function startRun(configuration) {
@@ -616,6 +657,9 @@ document.addEventListener("visibilitychange", poll);
 document.addEventListener("DOMContentLoaded", async () => {
   const form = $("#new-run");
   for (const name of ["project", "detector", "text", "shape", "label_map"]) form[name].addEventListener("change", showMapping);
+  form.detector.addEventListener("change", () => {
+    form.score_threshold.placeholder = DEFAULT_SCORES[form.detector.value] ?? 0.25;
+  });
   form.project.addEventListener("change", showClicks);
   form.project.addEventListener("change", showAdvice);
   $("#advice button").addEventListener("click", useAdvice);
