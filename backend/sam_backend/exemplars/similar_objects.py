@@ -14,6 +14,8 @@ from sam_model.exemplars.similarity import Scores
 from sam_model.interfaces import Segmenter
 from sam_model.types import Image, Mask
 
+SEARCH_VERSION = 2  # to be raised when the same examples find other objects among the same proposals
+
 
 class SimilarObjects:
     """Finds objects like the examples. Threads may share it."""

@@ -15,7 +15,7 @@ from sam_backend.exemplars.example_set import ExampleSet
 from sam_backend.exemplars.image_regions import RegionSource, regions_key
 from sam_backend.exemplars.index import index_of
 from sam_backend.exemplars.reading import ProjectImages
-from sam_backend.exemplars.similar_objects import SimilarObjects
+from sam_backend.exemplars.similar_objects import SEARCH_VERSION, SimilarObjects
 from sam_backend.images.fetch import Fetcher, ImageCredentials
 from sam_backend.preannotation.calibration import Calibration, CalibrationError, models_of
 from sam_backend.preannotation.configuration import AUTO, EXEMPLARS, SEGMENTER, WITHOUT_DETECTOR, RunConfiguration
@@ -99,7 +99,7 @@ def version_with(
     if configuration.text:
         identity["text"] = configuration.text
     if configuration.detector == EXEMPLARS:
-        identity["examples"] = [configuration.descriptor, examples]
+        identity["examples"] = [SEARCH_VERSION, configuration.descriptor, examples]
     if configuration.points_per_side is not None:
         identity["points_per_side"] = configuration.points_per_side
     style = polygon_style(settings)

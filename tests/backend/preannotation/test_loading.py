@@ -4,7 +4,7 @@ import pytest
 
 from sam_backend.errors import BadRequestError
 from sam_backend.preannotation.configuration import RunConfiguration
-from sam_backend.preannotation.loading import load_detector_of
+from sam_backend.preannotation.loading import load_detector_of, version_with
 from sam_backend.settings import Settings
 from sam_model.weights.store import store_from_env
 
@@ -22,3 +22,18 @@ def test_words_are_the_classes_of_a_run_and_what_its_detector_cannot_find_is_nam
         load_detector_of(unknown, Settings(), store)
     with pytest.raises(BadRequestError, match="no detector finds what words describe"):
         load_detector_of(RunConfiguration.from_json({"project": 1, "text": "cat"}), Settings(), store)
+
+
+def test_predictions_of_an_earlier_search_with_the_same_examples_have_another_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_from_env({"SAM_OFFLINE": "1", "SAM_WEIGHTS_DIR": str(tmp_path)})
+
+    def version(detector: str) -> str:
+        return version_with(RunConfiguration(1, detector=detector), "m", "f", Settings(), store, "same examples")
+
+    before = version("exemplars"), version("classical")
+    monkeypatch.setattr("sam_backend.preannotation.loading.SEARCH_VERSION", 0)
+
+    assert version("exemplars") != before[0]
+    assert version("classical") == before[1]
