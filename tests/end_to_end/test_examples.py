@@ -47,13 +47,17 @@ class Project:
         )
 
     def found(self, task: int) -> list[LabeledObject]:
-        (prediction,) = self.api.call("GET", "/api/predictions/", query={"task": task})
+        (prediction,) = self.predictions(task)
         return objects_from_results(prediction["result"])[0]
 
     def precision_and_recall(self, tasks: list[int]) -> tuple[float, float]:
         found = [(self.stars[task], one.mask.mask) for task in tasks for one in self.found(task)]
         right = sum(is_star(mask, stars) for stars, mask in found)
         return right / len(found), right / sum(len(self.stars[task]) for task in tasks)
+
+    def predictions(self, task: int) -> list[Any]:
+        stored = self.api.call("GET", "/api/predictions/", query={"task": task})
+        return [{name: value for name, value in one.items() if name != "created_ago"} for one in stored]
 
     def annotations(self) -> dict[int, Any]:
         stored = {task: self.api.call("GET", f"/api/tasks/{task}/annotations/") for task in self.tasks}
@@ -134,7 +138,7 @@ def test_label_one_task_find_the_others_correct_some_and_find_more_precisely(
     assert said is not None, answered.value.text()
     page.goto(f"{services.backend_url}/")
     finished(page, said[1])
-    assert [len(services.api.call("GET", "/api/predictions/", query={"task": task})) for task in project.tasks] == [
+    assert [len(project.predictions(task)) for task in project.tasks] == [
         0,
         *[1] * (TASKS - 1),
     ]
@@ -146,7 +150,7 @@ def test_label_one_task_find_the_others_correct_some_and_find_more_precisely(
     annotations = project.annotations()
 
     # the page: examples, a preview that writes nothing, and the slider
-    stored = {task: services.api.call("GET", "/api/predictions/", query={"task": task}) for task in project.tasks}
+    stored = {task: project.predictions(task) for task in project.tasks}
     page.goto(f"{services.backend_url}/")
     page.get_by_label("Project").select_option(str(project.number))
     page.get_by_label("Find objects with").select_option("exemplars")
@@ -170,7 +174,7 @@ def test_label_one_task_find_the_others_correct_some_and_find_more_precisely(
     slider.dispatch_event("change")
     expect(page.get_by_role("spinbutton", name="Minimum score", exact=True)).to_have_value(str(SCORE))
     for task, before in stored.items():
-        assert services.api.call("GET", "/api/predictions/", query={"task": task}) == before
+        assert project.predictions(task) == before
     with page.expect_response(
         lambda response: response.request.method == "POST" and response.url.endswith("/api/runs")
     ) as started:
