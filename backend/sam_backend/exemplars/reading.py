@@ -4,7 +4,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from typing import Any
 
@@ -159,6 +159,7 @@ def _collect(
         size = (image.shape[0], image.shape[1])
         here, refused = ([one for one in each if one.mask.size == size] for each in (here, refused))
 
+        @cache
         def embed(digest: str = digest, image: Any = image) -> Any:
             return images.embeddings.get(digest, lambda: image, f"task {task.id}")
 

@@ -1,12 +1,14 @@
 """The objects of an image that are like the examples."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from sam_backend.exemplars.engines import unlimited
 from sam_backend.exemplars.example_set import ExampleSet
 from sam_backend.exemplars.image_regions import RegionSource
+from sam_model.automatic_segmentation import SegmentedObject
 from sam_model.exemplars.further_regions import with_further_regions
 from sam_model.exemplars.learned import scorer_of
 from sam_model.exemplars.matches import Match, exact_masks, match_regions
@@ -22,7 +24,10 @@ class SimilarObjects:
 
     def __init__(self, examples: ExampleSet, source: RegionSource, segmenter: Segmenter[Any]) -> None:
         """Choose similarity or a classifier for each label, and search with `source`; `segmenter` makes the masks."""
+        from sam_model.classical.segmenter import ClassicalSegmenter  # with SciPy, which a service starts without
+
         self._source, self._segmenter = source, segmenter
+        self._has_further_regions = isinstance(unlimited(segmenter), ClassicalSegmenter)
         self.scorers = {label: scorer_of(examples.of_label(label)) for label in examples.positive}
 
     def best_scores(self) -> list[float]:
@@ -51,9 +56,12 @@ class SimilarObjects:
         if not scorers:
             return
         found = self._source.regions_of(digest, image, embed)
-        regions, descriptors = with_further_regions(
-            self._segmenter, self._source.describer, image, embed(), found.regions, found.descriptors, scorers
-        )
+        regions: Sequence[SegmentedObject] = found.regions
+        descriptors = found.descriptors
+        if self._has_further_regions:
+            regions, descriptors = with_further_regions(
+                self._segmenter, self._source.describer, image, embed(), regions, descriptors, scorers
+            )
         matches = match_regions(regions, descriptors, scorers, thresholds)[:limit]
         if matches:
             yield from exact_masks(self._segmenter, embed(), regions, matches)

@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import count
 from typing import Any
 
@@ -118,6 +119,7 @@ class Preannotator:
         for number, page in enumerate(fetched.pages):
             image = self._image(page)
 
+            @cache
             def compute(digest: str = page.digest, image: Image = image) -> Any:
                 return self._embeddings.get(digest, lambda: image, name)
 

@@ -22,9 +22,10 @@ from sam_backend.runs.runner import work_on
 from sam_backend.settings import Settings
 from sam_backend.shapes.brush import brush_value
 from sam_backend.shapes.labeled_objects import objects_from_results
+from sam_model.classical.segmenter import ClassicalEmbedding, ClassicalSegmenter
 from sam_model.exemplars.proposals import propose_regions
 from sam_model.masks.boxes import box_from_mask
-from sam_model.types import Detection, Mask
+from sam_model.types import Detection, Image, Mask
 from sam_model.weights.store import store_from_env
 from sam_testing.drawn_classes import HEIGHT, STAR, WIDTH, DrawnObject, drawn_classes
 from sam_testing.fake_label_studio import TOKEN, Store, fake_label_studio
@@ -246,8 +247,18 @@ def test_a_ray_worker_finds_the_same_with_the_examples_it_is_sent(
     assert prediction["model_version"] == stored["model_version"]
 
 
-def test_a_preview_shows_the_examples_and_the_scores_of_what_was_found(project: Project) -> None:
+def test_a_preview_shows_the_examples_and_the_scores_of_what_was_found(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project.annotate(2, project.stars(2))
+    embedded: list[int] = []
+
+    def embed(self: ClassicalSegmenter, image: Image) -> ClassicalEmbedding:
+        embedded.append(1)
+        return embed_classical(self, image)
+
+    embed_classical = ClassicalSegmenter.embed
+    monkeypatch.setattr(ClassicalSegmenter, "embed", embed)
     asked = RunConfiguration.from_json({"project": 1, "detector": "exemplars", "score_threshold": 0.2})
 
     found = preview_run(
@@ -266,6 +277,7 @@ def test_a_preview_shows_the_examples_and_the_scores_of_what_was_found(project: 
         assert len(strong) == len(project.stars(image["task"]))
         assert {one["label"] for one in strong} == {"person"}
         assert image["task"] != 2
+    assert len(embedded) == 3  # the example's image and two others, each once
     assert not project.store.predictions
 
 
