@@ -9,7 +9,7 @@ from PIL import Image
 from sam_backend.demo.child_process import free_port
 from sam_backend.demo.demo import run_demo
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.mark.usefixtures("label_studio_program")

@@ -176,6 +176,7 @@ def test_ctrl_c_pauses_and_the_same_command_goes_on(store: Store, tmp_path: Path
     assert len(RunStore(tmp_path / "runs").runs()) == 1
 
 
+@pytest.mark.slow  # `make test` kills runs in tests/backend/runs/test_killed_runs.py
 def test_a_killed_command_loses_nothing_and_doubles_nothing(store: Store, tmp_path: Path) -> None:
     store.add_tasks(24)
     for written in (1, 8, 15):

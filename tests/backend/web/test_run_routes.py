@@ -74,6 +74,7 @@ def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ins
             "LABEL_STUDIO_API_KEY": TOKEN,
             "SAM_RUNS_DIR": str(tmp_path / "runs"),
             "SAM_WEIGHTS_DIR": str(tmp_path / "weights"),
+            "SAM_TASK_OPEN_TIMEOUT_S": "60",
         }
         backend = BackendProgram(tmp_path / "backend.log", **{**known, **settings})
         try:
