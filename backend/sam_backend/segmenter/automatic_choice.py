@@ -33,6 +33,7 @@ class AutomaticChoice:
 
     weights: WeightFile | None
     reason: str
+    next_step: str = ""  # how to get a better one
 
 
 def automatic_choice(settings: Settings, store: WeightStore) -> AutomaticChoice:
@@ -105,10 +106,7 @@ def available_choice(
     for each in map(find_weights, stored_only):
         if _is_stored(store, each):
             return AutomaticChoice(each, f"{missing}; the weights of {each.model} are stored")
-    return AutomaticChoice(
-        None,
-        f"could not find weights: {missing}; falling back to the classical segmenter. {store.how_to_get(best)}",
-    )
+    return AutomaticChoice(None, missing, store.how_to_get(best))
 
 
 def _is_stored(store: WeightStore, weights: WeightFile) -> bool:

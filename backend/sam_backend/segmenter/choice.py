@@ -84,7 +84,9 @@ def _of_folder(name: str, path: Path, settings: Settings, store: WeightStore) ->
 
 def _automatic(chosen: AutomaticChoice, settings: Settings, store: WeightStore) -> ModelChoice:
     if chosen.weights is None:
-        logger.warning("%s", chosen.reason)
+        logger.warning(
+            "SAM_MODEL=auto: %s; falling back to the classical segmenter. %s", chosen.reason, chosen.next_step
+        )
         return replace(_classical(), reason=chosen.reason)
     named = choose_model(replace(settings, model=chosen.weights.model), store)
     logger.info("SAM_MODEL=auto is %s: %s", named.name, chosen.reason)
