@@ -30,7 +30,7 @@ def peak_growth(setup: str, measured: str) -> tuple[int, Any]:
     """
     program = PROGRAM.format(setup=textwrap.dedent(setup), measured=textwrap.dedent(measured))
     ran = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, env=os.environ, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=280, env=os.environ, check=False
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
     growth, result = json.loads(ran.stdout.splitlines()[-1])

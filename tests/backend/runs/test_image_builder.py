@@ -173,13 +173,13 @@ def test_the_command_line_builds_counts_and_clears(
 
 @pytest.mark.slow
 def test_thousands_of_images_go_through_a_full_folder_at_flat_memory(tmp_path: Path) -> None:
-    """The folder is never above its limit, and 3,000 images need no more memory than 300; a benchmark does 10,000."""
+    """The folder is never above its limit, and 2,000 images need no more memory than 300; a benchmark does 10,000."""
     setup = f"""
     import benchmarks.embedding_run as benchmark
     run = benchmark.EmbeddingRun({str(tmp_path)!r}, limit_bytes={4 * MIB}, channels=4)
     run.work(300)
     """
-    growth, largest = peak_growth(setup, "run.work(3000); result = run.largest_bytes")
+    growth, largest = peak_growth(setup, "run.work(2000); result = run.largest_bytes")
 
     assert 3 * MIB < largest <= 4 * MIB
     assert growth < 40 * MIB
