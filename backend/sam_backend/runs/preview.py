@@ -32,6 +32,7 @@ from sam_model.weights.store import WeightStore
 
 GIVE_UP_AFTER_S = 10.0
 SAMPLE_GROWTH = 8  # of the listed tasks, if too few of them meet the conditions
+MAX_SAMPLE = 512  # listed tasks at which the growth ends: in a large project, each is a request
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def _sampled_tasks(
 ) -> list[BulkTask]:
     """Return `number` of the tasks that the run would annotate, evenly spread; all of them if there are fewer.
 
-    Tasks are listed in growing samples until enough of them meet the filter's conditions.
+    Tasks are listed in growing samples until enough of them meet the filter's conditions, or `MAX_SAMPLE` are listed.
     """
     selection, sample = configuration.filter, number
     while True:
@@ -139,9 +140,9 @@ def _sampled_tasks(
             run = RunStore(Path(folder)).create(listed)
             tasks = list(TaskSource(api, run, "", retry_policy))
             is_complete = run.ledger.run()["listed"] < sample or sample == selection.sample
-        if is_complete or len(tasks) >= number:
+        if is_complete or len(tasks) >= number or sample >= MAX_SAMPLE:
             return [tasks[position] for position in sampled_in(0, len(tasks), len(tasks), number)]
-        sample *= SAMPLE_GROWTH
+        sample = min(sample * SAMPLE_GROWTH, MAX_SAMPLE)
 
 
 def _number_of_tasks(api: LabelStudioClient, configuration: RunConfiguration) -> int:

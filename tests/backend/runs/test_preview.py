@@ -98,6 +98,16 @@ def test_tasks_that_the_run_leaves_out_take_no_place_of_others(store: Store, url
     assert [one.task_id for one in tried(url, 3, "boxes", filter=selection).images] == [3, 7, 10]
 
 
+def test_a_large_project_is_not_listed_completely_for_a_preview(store: Store, url: str) -> None:
+    store.add_tasks(4000)
+    store.annotations = {task: [{"id": task, "result": []}] for task in range(1, 4001) if task != 4000}
+    asked: list[str] = []
+    store.fault = lambda method, path: asked.append(path) or ""  # type: ignore[func-returns-value]
+
+    assert tried(url, 8, "boxes", filter=TaskFilter(state="unlabeled")).images == ()
+    assert asked.count("/api/tasks/") < 150  # of 40 pages with ids and up to 6 with tasks, for each of three samples
+
+
 def test_the_estimate_counts_only_tasks_without_annotations(store: Store, url: str) -> None:
     store.add_tasks(12)
     store.annotations[4] = [{"id": 4, "result": [], "was_cancelled": False}]
