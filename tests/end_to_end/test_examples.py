@@ -155,7 +155,9 @@ def test_label_one_task_find_the_others_correct_some_and_find_more_precisely(
     page.get_by_label("Project").select_option(str(project.number))
     page.get_by_label("Find objects with").select_option("exemplars")
     page.get_by_label("If a task has a prediction").select_option("replace-own")
-    page.get_by_role("spinbutton", name="Minimum score", exact=True).fill(str(SCORE))
+    minimum_score = page.get_by_role("spinbutton", name="Minimum score", exact=True)
+    expect(minimum_score).to_have_attribute("placeholder", "0.5")
+    minimum_score.fill(str(SCORE))
     page.get_by_role("button", name="Preview").click()
     expect(page.locator("#preview figure img")).to_have_count(len(rest), timeout=RUN_MS)
     examples = sum(len(project.stars[task]) for task in (first, *corrected))
@@ -172,7 +174,7 @@ def test_label_one_task_find_the_others_correct_some_and_find_more_precisely(
     assert remaining[0] > remaining[1] > remaining[2]
     slider.fill(str(SCORE))
     slider.dispatch_event("change")
-    expect(page.get_by_role("spinbutton", name="Minimum score", exact=True)).to_have_value(str(SCORE))
+    expect(minimum_score).to_have_value(str(SCORE))
     for task, before in stored.items():
         assert project.predictions(task) == before
     with page.expect_response(

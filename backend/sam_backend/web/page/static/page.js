@@ -657,15 +657,15 @@ document.addEventListener("visibilitychange", poll);
 document.addEventListener("DOMContentLoaded", async () => {
   const form = $("#new-run");
   for (const name of ["project", "detector", "text", "shape", "label_map"]) form[name].addEventListener("change", showMapping);
-  form.detector.addEventListener("change", () => {
-    form.score_threshold.placeholder = DEFAULT_SCORES[form.detector.value] ?? 0.25;
-  });
+  const showDefaultScore = () => { form.score_threshold.placeholder = DEFAULT_SCORES[form.detector.value] ?? 0.25; };
+  form.detector.addEventListener("change", showDefaultScore);
   form.project.addEventListener("change", showClicks);
   form.project.addEventListener("change", showAdvice);
   $("#advice button").addEventListener("click", useAdvice);
   form.text.addEventListener("input", () => {  // these find no words, or few
     if (form.text.value && WITHOUT_WORDS.includes(form.detector.value)) form.detector.value = "auto";
     if (!form.text.value && form.detector.value === "auto") form.detector.value = "classical";
+    showDefaultScore();
   });
   $("#preview-button").addEventListener("click", () => submitForm(preview));
   form.addEventListener("submit", event => {
