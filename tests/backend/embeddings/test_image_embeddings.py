@@ -162,7 +162,9 @@ def test_a_click_uses_the_embedding_that_a_batch_prediction_left_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedded = count_embeds(monkeypatch, ClassicalSegmenter)
-    settings = Settings(model="classical", detector="everything", runs_dir=tmp_path, prefetch=False)
+    settings = Settings(
+        model="classical", detector="everything", runs_dir=tmp_path, prefetch=False, task_open_timeout_s=60
+    )
     service = assemble(settings, STORE)
     client = create_app(service).test_client()
     try:
