@@ -150,6 +150,9 @@ def click_latency() -> str:
         f"| embedded ahead: first click, 3 s after the task was opened | {ahead['first_ms']} | {ahead['ratio']:.2f} |"
         f" {ahead['least_first_ms']} | {ahead['least_ratio']:.2f} |",
         f"| the same: the clicks after it | {ahead['warm_ms']} | 1 | {ahead['least_warm_ms']} | 1 |",
+        f"| the same: one more click, after a pause of 3 s | {ahead['rested_ms']} |"
+        f" {ahead['rested_ms'] / ahead['warm_ms']:.2f} | {ahead['least_rested_ms']} |"
+        f" {ahead['least_rested_ms'] / ahead['least_warm_ms']:.2f} |",
     ]
     found = f"{ahead['embedded']} of {ahead['tasks']} tasks were embedded 3 s after they were opened."
     return "\n".join([*rows, "", f"{found} {machine_of('click_latency')}"])
