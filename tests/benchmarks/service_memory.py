@@ -18,9 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
+from benchmarks.click_latency import HEIGHT, WIDTH, photograph
 from benchmarks.start import MODELS, seeded_checkpoint, wait_for_conversion, wait_until_ready, weights_folder
 from sam_backend.web.malloc import IDLE_S, TRIM_EVERY_S
 from sam_testing.backend_program import BackendProgram
@@ -28,17 +26,7 @@ from sam_testing.label_studio import BRUSH_CONFIG, Json, key_point, predict_requ
 from sam_testing.processes import process_tree
 from sam_testing.web_server import Answer, serving
 
-CLIENTS, IMAGES, WIDTH, HEIGHT = 2, 30, 4000, 3000
-
-
-def photograph(seed: int) -> bytes:
-    """Return a JPEG of coloured discs."""
-    made = np.random.default_rng(seed)
-    image = np.full((HEIGHT, WIDTH, 3), made.integers(0, 60, 3), np.uint8)
-    for _ in range(60):
-        centre = int(made.integers(0, WIDTH)), int(made.integers(0, HEIGHT))
-        cv2.circle(image, centre, int(made.integers(50, 400)), made.integers(80, 255, 3).tolist(), -1)
-    return cv2.imencode(".jpg", image)[1].tobytes()
+CLIENTS, IMAGES = 2, 30
 
 
 def clicks(url: str, number: int, seed: int) -> Iterator[Json]:
