@@ -20,7 +20,7 @@ ML_BACKEND_INSTALLED := $(ML_BACKEND_VENV)/.installed-$(ML_BACKEND_VERSION)
 PIP_QUIET := --disable-pip-version-check --no-input --progress-bar off
 DEMO_EXIT ?=
 # a process per core; the tests of a file stay in one process
-PYTEST_JOBS ?= -n auto --maxprocesses 4 --dist loadfile
+PYTEST_JOBS ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 ARGS ?=
 
 .DEFAULT_GOAL := help
