@@ -39,6 +39,7 @@ from sam_model.exemplars.further_regions import with_further_regions
 from sam_model.exemplars.matches import match_regions
 from sam_model.exemplars.proposals import propose_regions
 from sam_model.exemplars.similarity import Examples, similarity_scores
+from sam_model.masks.overlap import iou_of_masks
 from sam_model.types import Image, Mask, Prompt, ScoredMask
 from sam_testing.drawn_classes import ALIKE, CLASSES, drawn_classes
 
@@ -104,10 +105,6 @@ def examples_of(one: Described, name: Any, first_only: bool = True) -> Examples:
     return Examples(positive, background_of(one.regions, one.descriptors, masks))
 
 
-def iou(one: Mask, other: Mask) -> float:
-    return float(np.count_nonzero(one & other) / max(1, np.count_nonzero(one | other)))
-
-
 def matched(one: Described, name: Any, examples: Examples, threshold: float) -> list[tuple[float, bool]]:
     """Return score and correctness of each match; an object is found once."""
     scores = {"x": lambda rows: similarity_scores(rows, examples)}
@@ -119,7 +116,7 @@ def matched(one: Described, name: Any, examples: Examples, threshold: float) -> 
     answers = []
     for match in found:
         mask = regions[match.position].run_lengths.mask
-        hit = next((position for position, each in enumerate(left) if iou(each, mask) >= MIN_IOU), None)
+        hit = next((position for position, each in enumerate(left) if iou_of_masks(each, mask) >= MIN_IOU), None)
         if hit is not None:
             del left[hit]
         answers.append((match.score, hit is not None))
@@ -186,7 +183,7 @@ def pasted_photographs(folder: Path, alike: Sequence[str]) -> dict[str, Any]:
         answers = [answer for scene in searched for answer in matched(scene, kind, examples, 0.05)]
         copies = [(scene, mask) for scene in searched for name, mask in scene.truth if name == kind]
         reached = [
-            max((iou(mask, each.run_lengths.mask) for each in scene.regions), default=0.0) >= MIN_IOU
+            max((iou_of_masks(mask, each.run_lengths.mask) for each in scene.regions), default=0.0) >= MIN_IOU
             for scene, mask in copies
         ]
         best = sorted(answers, key=lambda answer: -answer[0])[: min(10, len(copies))]

@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sam_model.benchmark.alternation import Clock, Row, Sample, Work, alternated, rounded, seconds
+from sam_model.masks.overlap import iou_of_masks
 from sam_model.sam.automatic_mask_settings import automatic_mask_settings
 from sam_model.sam.automatic_masks import segment_everything
 from sam_model.sam.segmenter import LowResMasks, SamEmbedding, SamSegmenter
@@ -82,7 +83,7 @@ def agreement(wanted: Any, found: Any) -> Row:
     if hasattr(wanted[0], "box"):
         ious = box_agreement(wanted, found)
     else:  # a mask for each prompt
-        ious = [iou(one.mask, other.mask) for one, other in zip(wanted, found, strict=True)]
+        ious = [iou_of_masks(one.mask, other.mask) for one, other in zip(wanted, found, strict=True)]
     good = float(np.mean(np.array(ious) >= GOOD_IOU))
     return {"objects": [len(wanted), len(found)], "iou": {"median": rounded(np.median(ious)), "good": rounded(good)}}
 
@@ -94,7 +95,7 @@ def box_agreement(wanted: Sequence[Any], found: Sequence[Any]) -> list[float]:
     ious = []
     for place, nearest in enumerate(near.argmax(1)):
         masks = [mask_of(one) for one in (wanted[place], found[nearest])]
-        ious.append(float(near[place, nearest]) if masks[0] is None else iou(masks[0], masks[1]))
+        ious.append(float(near[place, nearest]) if masks[0] is None else iou_of_masks(masks[0], masks[1]))
     return ious
 
 
@@ -274,7 +275,7 @@ class Sams:
             self.auto.segment(self.auto.embed(image), prompts),
             strict=True,
         )
-        ious = [[iou(a.mask, other.mask) for other in (b, *b.alternatives)] for a, b in pairs]
+        ious = [[iou_of_masks(a.mask, other.mask) for other in (b, *b.alternatives)] for a, b in pairs]
         best = [max(one) for one in ious]
         reordered = sum(max(one) > one[0] for one in ious)
         return {"min": rounded4(min(best)), "mean": rounded4(np.mean(best)), "reordered": reordered}
@@ -298,10 +299,6 @@ def points_in(size: tuple[int, int], count: int) -> list[Prompt]:
     """Return points spread over an image."""
     places = np.random.default_rng(1).uniform((0, 0), size[::-1], (count, 2))
     return [Prompt(points=(Point(float(x), float(y)),)) for x, y in places]
-
-
-def iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    return float((a & b).sum() / max(1, (a | b).sum()))
 
 
 def yolo(path: Path, description: str, folder: Path, classes: int | None = None, side: int = 640) -> dict[str, Work]:

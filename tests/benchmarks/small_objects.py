@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from sam_model.classical.segmenter import ClassicalSegmenter
+from sam_model.masks.overlap import iou_of_masks
 from sam_model.types import Box, Image, Mask, Point, Prompt, ScoredMask
 from sam_model.zoom import Crop, segment_closely
 
@@ -65,11 +66,6 @@ class Row:
     seconds: float = 0.0  # added by the crops
 
 
-def iou(mask: Mask, other: Mask) -> float:
-    """Return the intersection over union of two masks."""
-    return float(np.count_nonzero(mask & other) / max(1, np.count_nonzero(mask | other)))
-
-
 def measured(segmenter: ClassicalSegmenter, size: int) -> dict[str, Row]:
     """Return the results for clicks and for rectangles on objects of one size."""
     image, objects = drawn_image(size)
@@ -88,8 +84,8 @@ def measured(segmenter: ClassicalSegmenter, size: int) -> dict[str, Row]:
             began = time.perf_counter()
             best = segment_closely(answer, prompt, embedding.image_size, look)
             row.seconds += time.perf_counter() - began
-            row.whole.append(iou(answer.mask, drawn.mask))
-            row.closer.append(iou(best.mask, drawn.mask))
+            row.whole.append(iou_of_masks(answer.mask, drawn.mask))
+            row.closer.append(iou_of_masks(best.mask, drawn.mask))
     return rows
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_backend.shapes.labeled_objects import LabeledObject
+from sam_model.masks.overlap import iou_of_masks
 from sam_model.types import Mask
 
 BOUNDARY_SHARE = 0.02  # of the image's diagonal: how far the boundary region reaches into a mask
@@ -24,7 +25,7 @@ def boundary_iou(one: LabeledObject, other: LabeledObject) -> float:
     x_min, y_min = (int(min(one.box[axis], other.box[axis])) for axis in (0, 1))
     x_max, y_max = (int(max(one.box[axis], other.box[axis])) for axis in (2, 3))
     masks = [_boundary(each.mask.mask[y_min:y_max, x_min:x_max], distance) for each in (one, other)]
-    return _iou(*masks)
+    return iou_of_masks(*masks)
 
 
 def _boundary(mask: Mask, distance: int) -> Mask:
@@ -32,7 +33,3 @@ def _boundary(mask: Mask, distance: int) -> Mask:
     eroded = cv2.erode(padded, np.ones((3, 3), np.uint8), iterations=distance)[1:-1, 1:-1]
     found: NDArray[np.bool_] = mask & (eroded == 0)
     return found
-
-
-def _iou(one: Mask, other: Mask) -> float:
-    return float(np.count_nonzero(one & other) / max(1, np.count_nonzero(one | other)))

@@ -10,10 +10,11 @@ from sam_model.automatic_segmentation import SegmentedObject
 from sam_model.exemplars.classical_descriptor import ClassicalDescriber
 from sam_model.exemplars.descriptors import Describer, SamDescriber
 from sam_model.exemplars.further_regions import with_further_regions
-from sam_model.exemplars.matches import exact_masks, match_regions, overlap_share
+from sam_model.exemplars.matches import exact_masks, match_regions
 from sam_model.exemplars.proposals import propose_regions
 from sam_model.exemplars.similarity import Examples, Scores, similarity_scores
 from sam_model.interfaces import Segmenter
+from sam_model.masks.overlap import overlap_share
 from sam_model.types import Image, Mask, ScoredMask
 
 MIN_SCORE = 0.5

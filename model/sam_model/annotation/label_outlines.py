@@ -10,6 +10,7 @@ from sam_model.annotation.inset_polygons import inset_polygons, outline_area, si
 from sam_model.annotation.joined_outline import join_outlines
 from sam_model.masks.boxes import box_from_mask
 from sam_model.masks.fill import fill_outlines
+from sam_model.masks.overlap import iou_of_masks
 from sam_model.masks.polygons import Outline
 from sam_model.types import Mask
 
@@ -62,8 +63,4 @@ def _worst_iou(outlines: Sequence[Outline], mask: Mask) -> float:
     """
     nudge = np.array([NUDGE, 0], np.float32)
     made = [fill_outlines([outline + by for outline in outlines], mask.shape) for by in (nudge, -nudge)]
-    return min(_iou(one, mask) for one in (paint_outlines(outlines, mask.shape), *made))
-
-
-def _iou(one: Mask, other: Mask) -> float:
-    return np.count_nonzero(one & other) / np.count_nonzero(one | other)
+    return min(iou_of_masks(one, mask) for one in (paint_outlines(outlines, mask.shape), *made))

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sam_model.benchmark.alternation import Row, Work, alternated
+from sam_model.masks.overlap import iou_of_masks
 from sam_model.sam.network import SamNetwork
 from sam_model.sam.segmenter import SamSegmenter
 from sam_model.types import Image, Point, Prompt
@@ -60,7 +60,7 @@ def compare_runtimes(
     predictor = authors_predictor(segmenter.name, segmenter.model)
     rows = {name: alternated(sides, rounds, 1)[0] for name, sides in _works(segmenter, fast, predictor, image).items()}
     ious = [
-        _iou(one.mask, other.mask)
+        iou_of_masks(one.mask, other.mask)
         for one, other in zip(
             segmenter.segment(segmenter.embed(image), prompts), fast.segment(fast.embed(image), prompts), strict=True
         )
@@ -120,7 +120,3 @@ def _prompts(size: tuple[int, int]) -> list[Prompt]:
         *(Prompt(points=(Point(x, y),)) for x, y in places),
         *(Prompt(box=(x, y, x + 0.4 * width, y + 0.4 * height)) for x, y in corners),
     ]
-
-
-def _iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    return float((one & other).sum() / max(1, (one | other).sum()))

@@ -11,6 +11,7 @@ from sam_model.box_segmentation import segment_boxes
 from sam_model.exemplars.descriptors import Descriptors
 from sam_model.exemplars.further_regions import Score
 from sam_model.interfaces import Segmenter
+from sam_model.masks.overlap import iou_of_masks, overlap_share
 from sam_model.types import Mask
 
 MAX_OVERLAP = 0.5  # share of the smaller of two regions; the one with the higher score is kept
@@ -65,12 +66,4 @@ def exact_masks(
     boxes = [regions[match.position].box for match in matches]
     for match, scored in zip(matches, segment_boxes(segmenter, embedding, boxes), strict=True):
         mask = regions[match.position].run_lengths.mask
-        both = np.count_nonzero(mask & scored.mask)
-        agreement = both / max(1, np.count_nonzero(mask | scored.mask))
-        yield match, scored.mask if agreement >= MIN_AGREEMENT else mask
-
-
-def overlap_share(one: Mask, other: Mask) -> float:
-    """Return the share of the smaller of two masks that the other one covers."""
-    smaller = min(np.count_nonzero(one), np.count_nonzero(other))
-    return float(np.count_nonzero(one & other) / max(1, smaller))
+        yield match, scored.mask if iou_of_masks(mask, scored.mask) >= MIN_AGREEMENT else mask

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sam_model.masks.boxes import box_from_mask
 from sam_model.masks.fill import fill_outlines
+from sam_model.masks.overlap import iou_of_masks
 from sam_model.masks.polygons import Outline, polygons_from_mask
 from sam_model.types import Mask
 
@@ -64,7 +65,7 @@ def _simplified(outline: Vertices, tolerance: float) -> Outline:
         tolerance = max(tolerance, MIN_TOLERANCE)
         while tolerance > MIN_TOLERANCE / 4:
             polygon = _in_pixels(chain[_simple_vertices(chain, tolerance)])
-            if _iou(fill_outlines([polygon], size), region) >= MIN_IOU:
+            if iou_of_masks(fill_outlines([polygon], size), region) >= MIN_IOU:
                 return polygon
             tolerance /= 2
     return _in_pixels(chain)
@@ -197,7 +198,3 @@ def _joined(first: Mask, others: list[Mask]) -> Mask:
 def _area(outline: NDArray[np.int64]) -> float:
     x, y = outline.T
     return float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum() / 2)
-
-
-def _iou(one: Mask, other: Mask) -> float:
-    return np.count_nonzero(one & other) / np.count_nonzero(one | other)
