@@ -61,7 +61,7 @@ class RequestPool:
 
     @property
     def is_full(self) -> bool:
-        """Whether `submit` would refuse a request."""
+        """Return whether `submit` would refuse a request."""
         return self._admitted >= self.capacity
 
     def submit(self, call: Callable[[], T]) -> Future[T]:

@@ -46,7 +46,7 @@ class ChildProcess:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended."""
+        """Return whether it has not ended."""
         return self._process.poll() is None
 
     def wait_for(self, url: str, timeout_s: float, still_waiting: Callable[[float], None]) -> None:

@@ -59,7 +59,7 @@ def mask_from_prediction(prediction: dict[str, Any], size: tuple[int, int]) -> M
 
 
 def check_mask(mask: Mask, click: Click) -> None:
-    """Whether `mask` (H, W) is that of the object: holds the click, fills the object's box, keeps within it.
+    """Return whether `mask` (H, W) is that of the object: holds the click, fills the object's box, keeps within it.
 
     Raises:
         WrongMaskError: it is not.

@@ -49,7 +49,7 @@ class ImageEmbeddings:
         return embedding
 
     def is_prepared(self, digest: str) -> bool:
-        """Whether an embedding is in memory with what its prompts share, or being computed."""
+        """Return whether an embedding is in memory with what its prompts share, or being computed."""
         if self._cache is None:
             return False
         kept = self._cache.peek(self._key(digest))

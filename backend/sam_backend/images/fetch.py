@@ -91,7 +91,7 @@ class ImageRequest:
 
     @property
     def is_inline(self) -> bool:
-        """Whether the data value is a data: URI, which contains the image and never changes."""
+        """Return whether the data value is a data: URI, which contains the image and never changes."""
         return self.uri[:5].lower() == "data:"
 
 

@@ -92,12 +92,12 @@ def without_user(url: str) -> str:
 
 
 def is_login(url: str) -> bool:
-    """Whether `url` looks like Label Studio's login page."""
+    """Return whether `url` looks like Label Studio's login page."""
     return urlsplit(url).path.rstrip("/").endswith("/user/login")
 
 
 def is_task_data(url: str, base_url: str | None) -> bool:
-    """Whether Label Studio serves images at the path of `url`; the origin is not checked."""
+    """Return whether Label Studio serves images at the path of `url`; the origin is not checked."""
     return _is_task_data_path(_without_prefix(urlsplit(url).path, base_url))
 
 

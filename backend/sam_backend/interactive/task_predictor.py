@@ -166,7 +166,7 @@ class TaskPredictor:
         return TaskImage(version, embedding)
 
     def is_warm(self, request: ImageRequest, model: RequestModel) -> bool:
-        """Whether a click on the image needs neither the network nor work that does not depend on the prompt.
+        """Return whether a click on the image needs neither the network nor work that does not depend on the prompt.
 
         Raises:
             ImageError: the address cannot be fetched.
@@ -175,7 +175,7 @@ class TaskPredictor:
         return self._is_prepared(digest, model)
 
     def is_embedded(self, request: ImageRequest, model: RequestModel) -> bool:
-        """Whether the version of the image that was seen last has its embedding in memory, ready for prompts.
+        """Return whether the version of the image that was seen last has its embedding in memory, ready for prompts.
 
         Raises:
             ImageError: the address cannot be fetched.

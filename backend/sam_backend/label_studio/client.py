@@ -34,7 +34,7 @@ class LabelStudioApiError(Exception):
 
     @property
     def is_transient(self) -> bool:
-        """Whether the same call may succeed later: no answer, too many requests, or a server error."""
+        """Return whether the same call may succeed later: no answer, too many requests, or a server error."""
         return self.status is None or self.status == 429 or self.status >= 500
 
 

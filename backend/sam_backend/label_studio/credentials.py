@@ -169,7 +169,7 @@ class LabelStudioCredentials:
 
     @property
     def is_known(self) -> bool:
-        """Whether address and token are known."""
+        """Return whether address and token are known."""
         known = self.credential
         return known is not None and known.token is not None
 

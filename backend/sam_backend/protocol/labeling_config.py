@@ -82,11 +82,11 @@ class ControlTag:
 
     @property
     def takes_words(self) -> bool:
-        """Whether words that are typed into it are a prompt: a smart `<TextArea>` of the whole image."""
+        """Return whether words that are typed into it are a prompt: a smart `<TextArea>` of the whole image."""
         return self.kind == "textarea" and self.is_smart and not self.is_per_region
 
     def knows(self, labels: tuple[str, ...]) -> bool:
-        """Whether the tag has all of `labels`."""
+        """Return whether the tag has all of `labels`."""
         return self.has_dynamic_labels or set(labels) <= set(self.labels)
 
 

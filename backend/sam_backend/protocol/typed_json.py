@@ -81,7 +81,7 @@ def optional_text(data: Raw, field: str, max_bytes: int) -> str | None:
 
 
 def is_null(data: Raw) -> bool:
-    """Whether a field is null or missing."""
+    """Return whether a field is null or missing."""
     return memoryview(data).nbytes in (0, 4) and bytes(data) in (b"", b"null")
 
 

@@ -77,7 +77,7 @@ class Run:
 
     @property
     def is_of_service(self) -> bool:
-        """Whether the service works on the run; another process may change that."""
+        """Return whether the service works on the run; another process may change that."""
         return bool(self.ledger.run()["is_of_service"])
 
     @property
@@ -133,7 +133,7 @@ class Run:
 
     @property
     def is_locked(self) -> bool:
-        """Whether a process works on the run."""
+        """Return whether a process works on the run."""
         return is_locked(self._lock_path)
 
     @contextmanager

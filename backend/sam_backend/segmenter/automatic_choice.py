@@ -114,7 +114,7 @@ def _is_stored(store: WeightStore, weights: WeightFile) -> bool:
 
 
 def _can_be_downloaded(store: WeightStore, weights: WeightFile) -> bool:
-    """Whether the server of the weights answers within `PROBE_TIMEOUT_S`."""
+    """Return whether the server of the weights answers within `PROBE_TIMEOUT_S`."""
     if store.is_offline:
         return False
     try:

@@ -36,7 +36,7 @@ class LimitedSegmenter:
 
     @property
     def uses_mask_input(self) -> bool:
-        """Whether a prompt's `mask_input` changes its mask."""
+        """Return whether a prompt's `mask_input` changes its mask."""
         return self._segmenter.uses_mask_input
 
     def embed(self, image: Image) -> Any:

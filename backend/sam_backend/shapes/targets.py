@@ -23,7 +23,7 @@ class MaskTags:
 
     @property
     def is_prompt(self) -> bool:
-        """Whether the editor sends the regions that are drawn with this tag as prompts."""
+        """Return whether the editor sends the regions that are drawn with this tag as prompts."""
         return self.mask.kind.startswith("rectangle") and self.mask.is_smart
 
     def have(self, labels: tuple[str, ...]) -> bool:

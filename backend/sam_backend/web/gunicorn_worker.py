@@ -133,7 +133,7 @@ class HttpConnection(ASGIProtocol, asyncio.BufferedProtocol):  # type: ignore[mi
 
     @property
     def is_idle(self) -> bool:
-        """Whether every request that has started to arrive is answered."""
+        """Return whether every request that has started to arrive is answered."""
         return not (self._is_answering or self._has_sent_bytes)
 
     def close(self) -> None:

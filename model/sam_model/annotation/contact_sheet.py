@@ -29,7 +29,7 @@ class ContactSheet:
 
     @property
     def is_full(self) -> bool:
-        """Whether further images would not be shown."""
+        """Return whether further images would not be shown."""
         return len(self._tiles) >= MAX_IMAGES
 
     def add(self, image: Image, annotated: AnnotatedImage) -> None:

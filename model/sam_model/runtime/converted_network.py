@@ -92,7 +92,7 @@ class ConvertedNetwork:
 
     @property
     def is_converted(self) -> bool:
-        """Whether OpenVINO runs the network."""
+        """Return whether OpenVINO runs the network."""
         return self._run is not None
 
     def wait(self, timeout_s: float | None = None) -> bool:

@@ -43,7 +43,7 @@ class OutputSettings:
 
     @property
     def writes_files(self) -> bool:
-        """Whether anything is written."""
+        """Return whether anything is written."""
         return self.save or self.save_txt or self.save_crop
 
 

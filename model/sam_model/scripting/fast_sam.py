@@ -118,7 +118,7 @@ class Selection:
 
     @property
     def is_everything(self) -> bool:
-        """Whether there are no prompts."""
+        """Return whether there are no prompts."""
         return self.boxes is None and self.points is None and self.class_ids is None
 
 

@@ -38,7 +38,7 @@ class WeightFile:
 
     @property
     def is_part(self) -> bool:
-        """Whether the file is one of several in a model's folder."""
+        """Return whether the file is one of several in a model's folder."""
         return "/" in self.file
 
 

@@ -25,7 +25,7 @@ YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 class Presence(Enum):
-    """Whether a file of weights exists."""
+    """Return whether a file of weights exists."""
 
     PRESENT = "present"  # exists with the right size; its hash is checked when it is loaded
     PARTIAL = "partial"  # a download was started

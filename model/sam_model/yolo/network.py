@@ -38,7 +38,7 @@ class Yolo(nn.Module):
 
     @property
     def has_masks(self) -> bool:
-        """Whether the network finds masks besides boxes."""
+        """Return whether the network finds masks besides boxes."""
         return self.head.proto is not None
 
     @property
