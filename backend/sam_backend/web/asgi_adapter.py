@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -106,7 +107,8 @@ class AsgiAdapter:
             return
         given = (value for name, value in scope["headers"] if name == HEADER.lower().encode())
         begin_request(next(given, b"").decode("latin-1"))
-        body = RequestBody(self._checking(scope), self._body_memory)
+        limit = self._rules(scope["path"])[1]
+        body = RequestBody(partial(self._count, scope["path"], limit), self._body_memory)
         try:
             answer = await self._answer(scope, receive, body, connection)
         except ClientGoneError:
@@ -193,20 +195,13 @@ class AsgiAdapter:
         finally:
             connection.read_into(None)
 
-    def _checking(self, scope: Message) -> Callable[[int], None]:
-        """Return a function that counts the bytes of a request's body and refuses the request if they are too many."""
-        limit, size = self._rules(scope["path"])[1], 0
-
-        def check(added: int) -> None:
-            nonlocal size
-            size += added
-            self._buffered += added
-            if size > limit:
-                raise _too_large(scope["path"], limit)
-            if size > UNBUDGETED_BYTES and self._buffered > self._body_budget:
-                raise RefusedError(503, "overloaded: the memory for request bodies is used up; try again")
-
-        return check
+    def _count(self, path: str, limit: int, size: int, added: int) -> None:
+        """Count bytes that were added to a request's body of now `size`, and refuse the request if it is too large."""
+        self._buffered += added
+        if size > limit:
+            raise _too_large(path, limit)
+        if size > UNBUDGETED_BYTES and self._buffered > self._body_budget:
+            raise RefusedError(503, "overloaded: the memory for request bodies is used up; try again")
 
     async def _call(self, pool: RequestPool, scope: Message, body: bytearray) -> Answer:
         is_abandoned = threading.Event()

@@ -36,9 +36,9 @@ class BodyMemory:
 
 
 class RequestBody:
-    """The part of a body that has been read; `check` is called with the number of bytes that were added."""
+    """The part of a body that has been read; `check` is called with its size and the number of bytes just added."""
 
-    def __init__(self, check: Callable[[int], None], memory: BodyMemory) -> None:
+    def __init__(self, check: Callable[[int, int], None], memory: BodyMemory) -> None:
         self._check, self._memory = check, memory
         self._data = bytearray()
         self.size = 0
@@ -72,7 +72,7 @@ class RequestBody:
             Exception: any error of `check`.
         """
         self.size += count
-        self._check(count)
+        self._check(self.size, count)
 
     def data(self) -> bytearray:
         """Return the bytes themselves; nothing may be added afterwards."""

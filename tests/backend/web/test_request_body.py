@@ -177,7 +177,7 @@ def test_the_memory_of_a_large_body_is_used_again_unless_somebody_still_refers_t
     memory = BodyMemory()
 
     def body_with(content: bytes) -> RequestBody:
-        body = RequestBody(lambda count: None, memory)
+        body = RequestBody(lambda size, count: None, memory)
         while body.size < len(content):
             space = body.space(len(content) - body.size)
             count = len(space)
@@ -198,7 +198,7 @@ def test_the_memory_of_a_large_body_is_used_again_unless_somebody_still_refers_t
 
     assert id(third.data()) != place
     assert bytes(kept) == LARGE[::-1][: 2 * MIB]
-    small = RequestBody(lambda count: None, memory)
+    small = RequestBody(lambda size, count: None, memory)
     small.append(STEP)
     small.close()
     assert memory.take() == b""
