@@ -53,7 +53,7 @@ class Segmenter(Protocol[E]):
 
     @property
     def uses_mask_input(self) -> bool:
-        """Return whether `Prompt.mask_input` changes the masks, and answers have `low_res_logits` to give back as it."""
+        """Return whether `Prompt.mask_input` changes masks, and answers have `low_res_logits` to give back as it."""
 
     def embed(self, image: Image) -> E:
         """Compute the embedding of an RGB uint8 image (H, W, 3).

@@ -24,9 +24,8 @@ RUNTIMES_DESCRIPTION = """Measure one model with PyTorch in float32, with the fa
 the code of its authors if that is installed. They take turns in one process, and ratios are of neighbouring turns. The
 quality beside the speed is the IoU of the masks of both runtimes. A model without downloaded weights has random
 ones."""
-SEEDED = "* random weights, because the file is not downloaded: no objects are found, so no post-processing is measured"
-
-SEEDED_WEIGHTS = "* random weights, because the file is not downloaded"
+SEEDED = "* random weights, because the file is not downloaded"
+SEEDED_MODELS = f"{SEEDED}: no objects are found, so no post-processing is measured"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +94,7 @@ def measure_runtimes(args: argparse.Namespace) -> CommandResult:
         f"{compared.model.name}{'*' if compared.is_seeded else ''}, {image.shape[1]} x {image.shape[0]} pixels, "
         f"{machine['processor']}, {machine['threads']} threads, load average {_load(machine)}"
     )
-    lines = [f"{head}\n", *_runtime_lines(found), *([SEEDED_WEIGHTS] if compared.is_seeded else [])]
+    lines = [f"{head}\n", *_runtime_lines(found), *([SEEDED] if compared.is_seeded else [])]
     answer = {"machine": machine, "model": compared.model.name, "is_seeded": compared.is_seeded, **asdict(found)}
     return CommandResult(answer, "\n".join(lines))
 
@@ -135,7 +134,7 @@ def measure_models(args: argparse.Namespace) -> CommandResult:
             rows.append(measure(compared_model(weights, store, args.device), image, args.points_per_side or None))
     machine["load_average_after"] = machine_info()["load_average"]
     shown = f"{image.shape[1]} x {image.shape[0]} pixels, {machine['processor']}, {machine['threads']} threads"
-    footnote = SEEDED if any(row.is_seeded for row in rows) else ""
+    footnote = SEEDED_MODELS if any(row.is_seeded for row in rows) else ""
     if args.plot:
         from sam_model.benchmark.speed_plot import draw_speeds
 

@@ -109,7 +109,7 @@ def read_examples(tasks: Iterator[StoredTask], images: ProjectImages, source: Re
     collected = _Collected()
     for task in tasks:
         annotation = final_annotation(task.annotations)
-        if annotation is None and not _is_skipped(task):
+        if not task.annotations:
             continue
         try:
             _collect(task, annotation, images, source, collected)

@@ -6,6 +6,7 @@ The purpose `embeddings` stores embeddings, `regions` the index of regions for t
 import hashlib
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from sam_backend.embeddings.disk import EmbeddingFolder, embedding_folder
@@ -139,7 +140,7 @@ class ImageBuilder:
     def _stored(self, fetched: FetchedTask) -> Outcome:
         name = f"task {fetched.task.id}"
         for page in fetched.pages:
-            self._images.add(page.digest, lambda data=page.content: self._decoded(data), name)  # type: ignore[misc]
+            self._images.add(page.digest, partial(self._decoded, page.content), name)
         return Outcome(fetched.task.id, labels={self._images.stored: len(fetched.pages)})
 
     def _decoded(self, data: Any) -> Any:

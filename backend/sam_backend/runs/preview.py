@@ -15,7 +15,6 @@ from sam_backend.label_studio.client import LabelStudioClient
 from sam_backend.label_studio.credentials import LabelStudioCredentials
 from sam_backend.label_studio.projects import project_details
 from sam_backend.label_studio.retry_policy import RetryPolicy
-from sam_backend.label_studio.task_pages import ids_of_page
 from sam_backend.preannotation.calibration import calibration_of
 from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.preannotation.label_mapping import MappingReport
@@ -25,7 +24,7 @@ from sam_backend.preannotation.outcome import BulkTask
 from sam_backend.preannotation.provenance import DIRECT
 from sam_backend.runs.run_store import RunStore, runs_folder
 from sam_backend.runs.task_preview import TaskPreview, preview_task
-from sam_backend.runs.task_source import TaskSource, sampled_in
+from sam_backend.runs.task_source import TaskSource, ids_on_page, sampled_in
 from sam_backend.settings import Settings
 from sam_model.interfaces import Segmenter
 from sam_model.weights.store import WeightStore
@@ -148,15 +147,5 @@ def _sampled_tasks(
 def _number_of_tasks(api: LabelStudioClient, configuration: RunConfiguration) -> int:
     """Return the number of tasks that the run would read."""
     wanted = configuration.filter
-    total = (
-        len(wanted.ids)
-        or ids_of_page(
-            api,
-            configuration.project,
-            1,
-            wanted.view,
-            without_annotations=wanted.without_annotations,
-            without_predictions=wanted.without_predictions,
-        )[1]
-    )
+    total = len(wanted.ids) or ids_on_page(api, configuration, 1)[1]
     return min(total, wanted.sample or total)

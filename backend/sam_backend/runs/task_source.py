@@ -17,12 +17,26 @@ from sam_backend.label_studio.task_pages import (
     tasks_of_ids,
     versions_of_predictions,
 )
+from sam_backend.preannotation.configuration import RunConfiguration
 from sam_backend.preannotation.outcome import BulkTask
 from sam_backend.protocol.regions import PromptRegion, RotatedRectangle, prompt_regions_from_json
 from sam_backend.runs.ledger import PENDING, SKIPPED
 from sam_backend.runs.run_store import Run
 
 TASK_DELETED = "the task is no longer in the project"
+
+
+def ids_on_page(api: LabelStudioClient, configuration: RunConfiguration, page: int) -> tuple[list[int], int]:
+    """Return the ids on a page of the tasks that a run is asked for, from 1, and the number of all of them."""
+    wanted = configuration.filter
+    return ids_of_page(
+        api,
+        configuration.project,
+        page,
+        wanted.view,
+        without_annotations=wanted.without_annotations,
+        without_predictions=wanted.without_predictions,
+    )
 
 
 class TaskSource:
@@ -50,16 +64,7 @@ class TaskSource:
         return self._retry_policy.call(lambda: tasks_of_ids(self._api, self._project, ids))
 
     def _ids_on_page(self, page: int) -> tuple[list[int], int]:
-        return self._retry_policy.call(
-            lambda: ids_of_page(
-                self._api,
-                self._project,
-                page,
-                self._filter.view,
-                without_annotations=self._filter.without_annotations,
-                without_predictions=self._filter.without_predictions,
-            )
-        )
+        return self._retry_policy.call(lambda: ids_on_page(self._api, self._run.configuration, page))
 
     @property
     def _is_listed(self) -> bool:

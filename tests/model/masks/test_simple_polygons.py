@@ -27,7 +27,7 @@ def iou(one: Mask, other: Mask) -> float:
 
 
 def is_simple(polygon: Outline) -> bool:
-    """Return whether no two edges have a point in common, except neighbours at their common end; every pair is tried."""
+    """Return whether no two edges have a point in common, except neighbours at their common end."""
     points = [(int(x), int(y)) for x, y in (2 * polygon).tolist()]
     assert np.array_equal(np.array(points) / 2, polygon)  # half pixels, so whole numbers decide exactly
     edges = list(zip(points, points[1:] + points[:1], strict=True))
