@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sam_model.runtime.torch_runtime import Device
 
 RUNTIMES = ("auto", "torch", "openvino")
-DTYPES = ("auto", "float32", "bfloat16", "float16")
+DTYPES = ("float32", "bfloat16", "float16")
 BFLOAT16_FLAGS = {"amx_bf16", "avx512_bf16"}  # of /proc/cpuinfo
 X86 = {"x86_64", "amd64"}
 GPU_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # of drivers: NVIDIA's, that of WSL, AMD's
@@ -48,8 +48,8 @@ def choose_runtime(name: str = "auto", device: "Device" = "auto", dtype: str = "
     if name not in RUNTIMES:
         raise ValueError(f"unknown runtime {name!r}; known: {', '.join(RUNTIMES)}")
     on = _device_name(device)
-    if dtype not in DTYPES:
-        raise ValueError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
+    if dtype not in ("auto", *DTYPES):
+        raise ValueError(f"unknown dtype {dtype!r}; known: auto, {', '.join(DTYPES)}")
     problem = _openvino_problem(on.partition(":")[0], dtype)
     if name == "openvino" and problem:
         raise ValueError(f"runtime 'openvino' is not available: {problem}")

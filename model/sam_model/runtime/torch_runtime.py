@@ -2,8 +2,9 @@
 
 import torch
 
+from sam_model.runtime.choice import DTYPES
+
 Device = str | int | torch.device | None
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def torch_device(name: Device = "auto") -> torch.device:
@@ -40,7 +41,8 @@ def torch_dtype(name: str) -> torch.dtype:
     """
     if name not in DTYPES:
         raise ValueError(f"unknown dtype {name!r}; known: {', '.join(DTYPES)}")
-    return DTYPES[name]
+    found: torch.dtype = getattr(torch, name)
+    return found
 
 
 def gpu_memory_mib(device: str) -> int | None:

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from sam_model.runtime.torch_runtime import DTYPES
+from sam_model.runtime.choice import DTYPES
+from sam_model.runtime.torch_runtime import torch_dtype
 from sam_model.sam.segmenter import SamEmbedding
 
 MAGIC = b"sam-embedding-3\n"
@@ -72,7 +73,7 @@ def embedding_from_bytes(data: bytes, image: str, fingerprint: str) -> SamEmbedd
         )
     if not isinstance(header["dtype"], str) or header["dtype"] not in DTYPES:
         raise ValueError("not an embedding: its dtype is unknown")
-    dtype = DTYPES[header["dtype"]]
+    dtype = torch_dtype(header["dtype"])
     shapes = _shapes(header["shapes"])
     body = content[end:]
     lengths = [math.prod(shape) for shape in shapes]
