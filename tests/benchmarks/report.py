@@ -253,7 +253,6 @@ def _mean_by_objects(groups: list[Result]) -> Result:
 
 def models() -> str:
     """Return the table of all models of the catalogue, with their published quality and their recorded speed."""
-    from sam_model.benchmark.published_quality import PUBLISHED
     from sam_model.benchmark.recorded_speeds import record_description, recorded_speed
     from sam_model.weights.catalog import CATALOG
     from sam_model.weights.folders import FOLDERS
@@ -261,7 +260,6 @@ def models() -> str:
     head = ["model", "licence", "weights from", "file", "parameters", "published quality", "PyTorch", "OpenVINO"]
     rows = [_cells(head), "|---|---|---|---:|---:|---|---:|---:|"]
     for weights in CATALOG:
-        quality = PUBLISHED.get(weights.model)
         speeds = [recorded_speed(weights.model, runtime) for runtime in ("torch", "openvino")]
         rows.append(
             _cells(
@@ -271,7 +269,7 @@ def models() -> str:
                     f"[{weights.url.split('/')[2]}]({weights.url})",
                     f"{weights.size / 1e6:,.1f} MB" if weights.size else "",
                     f"{_parameters(weights.model) / 1e6:.1f} M",
-                    "" if quality is None else f"{quality.value:g} {quality.metric}, {quality.source}",
+                    _published(weights.model),
                     *("" if speed is None else f"{speed.embed_ratio:.2f}" for speed in speeds),
                 ]
             )
@@ -279,7 +277,7 @@ def models() -> str:
     for folder in FOLDERS:
         source, licence = f"[huggingface.co](https://huggingface.co/{folder.repository})", _licence(folder.licence)
         gate = ", after the authors grant access" if folder.is_gated else ""
-        rows.append(_cells([f"`{folder.model}`", licence, source + gate, *[""] * 5]))
+        rows.append(_cells([f"`{folder.model}`", licence, source + gate, "", "", _published(folder.model), "", ""]))
     about = "[licence and sources](#the-classical-segmenter)"
     measured = "[measured](benchmarks.md#classical-segmenter)"
     rows.append(_cells(["`classical`", "Apache-2.0", f"in the package; {about}", "", "6,854", measured, "", ""]))
@@ -292,6 +290,13 @@ def _cells(cells: list[str]) -> str:
 
 def _licence(licence: str) -> str:
     return licence if licence == "Apache-2.0" else f"**{licence}**"
+
+
+def _published(model: str) -> str:
+    from sam_model.benchmark.published_quality import PUBLISHED
+
+    quality = PUBLISHED.get(model)
+    return "" if quality is None else f"{quality.value:g} {quality.metric}, {quality.source}"
 
 
 def _parameters(model: str) -> int:

@@ -23,7 +23,7 @@ from sam_model.weights.store import Presence, WeightStore
 MAX_RATIO = 1.5
 LARGE, BASE_PLUS = "sam2.1_hiera_large", "sam2.1_hiera_base_plus"
 LARGE_NEEDS_MIB = 12 * 1024  # of GPU memory; a smaller GPU gets base+
-SMALL_MODELS = ("sam_hq_tiny", "mobile_sam")  # used on a GPU where they are stored and SAM 2.1 cannot be downloaded
+SMALL_MODELS = ("efficienttam_ti", "sam_hq_tiny", "mobile_sam")  # stored ones serve a GPU that cannot get SAM 2.1
 PROBE_TIMEOUT_S = 3.0
 
 
