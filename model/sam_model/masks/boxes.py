@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 
 from sam_model.types import Box, Mask
 
+SUPPRESSED_AT_ONCE = 256  # boxes that are compared with each other and with those that stay, in one matrix
+
 Boxes = NDArray[np.float32]
 
 
@@ -51,12 +53,40 @@ def non_maximum_suppression(
         iou_threshold: 0..1.
         limit: return only so many; None for all.
     """
-    boxes = boxes.astype(np.float32, copy=False)
-    remaining = np.argsort(-scores, kind="stable")
-    kept: list[int] = []
-    while len(remaining) and (limit is None or len(kept) < limit):
-        best, remaining = remaining[0], remaining[1:]
-        kept.append(int(best))
-        overlaps = box_iou(boxes[best], boxes[remaining]).astype(np.float64)  # torchvision's threshold is a double
-        remaining = remaining[~(overlaps > iou_threshold)]  # NaN, of two empty boxes, drops nothing
-    return np.array(kept, dtype=np.intp)
+    order = np.argsort(-scores, kind="stable")
+    corners = np.ascontiguousarray(boxes[order].astype(np.float32, copy=False).T)  # (4, N)
+    most = _largest_float32(iou_threshold)  # torchvision's threshold is a double
+    kept: NDArray[np.intp] = np.empty(0, dtype=np.intp)
+    for start in range(0, len(order), SUPPRESSED_AT_ONCE):
+        if limit is not None and len(kept) >= limit:
+            break
+        part: NDArray[np.intp] = np.arange(start, min(start + SUPPRESSED_AT_ONCE, len(order)))
+        # NaN, of two empty boxes, drops nothing
+        part = part[~(_iou_matrix(corners[:, kept], corners[:, part]) > most).any(axis=0)]
+        drops = _iou_matrix(corners[:, part], corners[:, part]) > most
+        stays = np.ones(len(part), dtype=bool)
+        for place in range(len(part)):
+            if stays[place]:
+                stays[place + 1 :] &= ~drops[place, place + 1 :]
+        kept = np.concatenate([kept, part[stays]])
+    found: NDArray[np.intp] = order[kept[:limit]]
+    return found
+
+
+def _iou_matrix(corners: Boxes, others: Boxes) -> Boxes:
+    """Return the IoU (N, M) of boxes (4, N) with others (4, M), as `box_iou` computes it."""
+    width, height = (
+        np.maximum(np.minimum(corners[i + 2, :, None], others[i + 2]) - np.maximum(corners[i, :, None], others[i]), 0)
+        for i in (0, 1)
+    )
+    shared = np.multiply(width, height, out=width)
+    union = box_areas(corners.T)[:, None] + box_areas(others.T) - shared
+    with np.errstate(invalid="ignore"):
+        iou: Boxes = np.divide(shared, union, out=shared)
+    return iou
+
+
+def _largest_float32(limit: float) -> np.float32:
+    """Return the largest number of float32 that is not above a limit."""
+    near = np.float32(limit)
+    return near if float(near) <= limit else np.nextafter(near, np.float32(-np.inf))

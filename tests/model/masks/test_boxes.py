@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from sam_model.masks.boxes import box_from_mask, box_iou, non_maximum_suppression
+from sam_model.masks.boxes import SUPPRESSED_AT_ONCE, box_from_mask, box_iou, non_maximum_suppression
 
 
 def test_a_box_ends_at_the_far_edge_of_the_last_pixel() -> None:
@@ -82,3 +83,30 @@ def test_suppression_with_a_limit_gives_the_first_of_all_that_stay() -> None:
     assert len(kept) > 20
     for limit in (0, 7, 1000):
         assert np.array_equal(non_maximum_suppression(boxes, scores, 0.5, limit), kept[:limit])
+
+
+def suppressed_one_by_one(
+    boxes: NDArray[np.float32], scores: NDArray[np.float32], iou_threshold: float
+) -> list[np.intp]:
+    """Return what stays, by the definition: a box stays unless one that stays overlaps it."""
+    kept: list[np.intp] = []
+    for index in np.argsort(-scores, kind="stable"):
+        with np.errstate(invalid="ignore"):
+            overlaps = box_iou(boxes[index], boxes[kept]).astype(np.float64)
+        if not (overlaps > iou_threshold).any():
+            kept.append(index)
+    return kept
+
+
+@pytest.mark.parametrize("iou_threshold", [0.0, 0.3, 0.7, 1.0])
+def test_many_boxes_are_suppressed_as_if_each_was_compared_with_those_before(iou_threshold: float) -> None:
+    random = np.random.default_rng(5)
+    corners = random.integers(0, 60, (3 * SUPPRESSED_AT_ONCE + 7, 2))
+    boxes = np.concatenate([corners, corners + random.integers(0, 40, corners.shape)], axis=1).astype(np.float32)
+    boxes[::50] = 0  # empty ones, whose IoU with each other is not a number
+    scores = random.integers(0, 100, len(boxes)).astype(np.float32)  # many are equal
+
+    kept = non_maximum_suppression(boxes, scores, iou_threshold)
+
+    assert kept.tolist() == suppressed_one_by_one(boxes, scores, iou_threshold)
+    assert non_maximum_suppression(boxes, scores, iou_threshold, 20).tolist() == kept[:20].tolist()
