@@ -6,7 +6,8 @@ Label Studio itself. Both take their turns several times; the ratio is of the me
 this process needs. Models: the classical ones, and MobileSAM after YOLOv8n (seeded weights) in
 the fastest runtime, at most 8 boxes per image. Bar: 0.95.
 
-    .venv/bin/python tests/benchmarks/bulk_throughput.py [--tasks 210] [--models classical networks] [--folder FOLDER]
+    .venv/bin/python tests/benchmarks/bulk_throughput.py [--tasks 210] [--rounds 3] [--models classical networks]
+        [--folder FOLDER]
 """
 
 import argparse
@@ -38,7 +39,6 @@ from sam_testing.real_label_studio import real_label_studio
 from sam_testing.seeded_checkpoints import write_seeded_checkpoint
 from sam_testing.yolo_files import SIZE_N, write_yolo_file
 
-TURNS = 3
 BAR = 0.95
 MAX_BOXES = 8
 CONVERSION_TIMEOUT_S = 900
@@ -77,7 +77,9 @@ def seconds(work: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - began, time.process_time() - cpu_began
 
 
-def measure(kind: str, tasks: int, folder: Path, api: LabelStudioClient, access: LabelStudioCredentials) -> Any:
+def measure(
+    kind: str, tasks: int, rounds: int, folder: Path, api: LabelStudioClient, access: LabelStudioCredentials
+) -> Any:
     """Return the ratios of one kind of models."""
     store = store_from_env({"SAM_OFFLINE": "1", "SAM_WEIGHTS_DIR": str(folder)})
     project = create_project(api, f"Benchmark {kind}", CONFIG).id
@@ -97,10 +99,14 @@ def measure(kind: str, tasks: int, folder: Path, api: LabelStudioClient, access:
 
     bare_loop(images[:2], detector, segmenter)
     wait_for_conversions(detector, segmenter)
-    turns = [(seconds(lambda: bare_loop(images, detector, segmenter)), seconds(run)) for _ in range(TURNS)]
+    turns = []
+    for _ in range(rounds):
+        turns.append((seconds(lambda: bare_loop(images, detector, segmenter)), seconds(run)))
+        (loop, loop_cpu), (whole, whole_cpu) = turns[-1]
+        print(f"bare loop {loop:.1f} s, {loop_cpu:.1f} of processor time; run {whole:.1f}, {whole_cpu:.1f}", flush=True)
     loop_s, run_s = (statistics.median(turn[side][0] for turn in turns) for side in (0, 1))
     loop_cpu_s, run_cpu_s = (min(turn[side][1] for turn in turns) for side in (0, 1))
-    print(f"{kind}: {tasks} photographs, medians of {TURNS} turns (load {os.getloadavg()[0]:.1f})")
+    print(f"{kind}: {tasks} photographs, medians of {rounds} turns (load {os.getloadavg()[0]:.1f})")
     print(f"bare loop  {loop_s:6.1f} s  {tasks / loop_s:6.1f} images/s, {loop_cpu_s:.1f} s of processor time")
     print(f"run        {run_s:6.1f} s  {tasks / run_s:6.1f} images/s, {run_cpu_s:.1f} s of processor time")
     ratio = loop_s / run_s
@@ -121,6 +127,7 @@ def main() -> None:
     """Print the ratios of each kind of models, and a line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=210)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--models", nargs="+", choices=["classical", "networks"], default=["classical", "networks"])
     parser.add_argument("--folder", type=Path, help="keeps the converted networks")
     options = parser.parse_args()
@@ -129,7 +136,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         access = LabelStudioCredentials(url, token)
         api = LabelStudioClient(access)
-        rows = {kind: measure(kind, options.tasks, folder, api, access) for kind in options.models}
+        rows = {kind: measure(kind, options.tasks, options.rounds, folder, api, access) for kind in options.models}
     print(json.dumps({"benchmark": "bulk_throughput", "rows": rows}))
 
 
