@@ -30,6 +30,7 @@ class Settings:
     dtype: str = "auto"  # float32, bfloat16, float16, or auto: what the runtime is fastest with
     runtime: str = "auto"  # torch, openvino, or auto: OpenVINO on x86 processors if it is installed
     weights_dir: Path = DEFAULT_DIRECTORY  # folder of downloaded weights
+    converted_dir: Path | None = None  # of networks converted for OpenVINO; None: the folder openvino in weights_dir
     weights_mirror: str = ""  # URL of a folder with the same file names, used in place of the official URLs
     offline: bool = False  # never download weights?
     hugging_face_token: str | None = field(default=None, repr=False)  # for gated weights; sent to Hugging Face only
@@ -187,6 +188,7 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "dtype": ("SAM_DTYPE", _one_of("auto", "float32", "bfloat16", "float16")),
     "runtime": ("SAM_RUNTIME", _one_of("auto", "torch", "openvino")),
     "weights_dir": ("SAM_WEIGHTS_DIR", _folder),
+    "converted_dir": ("SAM_CONVERTED_DIR", _folder),
     "weights_mirror": ("SAM_WEIGHTS_MIRROR", _text),
     "offline": ("SAM_OFFLINE", _boolean),
     "hugging_face_token": ("HF_TOKEN", _token),

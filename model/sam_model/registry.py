@@ -72,14 +72,19 @@ def load_segmenter(
         from sam_model.yolo.fast_sam import FastSamSegmenter
 
         return FastSamSegmenter(
-            load_yolo(path), device, dtype, cleaning=cleaning, runtime=runtime, converted_dir=_converted_dir(store)
+            load_yolo(path),
+            device,
+            dtype,
+            cleaning=cleaning,
+            runtime=runtime,
+            converted_dir=_store(store).converted_folder,
         )
     from sam_model.sam.segmenter import SamSegmenter
     from sam_model.sam_checkpoints import load_sam
 
     model = load_sam(path)
     return SamSegmenter(
-        model, model.name, device, dtype, cleaning, runtime=runtime, converted_dir=_converted_dir(store)
+        model, model.name, device, dtype, cleaning, runtime=runtime, converted_dir=_store(store).converted_folder
     )
 
 
@@ -141,7 +146,7 @@ def load_detector(
     from sam_model.yolo.checkpoint import load_yolo
     from sam_model.yolo.detector import IMAGE_SIZE, YoloDetector
 
-    size, folder = image_size or IMAGE_SIZE, _converted_dir(store)
+    size, folder = image_size or IMAGE_SIZE, _store(store).converted_folder
     return YoloDetector(load_yolo(path), device, dtype, size, runtime=runtime, converted_dir=folder)
 
 
@@ -227,11 +232,6 @@ def checkpoint_path(
     if weights.model not in known:
         raise ValueError(f"model {name_or_path!r} cannot be used here; possible models: {', '.join(known)}")
     return _store(store).fetch(weights, on_progress)
-
-
-def _converted_dir(store: "WeightStore | None") -> Path:
-    """Return the folder of the networks that were converted for OpenVINO."""
-    return _store(store).directory / "openvino"
 
 
 def _store(store: "WeightStore | None") -> "WeightStore":

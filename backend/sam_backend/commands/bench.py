@@ -88,7 +88,7 @@ def measure_runtimes(args: argparse.Namespace) -> CommandResult:
     if not isinstance(compared.model, SamSegmenter):
         raise ValueError(f"--model {args.model}: needed: a SAM, such as mobile_sam or sam_b")
     image, machine = _image(args.image), machine_info()
-    found = compare_runtimes(compared.model, image, args.rounds, store.directory / "openvino", args.device)
+    found = compare_runtimes(compared.model, image, args.rounds, store.converted_folder, args.device)
     machine["load_average_after"] = machine_info()["load_average"]
     head = (
         f"{compared.model.name}{'*' if compared.is_seeded else ''}, {image.shape[1]} x {image.shape[0]} pixels, "

@@ -14,4 +14,5 @@ def weight_store(settings: Settings) -> WeightStore:
         is_offline=settings.offline,
         proxies=urllib.request.getproxies(),
         hugging_face_token=settings.hugging_face_token or "",
+        converted_directory=settings.converted_dir,
     )

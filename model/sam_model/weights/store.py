@@ -51,6 +51,12 @@ class WeightStore:
     is_offline: bool = False  # never use the network
     proxies: Mapping[str, str] = field(default_factory=dict)  # scheme to proxy URL
     hugging_face_token: str = field(default="", repr=False)  # for gated weights; sent to their official server only
+    converted_directory: Path | None = None  # of the networks converted for OpenVINO; None: `openvino` in `directory`
+
+    @property
+    def converted_folder(self) -> Path:
+        """The folder of the networks that were converted for OpenVINO."""
+        return (self.converted_directory or self.directory / "openvino").expanduser()
 
     def path(self, weights: WeightFile) -> Path:
         """Return the path of the file, which may not exist yet."""
@@ -231,9 +237,9 @@ class WeightStore:
 def store_from_env(environ: Mapping[str, str]) -> WeightStore:
     """Return the store that the environment variables describe.
 
-    `SAM_WEIGHTS_DIR` is its folder, `SAM_WEIGHTS_MIRROR` a server with the same files; `SAM_OFFLINE=1` forbids the
-    network; `HF_TOKEN` is the token of Hugging Face for gated weights. HTTP_PROXY, HTTPS_PROXY and NO_PROXY have their
-    usual meaning.
+    `SAM_WEIGHTS_DIR` is its folder, `SAM_CONVERTED_DIR` that of the networks converted for OpenVINO,
+    `SAM_WEIGHTS_MIRROR` a server with the same files; `SAM_OFFLINE=1` forbids the network; `HF_TOKEN` is the token of
+    Hugging Face for gated weights. HTTP_PROXY, HTTPS_PROXY and NO_PROXY have their usual meaning.
 
     Raises:
         ValueError: `SAM_OFFLINE` is neither true nor false.
@@ -241,12 +247,14 @@ def store_from_env(environ: Mapping[str, str]) -> WeightStore:
     offline = environ.get("SAM_OFFLINE", "") or "0"
     if offline.lower() not in (*YES, *NO):
         raise ValueError(f"SAM_OFFLINE={offline!r} is neither true nor false")
+    converted = environ.get("SAM_CONVERTED_DIR", "")
     return WeightStore(
         directory=Path(environ.get("SAM_WEIGHTS_DIR", "") or DEFAULT_DIRECTORY),
         mirror=environ.get("SAM_WEIGHTS_MIRROR", ""),
         is_offline=offline.lower() in YES,
         proxies=urllib.request.getproxies(),
         hugging_face_token=environ.get("HF_TOKEN", "").strip(),
+        converted_directory=Path(converted) if converted else None,
     )
 
 

@@ -242,3 +242,11 @@ def test_without_an_environment_weights_lie_in_the_cache() -> None:
 def test_a_bad_offline_switch_is_named() -> None:
     with pytest.raises(ValueError, match="SAM_OFFLINE='maybe'"):
         store_from_env({"SAM_OFFLINE": "maybe"})
+
+
+def test_converted_networks_may_be_in_another_folder_than_the_weights() -> None:
+    beside = store_from_env({"SAM_WEIGHTS_DIR": "/somewhere"})
+    apart = store_from_env({"SAM_WEIGHTS_DIR": "/somewhere", "SAM_CONVERTED_DIR": "~/converted"})
+
+    assert beside.converted_folder == Path("/somewhere/openvino")
+    assert apart.converted_folder == Path.home() / "converted"
