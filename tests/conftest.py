@@ -1,8 +1,8 @@
-"""Programs that the tests start can import `sam_testing`, and run networks as exactly as the tests expect."""
+"""Programs that the tests start can import `sam_testing`; all tests share the networks converted for OpenVINO."""
 
 import os
 from pathlib import Path
 
 TESTS = str(Path(__file__).parent)
 os.environ["PYTHONPATH"] = os.pathsep.join([TESTS, *filter(None, [os.environ.get("PYTHONPATH")])])
-os.environ.setdefault("SAM_RUNTIME", "torch")  # converting a network for OpenVINO takes seconds
+os.environ["SAM_CONVERTED_DIR"] = str(Path(TESTS).parent / ".pytest_cache" / "converted")

@@ -13,10 +13,11 @@ from playwright.sync_api import expect
 from sam_backend.demo.backend_process import backend_url, start_backend
 from sam_backend.demo.child_process import free_port
 from sam_backend.shapes.brush_rle import decode_mask
-from sam_model.registry import load_segmenter
+from sam_model.masks.overlap import iou_of_masks
 from sam_model.sam_checkpoints import SIZES
-from sam_model.types import Point, Prompt
+from sam_model.types import Mask, Point, Prompt
 from sam_testing.annotations import annotations_of_task
+from sam_testing.converted_networks import converted_segmenter
 from sam_testing.seeded_checkpoints import write_seeded_checkpoint
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(400)]
@@ -40,18 +41,21 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture
-def sam_services(services: Any, checkpoint: Path, tmp_path: Path) -> Iterator[Any]:
+def expected(checkpoint: Path) -> Any:
+    """A segmenter with the runtime and the precision that a service uses by default, with converted networks."""
+    return converted_segmenter(checkpoint)
+
+
+@pytest.fixture
+def sam_services(services: Any, checkpoint: Path, expected: Any, tmp_path: Path) -> Iterator[Any]:
     port = free_port(0)
-    # the runtime of the expected mask; SAM_ZOOM computes a second embedding of what is around a click
-    settings = {"SAM_MODEL": str(checkpoint), "SAM_RUNTIME": "torch", "SAM_DTYPE": "float32", "SAM_ZOOM": "off"}
+    settings = {"SAM_MODEL": str(checkpoint), "SAM_ZOOM": "off"}  # SAM_ZOOM embeds what is around a click, too
     with start_backend(port, services.url, services.token, tmp_path / "sam.log", settings) as backend:
         backend.wait_for(f"{backend_url(port)}/ready", READY_S, lambda waited_s: None)
         yield replace(services, backend_url=backend_url(port))
 
 
-def test_a_click_reaches_a_sam_checkpoint_and_its_mask_is_stored(
-    sam_services: Any, editor: Any, checkpoint: Path
-) -> None:
+def test_a_click_reaches_a_sam_checkpoint_and_its_mask_is_stored(sam_services: Any, editor: Any, expected: Any) -> None:
     project, task = sam_services.new_task("SAM", PALETTE.read_text(), PHOTO)
 
     editor.open_task(project, task)
@@ -64,13 +68,12 @@ def test_a_click_reaches_a_sam_checkpoint_and_its_mask_is_stored(
     [annotation] = annotations_of_task(sam_services.api, task)
     stored = next(region for region in annotation.result if region["type"] == "brush")
     mask = decode_mask(stored["value"]["rle"], 400, 600)
-    expected = mask_of_checkpoint(checkpoint, sent[0]["value"])
-    assert (mask & expected).sum() / (mask | expected).sum() >= 0.99
+    assert iou_of_masks(mask, mask_of(expected, sent[0]["value"])) >= 0.99
 
 
-def mask_of_checkpoint(checkpoint: Path, value: dict[str, float]) -> np.ndarray:
-    segmenter = load_segmenter(str(checkpoint))
+def mask_of(segmenter: Any, value: dict[str, float]) -> Mask:
     embedding = segmenter.embed(np.asarray(Image.open(PHOTO).convert("RGB")))
     click = Point(value["x"] / 100 * 600, value["y"] / 100 * 400)
     [scored] = segmenter.segment(embedding, [Prompt(points=(click,))])
-    return scored.mask
+    mask: Mask = scored.mask
+    return mask

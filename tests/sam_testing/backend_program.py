@@ -18,9 +18,14 @@ COMMAND = [sys.executable, "-m", "sam_backend.commands.main"]
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """Return the process's environment without this product's settings; the classical models need no weights."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SAM_", "LABEL_STUDIO_"))}
-    return {**kept, "SAM_MODEL": "classical", "SAM_OFFLINE": "1", "SAM_RUNTIME": "torch", **changes}
+    """Return the process's environment without this product's settings, but with its folder of converted networks; the
+    classical models need no weights.
+    """
+    ours = ("SAM_", "LABEL_STUDIO_")
+    kept = {
+        name: value for name, value in os.environ.items() if name == "SAM_CONVERTED_DIR" or not name.startswith(ours)
+    }
+    return {**kept, "SAM_MODEL": "classical", "SAM_OFFLINE": "1", **changes}
 
 
 class BackendProgram:

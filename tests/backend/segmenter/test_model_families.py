@@ -29,6 +29,7 @@ from sam_model.types import Image, Point, Prompt
 from sam_model.weights.errors import BrokenWeightsError
 from sam_model.weights.store import store_from_env
 from sam_testing.backend_program import BackendProgram
+from sam_testing.converted_networks import converted_segmenter
 from sam_testing.label_studio import BRUSH_CONFIG, key_point, predict_request
 from sam_testing.seeded_checkpoints import (
     TINY_EFFICIENT_TAM,
@@ -85,7 +86,6 @@ def photo(image: Image, tmp_path: Path) -> Path:
 def weights(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SAM_WEIGHTS_DIR", str(tmp_path / "weights"))
     monkeypatch.setenv("SAM_OFFLINE", "1")
-    monkeypatch.setenv("SAM_RUNTIME", "torch")
     for size in TINY_SIZES:
         monkeypatch.setitem(SIZES, size.name, size)
     use_small_grids(monkeypatch)
@@ -175,13 +175,13 @@ def test_a_click_is_answered_over_http(name: str, photo: Path, image: Image, tmp
     weights = FAMILIES[name](tmp_path) if name in FAMILIES else checkpoint_of_real_size(name, tmp_path)
     uri = f"data:image/png;base64,{base64.b64encode(photo.read_bytes()).decode()}"
     click = key_point(50, 50, original_width=WIDTH, original_height=HEIGHT)
+    is_sam = name.startswith("sam2")  # PyTorch runs models of transformers
+    segmenter = converted_segmenter(weights) if is_sam else load_segmenter(str(weights), "cpu")
     program = BackendProgram(
         tmp_path / "log",
         SAM_MODEL=str(weights),
         SAM_RUNS_DIR=str(tmp_path / "runs"),
         SAM_ZOOM="off",
-        SAM_RUNTIME="torch" if name.startswith("sam2") else "auto",  # PyTorch runs models of transformers
-        SAM_DTYPE="float32",
     )
     try:
         program.wait_until(lambda: program.ask("/ready")[0] == 200, 90)
@@ -191,7 +191,6 @@ def test_a_click_is_answered_over_http(name: str, photo: Path, image: Image, tmp
 
     assert status == 200, answer
     (region,) = answer["results"][0]["result"]
-    segmenter = load_segmenter(str(weights), "cpu")
     (expected,) = segmenter.segment(segmenter.embed(image), [Prompt((Point(45, 30),))])
     found = decode_mask(region["value"]["rle"], HEIGHT, WIDTH)
     assert (found & expected.mask).sum() / (found | expected.mask).sum() > 0.98

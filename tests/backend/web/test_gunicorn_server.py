@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from sam_testing.backend_program import BackendProgram
+from sam_testing.backend_program import BackendProgram, environment
 from sam_testing.label_studio import key_point, predict_request, setup_request
 from sam_testing.seeded_checkpoints import write_seeded_checkpoint
 from sam_testing.service import png_image
@@ -29,11 +28,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def environment(**changes: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SAM_", "LABEL_STUDIO_"))}
-    return {**kept, "SAM_MODEL": "classical", "SAM_RUNTIME": "torch", **changes}
 
 
 def ask(port: int, path: str, body: object = None) -> Any:
