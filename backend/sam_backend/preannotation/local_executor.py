@@ -1,5 +1,6 @@
 """Pre-annotation on this machine: images are fetched while others are segmented; memory is bounded."""
 
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -9,6 +10,9 @@ from typing import Protocol
 
 from sam_backend.preannotation.outcome import BulkTask, Outcome
 from sam_backend.preannotation.preannotator import FetchedTask
+from sam_backend.settings import Settings
+from sam_model.runtime.combined_calls import images_per_batch
+from sam_model.runtime.probe import find_runtime
 
 FETCH_THREADS = 4
 POLL_S = 0.1  # interval of checks whether the run is to stop
@@ -24,11 +28,19 @@ class Stages(Protocol):
         """Process a fetched task."""
 
 
-class LocalExecutor:
-    """An `Executor` of threads: `fetch_threads` wait for the network, `compute_threads` use the processor or the GPU.
+def compute_threads(segmenter: str, settings: Settings) -> int:
+    """Return how many threads compute the tasks of a run with a segmenter, given by name.
 
-    PyTorch uses all cores in one compute thread; the classical models use one core per thread.
+    The classical segmenter uses one core per thread. A network uses all cores, or the GPU, for a batch of images; the
+    threads of as many other images prepare them or encode their regions meanwhile.
     """
+    if segmenter.startswith("classical"):
+        return os.cpu_count() or 1
+    return 2 * images_per_batch(find_runtime(settings.runtime, settings.device, settings.dtype).runtime.device)
+
+
+class LocalExecutor:
+    """An `Executor` of threads: `fetch_threads` wait for Label Studio, `compute_threads` run the models."""
 
     def __init__(self, preannotator: Stages, *, compute_threads: int = 1, fetch_threads: int = FETCH_THREADS) -> None:
         self._preannotator = preannotator

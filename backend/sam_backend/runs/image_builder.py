@@ -19,7 +19,7 @@ from sam_backend.label_studio.client import LabelStudioClient
 from sam_backend.label_studio.projects import ProjectDetails
 from sam_backend.label_studio.retry_policy import RetryPolicy, StoppedError
 from sam_backend.preannotation.loading import region_source, segmenter_choice
-from sam_backend.preannotation.local_executor import LocalExecutor
+from sam_backend.preannotation.local_executor import LocalExecutor, compute_threads
 from sam_backend.preannotation.outcome import BulkTask, Outcome, outcome_of
 from sam_backend.preannotation.preannotator import FetchedTask, Page
 from sam_backend.preannotation.provenance import model_version
@@ -199,7 +199,9 @@ def build(
     )
     source = TaskSource(api, run, "", retry_policy)
     rate, collected, record_at = RateMeter(run.ledger), [], time.monotonic() + RECORD_EVERY_S
-    for outcome in LocalExecutor(builder).run(source, is_stopping):
+    for outcome in LocalExecutor(builder, compute_threads=compute_threads(choice.name, settings)).run(
+        source, is_stopping
+    ):
         collected.append(outcome)
         if time.monotonic() >= record_at:
             _record(run, collected, rate)

@@ -1,7 +1,6 @@
 """Work on a run, from its present state until it ends, is paused or is cancelled."""
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from sam_backend.label_studio.projects import show_predictions_of
 from sam_backend.label_studio.retry_policy import RetryPolicy, StoppedError
 from sam_backend.preannotation.calibration import calibration_of
 from sam_backend.preannotation.loading import load_preannotator
-from sam_backend.preannotation.local_executor import LocalExecutor
+from sam_backend.preannotation.local_executor import LocalExecutor, compute_threads
 from sam_backend.preannotation.outcome import Executor
 from sam_backend.preannotation.preannotator import Preannotator
 from sam_backend.runs.image_builder import build
@@ -220,9 +219,8 @@ class _Work:
     def _executor(self, preannotator: Preannotator) -> Executor:
         if self.run.configuration.engine == "ray":
             return self._ray_executor(preannotator)
-        segmenter = preannotator.version.rpartition("+")[2]  # PyTorch uses all cores by itself
-        is_classical = segmenter.startswith("classical")
-        return LocalExecutor(preannotator, compute_threads=(os.cpu_count() or 1) if is_classical else 1)
+        segmenter = preannotator.version.rpartition("+")[2]
+        return LocalExecutor(preannotator, compute_threads=compute_threads(segmenter, self.settings))
 
     def _ray_executor(self, preannotator: Preannotator) -> Executor:
         try:

@@ -18,10 +18,11 @@ from torch import Tensor
 from sam_model.masks.cleaning import MaskCleaning, clean_mask
 from sam_model.masks.upscaling import Axis, upscaled, upscaled_mask
 from sam_model.runtime.choice import choose_runtime
+from sam_model.runtime.combined_calls import CombinedCalls, images_per_batch
 from sam_model.runtime.torch_runtime import Device, torch_device, torch_dtype
 from sam_model.sam.converted_sam import ConvertedSam
 from sam_model.sam.mask_prompts import logits_from_mask
-from sam_model.sam.network import SamNetwork
+from sam_model.sam.network import Features, SamNetwork
 from sam_model.sam.prompt_batches import PromptBatch, batch_prompts
 from sam_model.sam.shared_parts import SharedParts
 from sam_model.sam.two_way_transformer import ImageParts
@@ -91,6 +92,7 @@ class SamSegmenter:
         prompts_per_batch: int = 16,
         runtime: str = "torch",
         converted_dir: Path = CONVERTED_DIRECTORY,
+        images_at_once: int | None = None,
     ) -> None:
         """Take a model with its weights, and move it to `device`.
 
@@ -107,6 +109,7 @@ class SamSegmenter:
             prompts_per_batch: limits the memory of a call; the decoder takes about 40 MB per prompt.
             runtime: `torch`, `openvino`, or `auto` for the faster one; see `choose_runtime`.
             converted_dir: folder of the networks that were converted for OpenVINO.
+            images_at_once: of several threads, which PyTorch embeds in one batch; None for the device's.
 
         Raises:
             ValueError: the device, precision or runtime is unknown, or OpenVINO cannot be used.
@@ -124,6 +127,7 @@ class SamSegmenter:
         self.model = model.eval().requires_grad_(False).to(self.device)
         self.model.image_encoder.to(self.dtype)
         self.model.mask_decoder.to(self.dtype)
+        self._batches = CombinedCalls(self._encode_batch, images_at_once or images_per_batch(self.runtime.device))
         self._positions = model.prompt_encoder.dense_positions().to(self.dtype)  # (1, C, grid, grid)
         self._converted = (
             ConvertedSam(model, name, digest, self.runtime.dtype, converted_dir.expanduser()) if is_converted else None
@@ -151,9 +155,21 @@ class SamSegmenter:
         check_image(image)
         size = (image.shape[0], image.shape[1])
         pixels = self.model.preprocess(self.model.resize(image).to(self.device))  # (1, 3, image_size, image_size)
-        encode = self._converted.encode if self._converted else self.model.encode
-        features, details = encode(pixels.to(self.dtype))
+        features, details = self._encode(pixels.to(self.dtype))
         return SamEmbedding(features, size, self.model.input_size(size), self.fingerprint, details)
+
+    def _encode(self, pixels: Tensor) -> Features:
+        if self._converted:
+            return self._converted.encode(pixels)
+        return self._batches(pixels) if self._batches.at_most > 1 else self.model.encode(pixels)
+
+    def _encode_batch(self, images: Sequence[Tensor]) -> list[Features]:
+        """Encode images (1, 3, image_size, image_size) together."""
+        features, details = self.model.encode(torch.cat(list(images)))
+        return [  # copies, so that an embedding that is kept does not keep the others of its batch
+            (features[i : i + 1].clone(), tuple(detail[i : i + 1].clone() for detail in details))
+            for i in range(len(images))
+        ]
 
     @torch.inference_mode()
     def low_res_masks(

@@ -68,22 +68,22 @@ class Sam2(SamNetwork):
         return (pixels - self.pixel_mean) / self.pixel_std
 
     def encode(self, pixels: Tensor) -> Features:
-        """Compute the image embedding (1, C, grid, grid), and with Hiera maps of twice and four times its resolution.
+        """Compute the image embedding (B, C, grid, grid), and with Hiera maps of twice and four times its resolution.
 
         They have the order that the mask decoder reads: place, quarter of it, quarter of that.
         """
         if isinstance(self.image_encoder, PlainEncoder):
             return self._without_memory(self.image_encoder(pixels)), ()
-        first, second, third, fourth = self.image_encoder(pixels)  # (1, H, W, channels) each
+        first, second, third, fourth = self.image_encoder(pixels)  # (B, H, W, channels) each
         conv_1, conv_2, conv_3, conv_4 = self.image_encoder.neck.laterals()
-        coarse = project(fourth, conv_4).permute(0, 3, 1, 2)  # (1, C, grid / 2, grid / 2)
+        coarse = project(fourth, conv_4).permute(0, 3, 1, 2)  # (B, C, grid / 2, grid / 2)
         features = project(third, conv_3).permute(0, 3, 1, 2) + F.interpolate(coarse, scale_factor=2.0)
         half = project(second, conv_2, self.sam_mask_decoder.conv_s1)
         quarter = project(first, conv_1, self.sam_mask_decoder.conv_s0)
         return self._without_memory(features), (by_place(half, 1), by_place(quarter, 2))
 
     def _without_memory(self, features: Tensor) -> Tensor:
-        """Add "no earlier image" to an image embedding (1, C, grid, grid)."""
+        """Add "no earlier image" to image embeddings (B, C, grid, grid)."""
         return (features + self.no_mem_embed.to(features.dtype).view(1, -1, 1, 1)).contiguous()
 
     def mask_axes(self, input_size: tuple[int, int], image_size: tuple[int, int]) -> tuple[Axis, Axis]:
@@ -106,11 +106,11 @@ def project(x: Tensor, *convs: nn.Conv2d) -> Tensor:
 
 
 def by_place(x: Tensor, levels: int) -> Tensor:
-    """Reorder a map (1, 2^n * grid, 2^n * grid, C) to (1, grid * grid, 4, C) for n = 1, (1, grid * grid, 4, 4, C) for
+    """Reorder a map (B, 2^n * grid, 2^n * grid, C) to (B, grid * grid, 4, C) for n = 1, (B, grid * grid, 4, 4, C) for
     n = 2: the pixels of a place side by side, as `MaskDecoder.upscale` has them.
     """
     grid, channels = x.shape[1] >> levels, x.shape[-1]
-    split = x.view(grid, *[2] * levels, grid, *[2] * levels, channels)
-    rows, columns = range(levels + 1), range(levels + 1, 2 * levels + 2)
+    split = x.view(-1, grid, *[2] * levels, grid, *[2] * levels, channels)
+    rows, columns = range(1, levels + 2), range(levels + 2, 2 * levels + 3)
     order = [axis for pair in zip(rows, columns, strict=True) for axis in pair]
-    return split.permute(*order, 2 * levels + 2).reshape(1, grid * grid, *[4] * levels, channels)
+    return split.permute(0, *order, 2 * levels + 3).reshape(-1, grid * grid, *[4] * levels, channels)

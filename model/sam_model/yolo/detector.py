@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sam_model.runtime.choice import choose_runtime
+from sam_model.runtime.combined_calls import CombinedCalls, images_per_batch
 from sam_model.runtime.torch_runtime import Device, torch_device, torch_dtype
 from sam_model.types import Detection, Image, Mask
 from sam_model.weights.digest import weights_digest
@@ -47,6 +49,7 @@ class YoloDetector:
         name: str | None = None,
         runtime: str = "torch",
         converted_dir: Path = CONVERTED_DIRECTORY,
+        images_at_once: int | None = None,
     ) -> None:
         """Take a model with its weights, and move it to `device`.
 
@@ -58,6 +61,7 @@ class YoloDetector:
             name: in the registry; architecture and size if None.
             runtime: `torch`, `openvino`, or `auto` for the faster one; see `choose_runtime`.
             converted_dir: folder of the networks that were converted for OpenVINO.
+            images_at_once: of several threads, which PyTorch computes in one batch; None for the device's.
 
         Raises:
             ValueError: the device, precision or runtime is unknown, OpenVINO cannot be used, or `image_size` is not a
@@ -77,6 +81,7 @@ class YoloDetector:
         self.network = model.network.eval()
         self.network.fuse()
         self.network.to(self.device, self.dtype)
+        self._batches = CombinedCalls(self._run_batch, images_at_once or images_per_batch(self.runtime.device))
         self._run: Yolo | ConvertedYolo = self.network
         if is_converted:
             folder = converted_dir.expanduser()
@@ -174,8 +179,22 @@ class YoloDetector:
     def raw_detections(self, framed: Image, *, one_to_one: bool = False) -> RawDetections:
         """Run the network on an image (H, W, 3) whose sides are multiples of 32."""
         pixels = torch.from_numpy(framed).to(self.device).permute(2, 0, 1)[None]  # (1, 3, H, W), channels last
+        if isinstance(self._run, Yolo) and self._batches.at_most > 1:
+            return self._batches((pixels, one_to_one))
         answer: RawDetections = self._run(pixels.to(self.dtype) / 255, one_to_one=one_to_one)
         return answer
+
+    def _run_batch(self, images: Sequence[tuple[Tensor, bool]]) -> list[RawDetections]:
+        """Run the network on images (1, 3, H, W), each with `one_to_one`: those of one size together."""
+        groups: dict[tuple[torch.Size, bool], list[int]] = {}
+        for index, (pixels, one_to_one) in enumerate(images):
+            groups.setdefault((pixels.shape, one_to_one), []).append(index)
+        found: dict[int, RawDetections] = {}
+        for (_, one_to_one), indices in groups.items():
+            batch = torch.cat([images[index][0] for index in indices])
+            raw: RawDetections = self.network(batch.to(self.dtype) / 255, one_to_one=one_to_one)
+            found |= {index: raw.of_image(place) for place, index in enumerate(indices)}
+        return [found[index] for index in range(len(images))]
 
 
 def detections_of(objects: Objects, class_names: Sequence[str], masks: Iterable[Mask] | None = None) -> list[Detection]:

@@ -28,6 +28,17 @@ class RawDetections:
     prototypes: Tensor | None = None  # (B, 32, H / 4, W / 4)
     is_one_to_one: bool = False  # one cell per object, so no suppression is needed
 
+    def of_image(self, index: int) -> "RawDetections":
+        """Return those of one image of the batch."""
+        part = slice(index, index + 1)
+        return RawDetections(
+            self.boxes[part],
+            self.class_scores[part],
+            None if self.coefficients is None else self.coefficients[part],
+            None if self.prototypes is None else self.prototypes[part],
+            self.is_one_to_one,
+        )
+
 
 class Dfl(nn.Module):
     """The mean of the distribution of an edge's distance (distribution focal loss)."""

@@ -13,7 +13,16 @@ from sam_model.sam.segmenter import SamEmbedding, SamSegmenter
 from sam_model.types import Image, Point, Prompt, ScoredMask
 from sam_model.weights.digest import weights_digest
 from sam_testing.preparations import counted_preparations
-from sam_testing.seeded_checkpoints import TINY_MOBILE_SAM, TINY_VIT_SAM, seeded_sam
+from sam_testing.seeded_checkpoints import (
+    TINY_EFFICIENT_TAM,
+    TINY_HQ_SAM,
+    TINY_MOBILE_SAM,
+    TINY_SAM2,
+    TINY_VIT_SAM,
+    AnySize,
+    seeded_sam,
+)
+from sam_testing.waiting_calls import call_at_once
 
 LOW_RES = 32  # of the tiny models
 
@@ -387,3 +396,29 @@ def test_what_prompts_share_is_computed_once_and_again_after_it_was_dropped(
 def test_an_embedding_of_another_model_is_not_prepared(segmenter: SamSegmenter, embedding: SamEmbedding) -> None:
     with pytest.raises(ValueError, match="made by 'other'"):
         segmenter.prepare(replace(embedding, fingerprint="other"))
+
+
+@pytest.mark.parametrize("size", [TINY_VIT_SAM, TINY_MOBILE_SAM, TINY_HQ_SAM, TINY_SAM2, TINY_EFFICIENT_TAM])
+def test_images_that_several_threads_embed_at_once_are_one_batch(
+    size: AnySize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(5)
+    images = [rng.integers(0, 256, (60 + 20 * i, 90, 3), dtype=np.uint8) for i in range(3)]
+    alone = SamSegmenter(seeded_sam(size), "tiny")
+    together = SamSegmenter(seeded_sam(size), "tiny", images_at_once=3)
+    encode, batches = together.model.encode, []
+
+    def counted(pixels: torch.Tensor) -> object:
+        batches.append(len(pixels))
+        return encode(pixels)
+
+    monkeypatch.setattr(together.model, "encode", counted)
+    found = call_at_once(together._batches, together.embed, images)
+
+    assert batches == [3]
+    for image, one in zip(images, found, strict=True):
+        other = alone.embed(image)
+        assert (one.image_size, one.input_size) == (other.image_size, other.input_size)
+        for tensor, expected in zip(one.tensors, other.tensors, strict=True):
+            assert torch.allclose(tensor, expected, atol=1e-4)  # batches sum in another order
+            assert tensor.untyped_storage().nbytes() == tensor.nbytes  # nothing of the other images is kept

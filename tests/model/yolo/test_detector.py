@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sam_model.types import Image
 from sam_model.yolo.checkpoint import YoloModel
 from sam_model.yolo.detector import YoloDetector
 from sam_model.yolo.letterbox import letterbox
+from sam_testing.waiting_calls import call_at_once
 from sam_testing.yolo_files import CLASSES, seeded_yolo
 
 
@@ -150,3 +152,30 @@ def test_threads_may_share_one(with_masks: YoloDetector) -> None:
         one, other = expected[place], found[place]
         assert isinstance(other, list)
         assert [(d.box, d.score, d.class_id) for d in one] == [(d.box, d.score, d.class_id) for d in other]
+
+
+def test_images_that_several_threads_detect_at_once_are_a_batch_per_size(
+    with_masks: YoloDetector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(1)
+    images = [rng.integers(0, 256, (height, 60, 3), dtype=np.uint8) for height in (60, 25, 60, 60)]
+    together = detector(has_masks=True, images_at_once=4)
+    outputs, batches = together.network.outputs, []
+
+    def counted(x: Tensor, *, one_to_one: bool) -> tuple[Tensor, ...]:
+        batches.append(tuple(x.shape))
+        return outputs(x, one_to_one=one_to_one)
+
+    monkeypatch.setattr(together.network, "outputs", counted)
+    found = call_at_once(together._batches, together.detect, images)
+
+    assert batches == [(3, 3, 64, 64), (1, 3, 32, 64)]
+    for image, objects in zip(images, found, strict=True):
+        expected = with_masks.detect(image)
+        assert len(objects) == len(expected) > 0
+        for one, other in zip(objects, expected, strict=True):
+            assert one.box == pytest.approx(other.box, abs=1e-3)  # batches sum in another order
+            assert one.score == pytest.approx(other.score, abs=1e-4)
+            assert one.mask is not None
+            assert other.mask is not None
+            assert (one.mask != other.mask).mean() < 0.01
