@@ -1,4 +1,4 @@
-"""The models on the page, in a real browser: downloaded with progress, switched, and a broken file named."""
+"""The models on the page, in a real browser: why `auto` chose one, download with progress, switch, a broken file."""
 
 import threading
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def test_a_model_is_downloaded_and_used_on_the_page_and_a_broken_one_leaves_it(
 
     with serving(slow) as mirror:
         settings = {
-            "SAM_MODEL": MOBILE,
+            "SAM_MODEL": "auto",  # which prefers stored weights
             "SAM_OFFLINE": "0",
             "SAM_WEIGHTS_MIRROR": mirror.url,
             "SAM_WEIGHTS_DIR": str(weights),
@@ -62,6 +62,11 @@ def _use_models(page: Page, url: str, go_on: threading.Event) -> None:
     row = page.locator("#models tr", has_text=SAM_2)
     expect(row).to_contain_text("Apache-2.0")
     expect(page.locator("#models tr.used")).to_contain_text(MOBILE)
+    expect(page.locator("#model-reason")).to_contain_text(
+        f"{MOBILE} was chosen by SAM_MODEL=auto: the best published quality among the models whose embedding takes at "
+        f"most 1.5 times as long as MobileSAM's"
+    )
+    expect(page.locator("#model-reason")).to_contain_text("its weights are stored")
 
     page.get_by_role("button", name=f"Download {SAM_2}").click()
     expect(row.locator("progress")).to_be_visible()
@@ -70,9 +75,12 @@ def _use_models(page: Page, url: str, go_on: threading.Event) -> None:
     page.get_by_role("button", name=f"Use {SAM_2}").click(timeout=LOADING_MS)
     expect(page.locator("#models tr.used")).to_contain_text(SAM_2, timeout=LOADING_MS)
     expect(page.locator("#model")).to_contain_text(SAM_2)
+    expect(page.locator("#model-reason")).to_be_empty()
 
     page.get_by_role("button", name=f"Use {TAM}").click()
     expect(page.locator("#model-problem")).to_contain_text(f"Could not switch to {TAM}", timeout=LOADING_MS)
-    expect(page.locator("#model-problem")).to_contain_text("has sha256")
+    expect(page.locator("#model-problem")).to_contain_text(
+        "is not the file of efficienttam_s: it has the right size, but other bytes"
+    )
     expect(page.locator("#models tr.used")).to_contain_text(SAM_2)
     save_screenshot(page, "model_problem.png")

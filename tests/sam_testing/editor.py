@@ -55,9 +55,13 @@ class Editor:
         return answer
 
     def switch_on(self, toggle: str) -> None:
-        """Switch on Auto-Annotation ("auto-annotation") or Auto-Accept Suggestions ("auto-accept")."""
+        """Switch on Auto-Annotation ("auto-annotation") or Auto-Accept Suggestions ("auto-accept").
+
+        The browser keeps both for further tasks.
+        """
         switch = self.page.get_by_test_id(f"bottombar-{toggle}-toggle")
-        switch.dispatch_event("click")  # the input itself lies invisible under its drawing
+        if not switch.is_checked():
+            switch.dispatch_event("click")  # the input itself lies invisible under its drawing
         expect(switch).to_be_checked()
 
     def choose_tool(self, tool: str) -> None:

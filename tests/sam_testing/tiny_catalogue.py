@@ -35,9 +35,9 @@ def use_tiny_catalogue(folder: Path) -> None:
     from sam_model.weights.store import sha256_of
 
     def tiny(weights: catalog.WeightFile) -> catalog.WeightFile:
-        if weights.model not in TINY_SIZES:
-            return weights
         path = folder / weights.file
+        if not path.is_file():
+            return weights
         return replace(weights, sha256=sha256_of(path), size=path.stat().st_size)
 
     entries = tuple(tiny(weights) for weights in catalog.CATALOG)
