@@ -22,6 +22,7 @@ from sam_model.weights.loading import Differences, differences, read_checkpoint
 AnySize = SamSize | Sam2Size
 SIZES: dict[str, AnySize] = {**SAM_1_SIZES, **SAM_2_SIZES, **EFFICIENT_TAM_SIZES, **HQ_SIZES}
 
+FAMILIES = "SAM, MobileSAM, HQ-SAM, SAM 2 or EfficientTAM"
 OTHER_KINDS = {  # start of a key: what a checkpoint with such keys is
     "detector.": (
         "SAM 3's checkpoint in its authors' format; needed: its folder, `label-studio-sam weights download sam3`"
@@ -73,24 +74,32 @@ def sam_from_state(state: dict[str, Tensor], file: str, sizes: Iterable[AnySize]
         compared.append((empty, differences(state, empty.state_dict())))
         if not compared[-1][1].count:
             break
-    model, difference = min(compared, key=lambda one: one[1].count)
+    model, difference = max(compared, key=lambda one: (len(state) - one[1].count_in_file, -one[1].count))
     if difference.count:
-        known = len(model.state_dict()) - len(difference.missing)
-        if known > len(model.state_dict()) // 2:
-            raise BrokenWeightsError(
-                f"{file} is not a checkpoint of {model.name}, the most similar model: {difference}"
-            )
-        kinds = (what for start, what in OTHER_KINDS.items() if any(key.startswith(start) for key in state))
-        other_kind = next(kinds, None)
-        if other_kind is not None:
-            raise BrokenWeightsError(f"{file} is {other_kind}")
-        names, first = ", ".join(other.name for other, _ in compared), ", ".join(list(state)[:3])
-        raise BrokenWeightsError(f"{file} is not a checkpoint of {names}; its first tensors are {first}")
+        raise BrokenWeightsError(f"{file} {_what_it_is(state, model, difference)}")
     weights = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     model.load_state_dict(weights, assign=True)
     if isinstance(model, Sam2):
         model.name = name_by_memory(model.name, memory)
     return model.eval()
+
+
+def _what_it_is(state: dict[str, Tensor], model: SamNetwork, difference: Differences) -> str:
+    """Return what a checkpoint is that fits no model; `model` is the most similar one."""
+    if any(".lora_" in key for key in state):
+        return "has the tensors of LoRA, which change a model; needed: the whole model, with LoRA merged into it"
+    parameters = model.state_dict()
+    parts = {name.partition(".")[0] for name in parameters}
+    lacking = sorted(parts - {name.partition(".")[0] for name in state})
+    if lacking and not difference.count_in_file:
+        return f"is a part of a checkpoint: it has no {' and no '.join(lacking)}; needed: the whole model"
+    if len(difference.missing) < len(parameters) // 2 or not difference.count_in_file:
+        return f"is not a checkpoint of {model.name}, the most similar model: {difference}"
+    kinds = (what for start, what in OTHER_KINDS.items() if any(key.startswith(start) for key in state))
+    other_kind = next(kinds, None)
+    if other_kind is not None:
+        return f"is {other_kind}"
+    return f"is not a checkpoint of {FAMILIES}; its first tensors are {', '.join(list(state)[:3])}"
 
 
 def empty_sam(size: AnySize) -> SamNetwork:

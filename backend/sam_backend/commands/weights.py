@@ -121,7 +121,8 @@ def _verify(args: argparse.Namespace, store: WeightStore) -> CommandResult:
     chosen = [] if args.name in FOLDER_NAMES else [_file_called(args.name)] if args.name else list(CATALOG)
     chosen += [folder.file(name) for folder in folders for name in (*OPTIONAL, *NEEDED)]
     if args.name is None or args.name in FOLDER_NAMES:
-        chosen = [weights for weights in chosen if store.path(weights).exists()]
+        needed = {folder.file(name) for folder in folders if folder_path(store, folder).is_dir() for name in NEEDED}
+        chosen = [weights for weights in chosen if store.path(weights).exists() or weights in needed]
         if not chosen:
             return CommandResult(text="no weights are downloaded")
     correct, wrong = [], []

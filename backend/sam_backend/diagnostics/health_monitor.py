@@ -178,8 +178,8 @@ def check_model(settings: Settings, model: ModelLoading, store: WeightStore) -> 
         weights = _missing_weights(model.name, store) or _missing_weights(settings.model, store)
         if weights is None:
             next_step = (
-                "choose another model on the page; or set SAM_MODEL to another one, or SAM_DEVICE=auto, and restart "
-                "the backend"
+                "mend what the message names; or choose another model on the page; or set SAM_MODEL to another one, or "
+                "SAM_DEVICE=auto, and restart the backend"
             )
             return Check("Model", False, problem=model.problem or "", next_step=next_step)
         problem = f"could not load {model.name}: the weights file {weights.file} is missing; no click is answered"
@@ -197,7 +197,7 @@ def _missing_weights(name: str, store: WeightStore) -> WeightFile | None:
         weights = find_weights(name)
     except ValueError:
         return None
-    return None if store.status(weights).presence is Presence.PRESENT else weights
+    return weights if store.status(weights).presence in (Presence.MISSING, Presence.PARTIAL) else None
 
 
 def _how_to_get(weights: WeightFile, store: WeightStore) -> str:

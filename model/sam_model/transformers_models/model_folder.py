@@ -83,6 +83,12 @@ def load_model(folder: Path, class_name: str) -> Any:
         BrokenWeightsError: transformers is not installed, or the folder has no such weights in safetensors format;
             the message names the first tensors that are missing or have another shape.
     """
+    if not any(folder.glob("*.safetensors")):
+        pickled = ", and its weights are a pickle, which is not read" if any(folder.glob("*.bin")) else ""
+        raise BrokenWeightsError(
+            f"could not load {folder.name}: the folder has no model.safetensors{pickled}; needed: a folder written by "
+            f"save_pretrained of transformers"
+        )
     try:
         model, found = transformers_class(class_name).from_pretrained(
             folder,

@@ -32,6 +32,10 @@ def fetch_folder(store: WeightStore, folder: WeightFolder, on_progress: OnProgre
         BrokenWeightsError: a file has another hash than when it was downloaded.
     """
     path = folder_path(store, folder)
+    if store.is_offline:
+        for name in NEEDED:  # the others are not needed by each model, so a missing one of them is no error
+            if not (path / name).is_file():
+                store.fetch(folder.file(name))
     if folder_presence(store, folder) is not Presence.PRESENT:
         logger.warning(
             "no hash of %s is recorded: its files cannot be compared with one; their hashes are stored beside them in "

@@ -14,8 +14,11 @@ import torch
 from torch import Tensor
 
 from sam_model.weights.errors import BrokenWeightsError
+from sam_model.weights.foreign_files import foreign_kind, is_safetensors
 
 WRAPPERS = ("model", "state_dict")  # keys under which training scripts store the weights
+# before all names, by DistributedDataParallel, torch.compile and Lightning; YOLO's names have a number after it
+PREFIX = re.compile(r"(module|_orig_mod|model)\.(?!\d)")
 MAX_NAMES_SHOWN = 5  # in a message
 
 
@@ -28,13 +31,17 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise BrokenWeightsError(f"{path.name} does not exist or is not a file")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pytorch(path)
-    return _tensors(content, path.name)
+    kind = foreign_kind(path)
+    if kind:
+        raise BrokenWeightsError(f"could not load {path.name}: it is {kind}")
+    content = _read_safetensors(path) if is_safetensors(path) else _read_pytorch(path)
+    return _without_prefix(_tensors(content, path.name))
 
 
 def _read_pytorch(path: Path) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # PyTorch takes a path with another suffix for another format
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
         if wanted:
@@ -42,14 +49,16 @@ def _read_pytorch(path: Path) -> object:
                 f"could not load {path.name}: it asks for {wanted[1]}, but weights are tensors only; "
                 f"nothing in it was executed"
             ) from None
-        raise BrokenWeightsError(
-            f"could not load {path.name}: {_first_line(error)}; nothing in it was executed"
-        ) from None
+        raise BrokenWeightsError(f"{_damaged(path, error)}; nothing in it was executed") from None
     except Exception as error:  # noqa: BLE001 - a broken file can raise any error
-        size = path.stat().st_size
-        raise BrokenWeightsError(
-            f"could not load {path.name} ({size} bytes), truncated or not a checkpoint: {_first_line(error)}"
-        ) from None
+        raise BrokenWeightsError(_damaged(path, error)) from None
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    """Return a message without PyTorch's advice to load the file with less care."""
+    reason = re.search(r"WeightsUnpickler error: (.*)", str(error))
+    said = reason[1] if reason else _first_line(error).partition(". ")[0]
+    return f"could not load {path.name} ({path.stat().st_size} bytes): it is damaged or not a checkpoint: {said}"
 
 
 def _read_safetensors(path: Path) -> object:
@@ -64,7 +73,7 @@ def _read_safetensors(path: Path) -> object:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise BrokenWeightsError(
-            f"could not load {path.name}, truncated or not a safetensors file: {_first_line(error)}"
+            f"could not load {path.name}: it is a damaged safetensors file: {_first_line(error)}; download it again"
         ) from None
 
 
@@ -87,6 +96,14 @@ def _tensors(content: object, file: str) -> dict[str, Tensor]:
     return dict(content)
 
 
+def _without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors without a prefix that a training tool added to all names."""
+    found = PREFIX.match(next(iter(tensors)))
+    if found is None or not all(name.startswith(found[0]) for name in tensors):
+        return tensors
+    return _without_prefix({name.removeprefix(found[0]): tensor for name, tensor in tensors.items()})
+
+
 @dataclass(frozen=True)
 class Differences:
     """The differences between a checkpoint and an architecture, in keys and shapes."""
@@ -99,6 +116,11 @@ class Differences:
     def count(self) -> int:
         """The number of differences."""
         return len(self.missing) + len(self.unknown) + len(self.misshapen)
+
+    @property
+    def count_in_file(self) -> int:
+        """The number of the checkpoint's tensors that the architecture does not have."""
+        return len(self.unknown) + len(self.misshapen)
 
     def __str__(self) -> str:
         parts = (("missing", self.missing), ("unknown", self.unknown), ("of another shape", self.misshapen))

@@ -16,6 +16,7 @@ from filelock import FileLock
 from sam_model.weights.catalog import CATALOG, WeightFile
 from sam_model.weights.download import OnProgress, content_length, download
 from sam_model.weights.errors import BrokenWeightsError, WeightsUnavailableError
+from sam_model.weights.foreign_files import foreign_kind
 
 logger = logging.getLogger(__name__)
 
@@ -133,8 +134,8 @@ class WeightStore:
             record.unlink(missing_ok=True)
             size = f" and {weights.size} bytes" if weights.size else f", as {weights.file}.sha256 says"
             raise BrokenWeightsError(
-                f"{weights.file} has sha256 {found} and {stat.st_size} bytes; needed: {wanted}{size}. "
-                f"Delete the file to download it again"
+                f"{weights.file} is not the file of {weights.model}: {_what_it_is(path, found, weights)}. "
+                f"It has sha256 {found} and {stat.st_size} bytes; needed: {wanted}{size}"
             )
         try:
             record.write_text(json.dumps(checked))
@@ -173,9 +174,11 @@ class WeightStore:
         part.with_name(part.name + ".validator").unlink(missing_ok=True)
         wanted = weights.sha256 or self.pinned_sha256(weights)
         if wanted and found != wanted:
+            what = _what_it_is(part, found, weights)
             part.unlink()
             raise BrokenWeightsError(
-                f"{self.url(weights)} is not {weights.file}: it has sha256 {found}; needed: {wanted}"
+                f"{self.url(weights)} is not {weights.file}: {what.partition(';')[0]}. It has sha256 {found}; "
+                f"needed: {wanted}"
             )
         part.replace(path)
 
@@ -277,6 +280,19 @@ def shown_path(path: Path) -> str:
     """Return a path for messages, with ~ for the home folder."""
     home = Path.home()
     return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)
+
+
+def _what_it_is(path: Path, sha256: str, weights: WeightFile) -> str:
+    """Return what a file is that has another hash than that of `weights`, and what to do."""
+    known = next((weights for weights in CATALOG if weights.sha256 == sha256), None)
+    if known is not None:
+        return f"it is {known.file}, the file of {known.model}; rename it, or delete it to download the right one"
+    kind = foreign_kind(path)
+    if kind and not (weights.is_part and kind.startswith("a text")):  # a folder has texts, too
+        return f"it is {kind.partition(';')[0]}; delete it to download it again"
+    if path.stat().st_size == weights.size:
+        return "it has the right size, but other bytes; delete it to download it again"
+    return "it is another file; if it is your own, give it another name, otherwise delete it to download it again"
 
 
 def _read_record(record: Path) -> object:

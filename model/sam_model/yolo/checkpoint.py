@@ -49,7 +49,9 @@ def load_yolo(path: Path) -> YoloModel:
     model = _model_in(file)
     task = TASKS.get(model.name, model.name.rpartition(".")[2])
     if task in WITHOUT_BOXES:
-        raise BrokenWeightsError(f"{file.name} is a model of the task {task}, which finds no boxes")
+        raise BrokenWeightsError(
+            f"{file.name} is a model of the task {task}, which finds no boxes; needed: detect or segment"
+        )
     if task not in ("detect", "segment"):
         raise BrokenWeightsError(
             f"{file.name} is a model of the task {task}; needed: detect or segment, of {KNOWN_FAMILIES}. "

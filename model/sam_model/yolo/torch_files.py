@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from sam_model.weights.errors import BrokenWeightsError
+from sam_model.weights.foreign_files import foreign_kind
 from sam_model.yolo.pickle_reader import Inert, Known, PickleReader, RefusedPickleError
 from sam_model.yolo.stand_ins import STORAGES, is_stand_in
 
@@ -75,12 +76,15 @@ def read_torch_file(path: Path) -> TorchFile:
     """
     if not path.is_file():
         raise BrokenWeightsError(f"{path.name} does not exist or is not a file")
+    kind = foreign_kind(path)
+    if kind:
+        raise BrokenWeightsError(f"could not load {path.name}: it is {kind}")
     try:
         return _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
     except RefusedPickleError as error:
         raise BrokenWeightsError(f"could not load {path.name}: {error}; nothing in it was executed") from None
     except (zipfile.BadZipFile, OSError, EOFError, struct.error, NotImplementedError) as error:
-        raise BrokenWeightsError(f"could not load {path.name}, truncated or not a checkpoint: {error}") from None
+        raise BrokenWeightsError(f"could not load {path.name}: it is damaged or not a checkpoint: {error}") from None
 
 
 def _read_zip(path: Path) -> TorchFile:

@@ -42,7 +42,10 @@ def test_a_folder_is_downloaded_located_and_verified(
     assert main(["weights", "verify"]) == 0
     (weights_dir / "owlv2_base/config.json").write_text("{}")
     assert main(["weights", "verify", "owlv2_base"]) == 1
-    assert "owlv2_base/config.json has sha256" in capsys.readouterr().err
+    assert "owlv2_base/config.json is not the file of owlv2_base: it is another file" in capsys.readouterr().err
+    (weights_dir / "owlv2_base/config.json").unlink()
+    assert main(["weights", "verify", "owlv2_base"]) == 1
+    assert "owlv2_base/config.json is missing" in capsys.readouterr().err
 
 
 def test_an_unknown_name_is_named_with_files_and_folders(capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,7 @@ from sam_testing.backend_program import BackendProgram, environment
 from sam_testing.fake_label_studio import TOKEN, Store, fake_label_studio
 from sam_testing.label_studio import BRUSH_CONFIG, setup_request
 from sam_testing.service import SamService
+from sam_testing.waiting import wait_until
 
 VERSION = "disc-1"
 NOTHING_OPENED = "an opened task gets no predictions, and Retrieve Predictions needs two or more tasks"
@@ -191,6 +192,22 @@ def test_the_status_names_a_model_without_weights_and_no_folder() -> None:
     )
     assert "label-studio-sam weights download sam_b" in checks[0]["next_step"]
     assert "/.cache" not in json.dumps(checks)
+
+
+def test_a_cut_off_file_of_weights_is_named_as_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "mobile_sam.pt").write_bytes(b"PK\x03\x04" + bytes(96))
+    settings = Settings(model="mobile_sam", device="cpu", runtime="torch", weights_dir=tmp_path, offline=True)
+    store = WeightStore(tmp_path, is_offline=True)
+    model = ModelLoading(choose_model(settings, store))
+    model.start()
+    wait_until(lambda: model.state == "failed")
+
+    check = check_model(settings, model, store)
+
+    assert not check.ok
+    assert check.problem.startswith(
+        "could not load model mobile_sam: mobile_sam.pt is not the file of mobile_sam: it is cut off: it has 100 bytes"
+    )
 
 
 def test_doctor_says_which_model_was_chosen_automatically_and_why(tmp_path: Path) -> None:

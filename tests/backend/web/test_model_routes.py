@@ -155,7 +155,7 @@ def test_broken_files_and_missing_servers_leave_the_old_model_and_say_why(start:
     backend.wait_until(lambda: bool(model_of(backend, TAM)["problem"]))
 
     assert failed["state"] == "failed"
-    assert "sam2.1_hiera_tiny.pt has sha256" in failed["problem"]
+    assert "sam2.1_hiera_tiny.pt is not the file of sam2.1_hiera_tiny" in failed["problem"]
     assert "could not download" in model_of(backend, TAM)["problem"]
     assert answer_to(backend) == before
     assert backend.ask("/api/models")[1]["default"]["name"] == MOBILE

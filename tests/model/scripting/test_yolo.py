@@ -102,11 +102,13 @@ def test_arguments_without_sense_are_named(
 def test_a_name_is_looked_for_in_the_store(folder: Path) -> None:
     store = WeightStore(folder, is_offline=True)
 
-    with pytest.raises(BrokenWeightsError, match=r"yolov8n\.pt has sha256"):  # seeded, not the official one
+    with pytest.raises(
+        BrokenWeightsError, match=r"yolov8n\.pt is not the file of yolov8n: it "
+    ):  # seeded, not the official one
         load_detector("yolov8n", store=store)
     with pytest.raises(WeightsUnavailableError, match=r"yolov8x\.pt"):
         load_detector("yolov8x", store=store)
-    with pytest.raises(BrokenWeightsError, match=r"FastSAM-s\.pt has sha256"):
+    with pytest.raises(BrokenWeightsError, match=r"FastSAM-s\.pt is not the file of fastsam_s"):
         load_segmenter("fastsam_s", store=store)
 
 

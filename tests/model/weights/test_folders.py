@@ -106,8 +106,16 @@ def test_a_changed_file_is_refused(owl: Path, tmp_path: Path) -> None:
         path = fetch_folder(store, GATED)
     (path / "config.json").write_text("{}")
 
-    with pytest.raises(BrokenWeightsError, match=r"sam3/config\.json has sha256 .*, as sam3/config\.json\.sha256 says"):
+    with pytest.raises(BrokenWeightsError, match=r"sam3/config\.json is not .*, as sam3/config\.json\.sha256 says"):
         fetch_folder(store, GATED)
+
+
+def test_offline_the_missing_file_that_is_needed_is_named(owl: Path, tmp_path: Path) -> None:
+    (tmp_path / "sam3").mkdir()
+    (tmp_path / "sam3" / "config.json").write_bytes((owl / "config.json").read_bytes())
+
+    with pytest.raises(WeightsUnavailableError, match=r"^sam3/model\.safetensors is missing and offline mode is on"):
+        fetch_folder(WeightStore(tmp_path, is_offline=True), GATED)
 
 
 def test_a_download_goes_on_after_a_failure(owl: Path, tmp_path: Path) -> None:

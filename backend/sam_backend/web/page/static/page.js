@@ -143,7 +143,7 @@ function fillModelState(cell, model, change) {
   else if (change && change.name === model.name && change.state === "loading") cell.append("loading…");
   else if (model.is_default) cell.append("answers clicks");
   else if (model.is_for_projects) cell.append(model.is_loaded ? "loaded for projects" : "for projects");
-  else cell.append({present: "ready to use", missing: "not downloaded", partial: "partly downloaded"}[model.presence] || model.presence);
+  else cell.append({present: "ready to use", missing: "not downloaded", partial: "partly downloaded", "wrong size": "wrong size; delete the file"}[model.presence] || model.presence);
   if (model.problem) cell.append(element("span", model.problem, {class: "error"}));
 }
 
