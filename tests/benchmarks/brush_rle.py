@@ -26,8 +26,7 @@ import orjson
 from label_studio_sdk.converter.brush import decode_rle, mask2rle
 from numpy.typing import NDArray
 
-from sam_backend.shapes.brush_rle import decode_mask, encode_mask, encode_mask_bytes
-from sam_backend.shapes.compiled_loops import loops
+from sam_backend.shapes.brush_rle import decode_mask, encode_mask, encode_mask_bytes, loops
 
 Mask = NDArray[np.bool_]
 

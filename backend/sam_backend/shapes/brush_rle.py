@@ -30,7 +30,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_backend.shapes.compiled_loops import loops
+from sam_model.runtime.compiled_loops import CompiledLoops
 
 CHANNELS = 4
 HEADER_BITS = 32 + 5 + 4 * 4
@@ -40,6 +40,8 @@ RECORDS_PER_BATCH = 1 << 16  # of encoding: temporary arrays fit into the proces
 LANE_BITS = 2048  # of decoding: about a hundred records per lane
 MIN_LANES = 64  # with fewer, reading lanes in parallel is slower than one by one
 SYNC_BITS = 256  # before a lane: about ten records, enough to find a record's first bit
+
+loops = CompiledLoops("sam_backend.shapes.brush_rle_kernels")
 
 Integers = NDArray[np.int64]
 

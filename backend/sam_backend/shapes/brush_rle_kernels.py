@@ -1,35 +1,16 @@
-"""Compiled loops of the brush RLE codec. This is the only file that imports Numba.
+"""Compiled loops of the brush RLE codec. Importing this file compiles them, or reads them from Numba's cache."""
 
-Importing it compiles the functions, which takes seconds, or reads them from Numba's cache: the folder `__pycache__`
-beside this file, or one in the user's cache folder.
-"""
-
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
+
+from sam_model.runtime.loop_compiler import compiled
 
 ONES = np.uint64(0x0101010101010101)  # eight painted pixels
 LOW_BITS = np.uint64(0x7F7F7F7F7F7F7F7F)  # all bits of eight pixels but the highest
 BLOCK = 16  # words
 NEAR = 4  # words that are compared one by one before blocks: borders of ragged masks are close to each other
 MAX_RUN = 1 << 14  # pixels; with four channels, 2^16 values
-
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-def compiled(signature: str) -> Decorator:
-    """Return a decorator that compiles a function now, and stores the result if a folder can be written."""
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        try:
-            made: Callable[..., Any] = numba.njit(signature, cache=True, nogil=True)(function)
-        except (RuntimeError, OSError):  # no folder for the cache
-            made = numba.njit(signature, nogil=True)(function)
-        return made
-
-    return decorate
 
 
 @compiled("Tuple((uint64, int64, int64))(uint64, int64, int64, int64, boolean, uint8[::1])")

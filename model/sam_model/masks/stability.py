@@ -6,7 +6,7 @@ Source: SAM, arXiv:2304.02643, appendix B, "Filtering".
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_model.masks.upscaling import Axis, Region, region_above, upscaled_strips
+from sam_model.masks.upscaling import Axis, Region, mark_above, region_above
 from sam_model.types import Mask
 
 Logits = NDArray[np.float32]
@@ -29,12 +29,7 @@ def upscaled_mask_with_stability(
         offset: distance of the two thresholds from `mask_threshold`.
     """
     region = region_above(logits, rows, columns, mask_threshold - offset)
-    (top, bottom), (left, right) = ((part.start, part.stop) for part in region)
-    mask: Mask = np.zeros((bottom - top, right - left), dtype=bool)
-    smaller = larger = 0
-    for part, strip in upscaled_strips(logits, rows, columns, region):
-        np.greater(strip, np.float32(mask_threshold), out=mask[part.start - top : part.stop - top])
-        smaller += np.count_nonzero(strip > np.float32(mask_threshold + offset))
-        larger += np.count_nonzero(strip > np.float32(mask_threshold - offset))
+    mask: Mask = np.zeros([part.stop - part.start for part in region], dtype=bool)
+    larger, smaller = mark_above(mask, logits, rows, columns, region, mask_threshold, offset)
     score = float(np.float32(smaller) / np.float32(larger)) if larger else float("nan")
     return mask, region, score

@@ -1,13 +1,16 @@
 """Low-resolution logits -> logits and masks at the size of an image, by linear interpolation along each axis.
 
-The authors' programs interpolate whole maps, some of them twice. Here, both interpolations of an axis are one matrix,
-which has two or three numbers in each row. Only the part of the image is computed that can be above a threshold, in
-strips that fit into the processor's cache, where they are compared with the threshold at once.
+The authors' programs interpolate whole maps, some of them twice. Here, both interpolations of an axis are one: a pixel
+is a weighted sum of three cells. Only the part of the image is computed that can be above a threshold. The loops are
+compiled by Numba (`upscaling_kernels`); without it, NumPy computes strips that fit into the processor's cache, where
+they are compared with the threshold at once. The results differ by rounding only. A process uses one of the two, so it
+gives the same mask for the same logits.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -16,13 +19,17 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sam_model.runtime.compiled_loops import CompiledLoops
 from sam_model.types import Mask
 
+CELLS = 3  # next to each other: from those a pixel is interpolated along an axis
 STRIP_PIXELS = 1 << 16  # of float32: a quarter of a mebibyte
 MAX_PRODUCT = 1 << 18  # numbers times numbers; OpenBLAS shares larger products between threads that wait for each other
 
 Floats = NDArray[np.float32]
 Region = tuple[slice, slice]  # rows and columns
+
+loops = CompiledLoops("sam_model.masks.upscaling_kernels")
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,20 @@ class Axis:
     start: int
     inner: int
     full: int
+
+    def __post_init__(self) -> None:
+        if self.cells < CELLS or self.fine < self.cells:
+            raise ValueError(
+                f"{self.cells} cells become {self.fine} pixels; needed: {CELLS} cells or more, and no fewer pixels"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Interpolation:
+    """The cells that the pixels of an axis are interpolated from: three in a row."""
+
+    first: NDArray[np.uint32]  # (`full`,), of the three cells
+    weights: Floats  # (3, `full`)
 
 
 def upscaled(maps: Tensor, rows: Axis, columns: Axis) -> Tensor:
@@ -69,8 +90,8 @@ def upscaled_mask(logits: Floats, rows: Axis, columns: Axis, threshold: float, r
         region: pixels outside do not belong to the mask; None for no such limit.
     """
     mask = np.zeros((rows.full, columns.full), dtype=bool)
-    found, place = upscaled_part(logits, rows, columns, threshold, region)
-    mask[place] = found
+    place = common_region(region_above(logits, rows, columns, threshold), region)
+    mark_above(mask[place], logits, rows, columns, place, threshold)
     return mask
 
 
@@ -79,11 +100,51 @@ def upscaled_part(
 ) -> tuple[Mask, Region]:
     """Return the mask of `upscaled_mask` in a region of the image outside of which it is False, and that region."""
     place = common_region(region_above(logits, rows, columns, threshold), region)
-    (top, bottom), (left, right) = ((part.start, part.stop) for part in place)
-    mask: Mask = np.empty((bottom - top, right - left), dtype=bool)
-    for part, strip in upscaled_strips(logits, rows, columns, place):
-        np.greater(strip, np.float32(threshold), out=mask[part.start - top : part.stop - top])
+    mask: Mask = np.zeros([part.stop - part.start for part in place], dtype=bool)
+    mark_above(mask, logits, rows, columns, place, threshold)
     return mask, place
+
+
+def mark_above(
+    mask: Mask, logits: Floats, rows: Axis, columns: Axis, region: Region, threshold: float, offset: float = 0.0
+) -> tuple[int, int]:
+    """Set the pixels of a mask that are above a threshold.
+
+    Return the number of pixels above `threshold` - `offset` and above `threshold` + `offset`; both are 0 without an
+    offset.
+
+    Args:
+        mask: (h, w), of the region; all False.
+        logits: at low resolution.
+        rows: from the logits to the image.
+        columns: the same.
+        region: of the image.
+        threshold: logits above it belong to the mask.
+        offset: 0 or more.
+    """
+    low, middle, high = (np.float32(threshold + distance) for distance in (-offset, 0.0, offset))
+    kernels = loops.wait()  # not `get`: the first mask would be rounded otherwise than the next ones
+    if kernels is not None:
+        down, across = interpolation(rows), interpolation(columns)
+        n_low, n_high = kernels.mark_above(
+            np.require(logits, np.float32, ("C", "W")),
+            down.first[region[0]],
+            down.weights[:, region[0]],
+            across.first[region[1]],
+            across.weights[:, region[1]],
+            low,
+            middle,
+            high,
+            mask,
+        )
+        return n_low, n_high
+    n_low = n_high = 0
+    for part, strip in upscaled_strips(logits, rows, columns, region):
+        np.greater(strip, middle, out=mask[part.start - region[0].start : part.stop - region[0].start])
+        if offset:
+            n_low += np.count_nonzero(strip > low)
+            n_high += np.count_nonzero(strip > high)
+    return n_low, n_high
 
 
 def region_above(logits: Floats, rows: Axis, columns: Axis, threshold: float) -> Region:
@@ -111,20 +172,23 @@ def upscaled_strips(logits: Floats, rows: Axis, columns: Axis, region: Region) -
     (top, bottom), (left, right) = ((part.start, part.stop) for part in region)
     if bottom <= top or right <= left:
         return
-    first, weights = _weights(rows, top, bottom)
-    across = _stretched(logits[first : first + weights.shape[1]], columns)[:, left:right]
+    down = interpolation(rows)
+    first, last = int(down.first[top]), int(down.first[bottom - 1]) + CELLS
+    across = _stretched(logits[first:last], columns)[:, left:right]
     height = max(1, min(bottom - top, STRIP_PIXELS // (right - left)))
     buffer = np.empty((height, right - left), np.float32)
-    for start in range(0, bottom - top, height):
-        down = weights[start : start + height]
-        cells = np.flatnonzero(down[[0, -1]].any(axis=0))
-        near = slice(int(cells[0]), int(cells[-1]) + 1)  # rows of a strip are interpolated from few rows of cells
-        strip, down = buffer[: len(down)], np.ascontiguousarray(down[:, near])
-        width = max(1, MAX_PRODUCT // down.size)
+    for start in range(top, bottom, height):
+        part = slice(start, min(start + height, bottom))
+        cells = down.first[part].astype(np.intp)
+        near = slice(int(cells[0]) - first, int(cells[-1]) - first + CELLS)  # few rows of cells
+        weights = np.zeros((len(cells), near.stop - near.start), np.float32)
+        np.put_along_axis(weights, cells[:, None] - cells[0] + np.arange(CELLS), down.weights[:, part].T, axis=1)
+        strip = buffer[: len(cells)]
+        width = max(1, MAX_PRODUCT // weights.size)
         for column in range(0, right - left, width):
-            part = slice(column, column + width)
-            np.matmul(down, across[near, part], out=strip[:, part])
-        yield slice(top + start, top + start + len(strip)), strip
+            piece = slice(column, column + width)
+            np.matmul(weights, across[near, piece], out=strip[:, piece])
+        yield part, strip
 
 
 def _stretched(cells: Floats, axis: Axis) -> Floats:
@@ -151,15 +215,18 @@ def _pixels_near(is_used: NDArray[np.bool_], axis: Axis) -> slice:
     return slice(start, min(max(start, math.ceil(last) + 1), axis.full))
 
 
-def _weights(axis: Axis, first: int, last: int) -> tuple[int, Floats]:
-    """Return the first of N cells, and the matrix (`last` - `first`, N) with which pixels are computed from them."""
-    below, above, share = _places(np.arange(first, last), axis.inner, axis.full)
-    fine = np.arange(axis.start + below[0], axis.start + above[-1] + 1)  # the fine pixels needed
-    lower, upper, part = _places(fine, axis.cells, axis.fine)
-    start = int(lower[0])
-    cells = np.eye(int(upper[-1]) + 1 - start, dtype=np.float32)
-    steps = _interpolated(cells, lower - start, upper - start, part)
-    return start, _interpolated(steps, below - below[0], above - below[0], share)
+@lru_cache(maxsize=64)
+def interpolation(axis: Axis) -> Interpolation:
+    """Return the cells and weights of all pixels of an axis; they must not be changed."""
+    below, above, share = _places(np.arange(axis.full), axis.inner, axis.full)  # fine pixels
+    first = np.minimum(_places(axis.start + below, axis.cells, axis.fine)[0], axis.cells - CELLS)
+    weights = np.zeros((CELLS, axis.full), np.float32)
+    pixels = np.arange(axis.full)
+    for fine, fine_weights in ((below, 1 - share), (above, share)):
+        lower, upper, part = _places(axis.start + fine, axis.cells, axis.fine)
+        weights[lower - first, pixels] += (1 - part) * fine_weights
+        weights[upper - first, pixels] += part * fine_weights
+    return Interpolation(first.astype(np.uint32), weights)
 
 
 def _places(
@@ -171,9 +238,3 @@ def _places(
     place = np.maximum((pixels.astype(np.float32) + np.float32(0.5)) * np.float32(low / full) - np.float32(0.5), 0)
     below = np.minimum(place.astype(np.intp), low - 1)
     return below, np.minimum(below + 1, low - 1), (place - below).astype(np.float32)
-
-
-def _interpolated(rows: Floats, below: NDArray[np.intp], above: NDArray[np.intp], share: Floats) -> Floats:
-    """Return rows between those of (N, W), linearly."""
-    between: Floats = rows[below] * (1 - share[:, None]) + rows[above] * share[:, None]
-    return between

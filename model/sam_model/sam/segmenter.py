@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sam_model.masks.cleaning import MaskCleaning, clean_mask
-from sam_model.masks.upscaling import Axis, upscaled, upscaled_mask
+from sam_model.masks.upscaling import Axis, loops, upscaled, upscaled_mask
 from sam_model.runtime.choice import choose_runtime
 from sam_model.runtime.combined_calls import CombinedCalls, images_per_batch
 from sam_model.runtime.torch_runtime import Device, torch_device, torch_dtype
@@ -117,6 +117,8 @@ class SamSegmenter:
         self.runtime = choose_runtime(runtime, device, dtype)
         is_converted = self.runtime.name == "openvino"
         self.device = torch_device(self.runtime.device)
+        if self.device.type == "cpu":
+            loops.get()  # they are ready when the first mask is upscaled
         self.dtype = torch.float32 if is_converted else torch_dtype(self.runtime.dtype)  # of PyTorch's tensors
         self.name = name
         self.cleaning = cleaning or MaskCleaning()

@@ -7,8 +7,8 @@ import orjson
 import pytest
 from label_studio_sdk.converter.brush import decode_rle, encode_rle, mask2rle
 
-from sam_backend.shapes.brush_rle import decode_mask, encode_mask, encode_mask_bytes
-from sam_backend.shapes.compiled_loops import CompiledLoops, loops
+from sam_backend.shapes.brush_rle import decode_mask, encode_mask, encode_mask_bytes, loops
+from sam_model.runtime.compiled_loops import CompiledLoops
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "brush_rle.json").read_text())
 LABEL_STUDIO_SIZES = (3, 4, 8, 16)
@@ -119,12 +119,6 @@ def test_a_mask_of_other_bytes_than_0_and_1_is_painted_where_they_are_not_0() ->
     values = np.random.default_rng(14).integers(0, 3, (7, 33), dtype=np.uint8) * 100
 
     assert encode_mask(values.view(np.bool_)) == by_the_converter(values > 0)
-
-
-def test_without_numba_numpy_does_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sam_backend.shapes.compiled_loops.NAME", "sam_backend.shapes.no_such_module")
-
-    assert CompiledLoops().wait() is None
 
 
 def test_the_converter_reads_the_same_mask() -> None:

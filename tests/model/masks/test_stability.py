@@ -1,6 +1,7 @@
 import math
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from sam_model.masks.stability import upscaled_mask_with_stability
@@ -8,6 +9,8 @@ from sam_model.masks.upscaling import Axis
 from sam_model.types import Mask
 
 OFFSET = 1.0
+
+pytestmark = pytest.mark.usefixtures("loops_of_upscaling")
 
 
 def measured(logits: NDArray[np.float32], factor: int = 1) -> tuple[Mask, float]:
@@ -20,7 +23,7 @@ def measured(logits: NDArray[np.float32], factor: int = 1) -> tuple[Mask, float]
 
 
 def test_stability_is_the_smaller_cut_over_the_larger() -> None:
-    logits = np.array([[5, 5, 5, 0.5], [5, -0.5, -5, -5]], dtype=np.float32)
+    logits = np.array([[5, 5, 5, 0.5], [5, -0.5, -5, -5], [-5, -5, -5, -5]], dtype=np.float32)
 
     mask, score = measured(logits)
 
@@ -29,11 +32,13 @@ def test_stability_is_the_smaller_cut_over_the_larger() -> None:
 
 
 def test_logits_at_a_cut_are_outside_of_it() -> None:
-    assert measured(np.array([[1.0, 2.0, 0.0]], dtype=np.float32))[1] == np.float32(1) / np.float32(3)
+    assert measured(np.array([[1.0, 2.0, 0.0], [-9, -9, -9], [-9, -9, -9]], dtype=np.float32))[1] == np.float32(
+        1
+    ) / np.float32(3)
 
 
 def test_nothing_at_all_has_no_stability() -> None:
-    mask, score = measured(np.full((2, 2), -9, dtype=np.float32))
+    mask, score = measured(np.full((3, 3), -9, dtype=np.float32))
 
     assert math.isnan(score)
     assert not mask.any()

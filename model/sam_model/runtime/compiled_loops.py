@@ -1,4 +1,4 @@
-"""The compiled loops of the brush RLE codec, loaded in the background: NumPy does the work until they are ready."""
+"""Modules of compiled loops, loaded in the background: NumPy does their work until they are ready."""
 
 import importlib
 import logging
@@ -8,13 +8,13 @@ from types import ModuleType
 
 logger = logging.getLogger(__name__)
 
-NAME = "sam_backend.shapes.brush_rle_kernels"
-
 
 class CompiledLoops:
-    """The module of the compiled loops. Threads may share it."""
+    """A module whose functions Numba compiles when it is imported. Threads may share it."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str) -> None:
+        """Take the module's name; nothing is imported yet."""
+        self._name = module
         self._module: ModuleType | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -27,7 +27,8 @@ class CompiledLoops:
 
     def wait(self) -> ModuleType | None:
         """Return the module after loading it; None if Numba is not installed or cannot compile it."""
-        self._start().join()
+        if self._module is None:
+            self._start().join()
         return self._module
 
     def _start(self) -> threading.Thread:
@@ -40,13 +41,10 @@ class CompiledLoops:
     def _load(self) -> None:
         start = time.monotonic()
         try:
-            self._module = importlib.import_module(NAME)
+            self._module = importlib.import_module(self._name)
         except ModuleNotFoundError as error:
-            logger.debug("no compiled brush RLE codec: %s; NumPy does its work", error)
+            logger.debug("%s is not compiled: %s; NumPy does its work", self._name, error)
         except Exception as error:  # noqa: BLE001  # the outermost call of a thread, and NumPy can do the work
-            logger.warning("could not compile the brush RLE codec: %s; NumPy does its work", error)
+            logger.warning("could not compile %s: %s; NumPy does its work", self._name, error)
         else:
-            logger.debug("the compiled brush RLE codec is ready after %.1f s", time.monotonic() - start)
-
-
-loops = CompiledLoops()
+            logger.debug("%s is ready after %.1f s", self._name, time.monotonic() - start)
