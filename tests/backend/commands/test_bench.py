@@ -7,8 +7,16 @@ import pytest
 from sam_backend.commands.main import main
 from sam_model.benchmark import compared_model, model_speed
 from sam_model.runtime import choice
+from sam_model.sam_checkpoints import SIZES
 from sam_testing.blot_images import save_blots
-from sam_testing.seeded_checkpoints import TINY_MOBILE_SAM, seeded_sam
+from sam_testing.seeded_checkpoints import (
+    TINY_EFFICIENT_TAM,
+    TINY_HQ_SAM,
+    TINY_MOBILE_SAM,
+    TINY_SAM2,
+    TINY_VIT_SAM,
+    seeded_sam,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +42,30 @@ def test_the_table_names_the_models_and_says_that_weights_are_random(
     assert yolo.split()[3:5] == ["-", "-"]
     assert yolo.split()[-1] == fast_sam.split()[-1] == "AGPL-3.0"
     assert "* random weights" in lines[-1]
+
+
+def test_a_sam_of_each_family_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    families = {
+        "sam_b": TINY_VIT_SAM,
+        "mobile_sam": TINY_MOBILE_SAM,
+        "sam_hq_tiny": TINY_HQ_SAM,
+        "sam2.1_hiera_tiny": TINY_SAM2,
+        "efficienttam_ti": TINY_EFFICIENT_TAM,
+    }
+    small = {SIZES[name].name: size for name, size in families.items()}
+    monkeypatch.setattr(compared_model, "_seeded_sam", lambda size: seeded_sam(small[size.name]))
+    names = ",".join(families)
+    image = str(save_blots(tmp_path / "a.png"))
+
+    options = ["--models", names, "--points-per-side", "2", "--image", image, "--device", "cpu", "--json"]
+    assert main(["bench", "models", *options]) == 0
+
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert ",".join(row["name"] for row in rows) == names
+    assert all(row["prompt_ms"] > 0 and row["everything_ms"] > 0 for row in rows)
+    assert all(row["next_prompt_ms"] is not None for row in rows)
 
 
 def test_json_is_all_there_is_on_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,16 +1,22 @@
+import gc
+import random
 import threading
+import weakref
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from sam_backend.segmenter.choice import ModelChoice
 from sam_backend.segmenter.loading import ModelLoading
 from sam_backend.segmenter.models import RETRY_S, Models, SwitchRunningError
+from sam_model.types import Prompt
 from sam_model.weights.download import OnProgress, Progress
 from sam_model.weights.errors import BrokenWeightsError
 from sam_testing.disc_segmenter import DiscSegmenter
 from sam_testing.waiting import wait_until
 
+IMAGE = np.zeros((10, 12, 3), np.uint8)
 Load = Callable[[OnProgress], DiscSegmenter]
 
 
@@ -91,6 +97,69 @@ def test_models_of_projects_are_loaded_when_asked_for_and_the_least_recently_use
     assert models.loaded_names == ("a", "b")
     assert models.for_request("unknown").name == models.for_request("old").name == "old"
     assert (models.version("a"), models.version("unknown"), models.version()) == ("a-1", "old-1", "old-1")
+
+
+def test_a_request_ends_with_its_model_while_that_is_unloaded_and_then_the_model_is_freed() -> None:
+    first = DiscSegmenter()
+    first.go_on.clear()
+    freed = weakref.ref(first)
+    made = {"a": [first], "b": [DiscSegmenter()]}
+    choices = {name: choice(name, lambda _, name=name: made[name].pop(), size=4) for name in "ab"}  # type: ignore[misc]
+    del first
+    models, shapes = Models(loading(), choices, max_bytes=4), []
+
+    def click(name: str) -> None:
+        segmenter = models.for_request(name).segmenter()
+        embedding = segmenter.embed(IMAGE)
+        (scored,) = segmenter.segment(embedding, [Prompt(box=(2.0, 2.0, 8.0, 6.0))])
+        shapes.append((name, scored.mask.shape))
+
+    slow = threading.Thread(target=click, args=("a",))
+    slow.start()
+    wait_until(lambda: (segmenter := freed()) is not None and bool(segmenter.images))  # it computes
+    click("b")
+    assert models.loaded_names == ("b",)
+    assert shapes == [("b", (10, 12))]
+    segmenter = freed()
+    assert segmenter is not None
+    segmenter.go_on.set()
+    del segmenter
+    slow.join()
+
+    assert shapes == [("b", (10, 12)), ("a", (10, 12))]
+    gc.collect()
+    assert freed() is None, "the unloaded model is still in memory"
+
+
+def test_clicks_of_many_threads_are_answered_by_their_models_while_these_replace_each_other() -> None:
+    def named(name: str) -> Load:
+        def load(_: OnProgress) -> DiscSegmenter:
+            segmenter = DiscSegmenter()
+            segmenter.name = name
+            return segmenter
+
+        return load
+
+    models = Models(loading(), {name: choice(name, named(name), size=4) for name in "abc"}, max_bytes=8)
+    wrong: list[str] = []
+
+    def click(seed: int) -> None:
+        for name in random.Random(seed).choices("abc", k=60):
+            request = models.for_request(name)
+            found = request.segmenter()
+            found.embed(IMAGE)
+            if (found.name, request.name, request.note) != (name, name, None):
+                wrong.append(f"{name} was answered by {found.name}: {request.note}")
+            if len(models.loaded_names) > 2:
+                wrong.append(f"more than the allowed bytes: {models.loaded_names}")
+
+    threads = [threading.Thread(target=click, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert wrong == []
 
 
 def test_the_default_model_answers_while_the_projects_model_is_downloaded_or_if_it_fails() -> None:

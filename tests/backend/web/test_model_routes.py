@@ -213,3 +213,36 @@ def test_a_project_asks_for_another_model_and_the_click_log_names_it(start: Star
     assert (log[2], log[3]) == (SAM_2, TAM)
     assert click(4) == plain, "sam_l is not one of SAM_MODELS: it counts for runs only"
     assert len({plain[1], click(2)[1], click(3)[1]}) == 3
+
+
+@pytest.mark.slow
+def test_models_of_projects_take_turns_in_little_memory_under_a_stream_of_clicks(start: Start) -> None:
+    settings = {"SAM_MODELS_MIB": "2", "SAM_MODEL_WAIT_S": "90", "SAM_RUNTIME": "torch"}  # one model fits into 2 MiB
+    backend = start(MOBILE, SAM_2, TAM, SAM_MODELS=f"{SAM_2},{TAM}", **settings)
+    projects = {2: SAM_2, 3: TAM}
+    answers: dict[int, set[tuple[str, str]]] = {project: set() for project in projects}
+    problems: list[str] = []
+    for project, name in projects.items():
+        body = {"project": f"{project}.1700000000", "extra_params": json.dumps({"model": name})}
+        assert backend.ask("/setup", setup_request() | body)[0] == 200
+
+    def click(project: int) -> None:
+        tasks = [CLICK["tasks"][0] | {"project": project}]
+        for _ in range(10):
+            try:
+                answers[project].add(answer_to(backend, CLICK | {"tasks": tasks, "project": f"{project}.1700000000"}))
+            except AssertionError as error:
+                problems.append(str(error))
+
+    clickers = [threading.Thread(target=click, args=(project,)) for project in (2, 3, 2, 3)]
+    for clicker in clickers:
+        clicker.start()
+    for clicker in clickers:
+        clicker.join()
+
+    assert problems == []
+    for project, name in projects.items():
+        ((version, regions),) = answers[project]
+        assert version.startswith(name)
+        assert regions != "[]"
+    assert backend.log.count("SAM_MODELS_MIB is reached") > 2
