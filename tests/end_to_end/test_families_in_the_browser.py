@@ -47,6 +47,7 @@ def backend(services: Any, weights: dict[str, Path], tmp_path: Path) -> Iterator
         "SAM_MODEL": "mobile_sam",
         "SAM_WEIGHTS_DIR": str(tmp_path / "weights"),
         "SAM_RUNS_DIR": str(tmp_path / "runs"),
+        "SAM_RUNTIME": "torch",  # that of the expected masks
         "SAM_ZOOM": "off",
         "TINY_WEIGHTS": str(tmp_path / "weights"),
     }
