@@ -41,3 +41,21 @@ def anonymous_bytes(pid: int) -> int:
     """Return a process's resident memory without files, such as libraries."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Anonymous:")) * 1024
+
+
+def mapped_file_bytes(path: Path, field: str) -> int:
+    """Return a field of the mappings of a file in this process, such as `Rss` or `Anonymous`.
+
+    Raises:
+        LookupError: the file is not mapped.
+    """
+    found, is_of_file = [], False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if "-" in line.split()[0]:  # the addresses of the next mapping
+            is_of_file = line.endswith(str(path))
+        elif is_of_file and name == field:
+            found.append(int(value.split()[0]) * 1024)
+    if not found:
+        raise LookupError(f"{path} is not mapped")
+    return sum(found)

@@ -9,6 +9,7 @@ Source: mallopt(3), malloc_trim(3).
 import asyncio
 import ctypes
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,8 +40,15 @@ async def trim_regularly(last_prediction: Callable[[], float]) -> None:
     while malloc_trim is not None:
         await asyncio.sleep(TRIM_EVERY_S)
         if time.monotonic() - last_prediction() >= IDLE_S or _resident_bytes() > kept + MAX_GROWTH:
-            await asyncio.to_thread(malloc_trim, 0)
+            await asyncio.to_thread(_free_memory, malloc_trim)
             kept = _resident_bytes()
+
+
+def _free_memory(malloc_trim: Callable[[int], int]) -> None:
+    runtime = sys.modules.get("sam_model.runtime.openvino_runtime")  # which takes a second to import
+    if runtime is not None:
+        runtime.release_memory()
+    malloc_trim(0)
 
 
 def _resident_bytes() -> int:

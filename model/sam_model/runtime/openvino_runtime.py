@@ -2,12 +2,15 @@
 
 import io
 import math
+import mmap
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -15,6 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 MAX_ERROR = 0.1  # difference of outputs in bfloat16 and float32, as a share of their norm; 0.02 is usual
+LONG_CALL_S = 0.2  # memory of intermediate results is freed after calls that take longer; getting it again takes 0.03 s
+NETWORKS: "WeakSet[OpenVinoNetwork]" = WeakSet()  # that exist
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
 
@@ -31,16 +36,50 @@ class OpenVinoNetwork:
 
         self._file = np.memmap(path, dtype=np.uint8, mode="c")  # kept: the network reads its weights from it
         self._content = openvino.Tensor(self._file, shared_memory=True)
-        compiled = openvino.Core().import_model(self._content, "CPU", _properties(dtype))
-        self._request = compiled.create_infer_request()
+        self._compiled = openvino.Core().import_model(self._content, "CPU", _properties(dtype))
+        self._request = self._compiled.create_infer_request()
         self._lock = threading.Lock()
+        self._last_call_s = 0.0
+        self._drop_file_pages()
+        NETWORKS.add(self)
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Run the network on float32 tensors on the CPU; return float32 tensors."""
         arrays = [tensor.numpy() for tensor in inputs]
         with self._lock:
+            began = time.perf_counter()
             outputs = self._request.infer(arrays, share_inputs=True)  # the outputs are copied
+            self._last_call_s = time.perf_counter() - began
         return tuple(torch.from_numpy(array) for array in outputs.values())
+
+    def release_memory(self) -> None:
+        """Free what the next call can make or read again, unless a thread uses the network."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            if self._last_call_s >= LONG_CALL_S:
+                self._compiled.release_memory()
+            self._drop_file_pages()
+        finally:
+            self._lock.release()
+
+    def _drop_file_pages(self) -> None:
+        """Take the pages of the file out of this process; the kernel keeps them as long as it has memory.
+
+        OpenVINO has copies of most weights, in the order in which it reads them. It writes to none of the pages.
+        """
+        if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+            pages: Any = self._file._mmap  # type: ignore[attr-defined]  # NumPy has no other way to it
+            pages.madvise(mmap.MADV_DONTNEED)
+
+
+def release_memory() -> None:
+    """Free the memory of intermediate results of all networks that are not in use, and pages of their files.
+
+    Those of a network with short calls are kept: they are small, and getting them again takes as long as a call.
+    """
+    for network in list(NETWORKS):
+        network.release_memory()
 
 
 def convert(
