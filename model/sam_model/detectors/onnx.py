@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from sam_model.runtime.torch_runtime import Device
 from sam_model.types import Detection, Image
 from sam_model.weights.errors import BrokenWeightsError
+from sam_model.weights.foreign_files import ONNX, foreign_kind
 from sam_model.weights.store import sha256_of
 from sam_model.yolo.decode import Objects, decode
 from sam_model.yolo.detector import IMAGE_SIZE, check_arguments, detections_of
@@ -135,7 +136,9 @@ def _session(path: Path, device: Device) -> "onnxruntime.InferenceSession":
     try:
         return onnxruntime.InferenceSession(str(path), options, [provider], [provider_options])
     except Exception as error:  # noqa: BLE001 - its exceptions share no type of their own
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        kind = foreign_kind(path)
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0].replace(str(path), path.name)
+        reason = f"it is {kind}" if kind not in ("", ONNX) else said
         raise BrokenWeightsError(f"could not load the ONNX file {path.name}: {reason}") from None
 
 

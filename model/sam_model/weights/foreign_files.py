@@ -53,9 +53,9 @@ def foreign_kind(path: Path) -> str:
         return kinds[0]
     if head[TAR_AT:].startswith(TAR):
         return "an archive of tar; extract the checkpoint from it"
-    if path.suffix == ".onnx" or (head[:1] == b"\x08" and head[2:3] == b"\x12" and head[1] < 0x20):
+    if head[:1] == b"\x08" and head[2:3] == b"\x12" and head[1] < 0x20:
         return ONNX
-    return _kind_of_text(head)
+    return _kind_of_text(head) or (ONNX if path.suffix == ".onnx" else "")
 
 
 def is_safetensors(path: Path) -> bool:

@@ -250,11 +250,17 @@ def test_what_is_no_such_detector_is_named(
         OnnxDetector(write_onnx(tmp_path / "y.onnx", outputs, metadata))
 
 
-def test_a_broken_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "y.onnx").write_bytes(b"hello")
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"hello", ""), (b"<!DOCTYPE html><html>", "it is an HTML page"), (b"\x08\x08\x12\x07pytorch", "")],
+)
+def test_a_broken_file_is_named(tmp_path: Path, content: bytes, reason: str) -> None:
+    (tmp_path / "y.onnx").write_bytes(content)
 
-    with pytest.raises(BrokenWeightsError, match=r"could not load the ONNX file y\.onnx"):
+    with pytest.raises(BrokenWeightsError, match=rf"could not load the ONNX file y\.onnx: {reason}") as raised:
         load_detector(str(tmp_path / "y.onnx"))
+
+    assert str(tmp_path) not in str(raised.value)
 
 
 def test_names_that_are_code_are_not_run(tmp_path: Path) -> None:
