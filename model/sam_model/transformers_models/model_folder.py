@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sam_model.weights.errors import BrokenWeightsError
+from sam_model.weights.foreign_files import foreign_kind
 
 CONFIG = "config.json"
 IMAGE_PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
@@ -89,6 +90,10 @@ def load_model(folder: Path, class_name: str) -> Any:
             f"could not load {folder.name}: the folder has no model.safetensors{pickled}; needed: a folder written by "
             f"save_pretrained of transformers"
         )
+    for path in sorted(folder.glob("*.safetensors")):
+        kind = foreign_kind(path)
+        if kind:
+            raise BrokenWeightsError(f"could not load {folder.name}: {path.name} is {kind}")
     try:
         model, found = transformers_class(class_name).from_pretrained(
             folder,

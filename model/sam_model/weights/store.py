@@ -128,6 +128,7 @@ class WeightStore:
             return
         found = sha256_of(path)
         if not wanted:
+            _check_part(weights, path)
             self._pin(weights, found)
             return
         if found != wanted:
@@ -180,6 +181,11 @@ class WeightStore:
                 f"{self.url(weights)} is not {weights.file}: {what.partition(';')[0]}. It has sha256 {found}; "
                 f"needed: {wanted}"
             )
+        try:
+            _check_part(weights, part)
+        except BrokenWeightsError:
+            part.unlink()
+            raise
         part.replace(path)
 
     def _prepare_directory(self, weights: WeightFile) -> None:
@@ -280,6 +286,17 @@ def shown_path(path: Path) -> str:
     """Return a path for messages, with ~ for the home folder."""
     home = Path.home()
     return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)
+
+
+def _check_part(weights: WeightFile, path: Path) -> None:
+    """Refuse a file of a folder that cannot be one: its hash would be stored and checked from then on.
+
+    Raises:
+        BrokenWeightsError: the file is a page of a server, cut off, or of another kind.
+    """
+    kind = foreign_kind(path) if weights.is_part else ""
+    if kind and not kind.startswith("a text"):  # a folder has texts
+        raise BrokenWeightsError(f"{weights.file} cannot be used: it is {kind}")
 
 
 def _what_it_is(path: Path, sha256: str, weights: WeightFile) -> str:

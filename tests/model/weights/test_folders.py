@@ -118,6 +118,21 @@ def test_offline_the_missing_file_that_is_needed_is_named(owl: Path, tmp_path: P
         fetch_folder(WeightStore(tmp_path, is_offline=True), GATED)
 
 
+def test_a_page_in_place_of_the_weights_is_refused_and_not_kept(owl: Path, tmp_path: Path) -> None:
+    page = b"<!DOCTYPE html><html><title>Sign in</title></html>"
+
+    def answer(asked: Asked) -> Answer:
+        return Answer(page) if asked.path.endswith("model.safetensors") else FileServer(owl)(asked)
+
+    with serving(answer) as server:
+        store = WeightStore(tmp_path, mirror=server.url)
+        with pytest.raises(BrokenWeightsError, match=r"^sam3/model\.safetensors cannot be used: it is an HTML page"):
+            fetch_folder(store, GATED)
+
+    assert not (tmp_path / "sam3/model.safetensors").exists()
+    assert not (tmp_path / "sam3/model.safetensors.sha256").exists()
+
+
 def test_a_download_goes_on_after_a_failure(owl: Path, tmp_path: Path) -> None:
     store = WeightStore(tmp_path)
     failing = True
