@@ -7,7 +7,6 @@ turns. Theirs keeps the image of the last click; so it is measured with another 
 one who goes back) and with the same image. Ours keeps the embeddings of both images.
 """
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -20,7 +19,7 @@ from typing import Any
 from label_studio_sdk.converter import brush
 
 from benchmarks.click_latency import HEIGHT, WIDTH, photograph
-from benchmarks.start import seeded_checkpoint, wait_for_conversion, wait_until_ready, weights_folder
+from benchmarks.start import arguments, service, wait_for_conversion, wait_until_ready
 from sam_backend.demo.child_process import free_port
 from sam_testing.backend_program import BackendProgram
 from sam_testing.label_studio import BRUSH_CONFIG, key_point, predict_request
@@ -28,6 +27,7 @@ from sam_testing.web_server import Answer, serving
 
 ROOT = Path(__file__).parents[2]
 WARM_UP = 2
+MODEL = "mobile_sam"
 
 
 def click_ms(port: int, image: str, number: int) -> float:
@@ -65,19 +65,17 @@ def compared(ours: int, theirs: int, urls: list[str], files: list[str], rounds: 
 
 def main() -> None:
     """Measure; print a table and one line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--folder", default="", help="keeps weights and converted networks for the next run")
     parser.add_argument("--peer-python", default=str(ROOT / ".venv-parity" / "bin" / "python"))
     asked = parser.parse_args()
     images = {f"/{number}.jpg": photograph(number) for number in range(2)}
     headers = {"ETag": '"1"', "Content-Type": "image/jpeg"}
     with (
         tempfile.TemporaryDirectory() as folder,
-        weights_folder(asked.folder) as weights,
         serving(lambda asked: Answer(images[asked.path], headers=headers)) as web,
+        service(BackendProgram, MODEL, asked.folder, SAM_ALLOW_PRIVATE_ADDRESSES="true") as (backend, checkpoint),
     ):
-        checkpoint = seeded_checkpoint(weights, "mobile_sam")
         files = []
         for path, content in images.items():
             files.append(f"{folder}{path}")
@@ -86,16 +84,6 @@ def main() -> None:
         port = free_port(0)
         peer_file = str(ROOT / "tests" / "benchmarks" / "published_backend.py")
         peer = subprocess.Popen([asked.peer_python, peer_file, str(checkpoint), brush.__file__, str(port)])
-        backend = BackendProgram(
-            Path(folder) / "log",
-            SAM_MODEL=str(checkpoint),
-            SAM_WEIGHTS_DIR=str(weights),
-            SAM_RUNS_DIR=f"{folder}/runs",
-            SAM_RUNTIME="auto",
-            SAM_ALLOW_PRIVATE_ADDRESSES="true",
-            SAM_ZOOM="false",  # the scores of seeded weights would ask for a crop at random
-            SAM_LOG_LEVEL="INFO",
-        )
         try:
             wait_until_ready(backend)
             click_ms(backend.port, urls[0], 1)
@@ -105,7 +93,6 @@ def main() -> None:
                 "same_image": compared(backend.port, port, urls[:1], files[:1], asked.rounds),
             }
         finally:
-            backend.stop()
             peer.terminate()
             peer.wait()
     for name, row in found.items():

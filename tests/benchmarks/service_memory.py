@@ -7,10 +7,8 @@ memory of the process that answers, libraries included, and what belongs to the 
 memory of the process that answers, in all, without files, and the highest.
 """
 
-import argparse
 import json
 import random
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.click_latency import HEIGHT, WIDTH, photograph
-from benchmarks.start import MODELS, seeded_checkpoint, wait_for_conversion, wait_until_ready, weights_folder
+from benchmarks.start import MODELS, arguments, service, wait_for_conversion, wait_until_ready
 from sam_backend.web.malloc import IDLE_S, TRIM_EVERY_S
 from sam_testing.backend_program import BackendProgram
 from sam_testing.label_studio import BRUSH_CONFIG, Json, key_point, predict_request
@@ -86,42 +84,27 @@ def measured(backend: BackendProgram, url: str, number: int) -> dict[str, Any]:
 
 def main() -> None:
     """Measure; print a table and one line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clicks", type=int, default=1000)
+    parser = arguments(__doc__)
     parser.add_argument("--models", default=",".join(MODELS))
-    parser.add_argument("--folder", default="", help="keeps weights and converted networks for the next run")
+    parser.add_argument("--clicks", type=int, default=1000)
     asked = parser.parse_args()
     images = {f"/{number}.jpg": photograph(number) for number in range(IMAGES)}
     headers = {"ETag": '"1"', "Content-Type": "image/jpeg"}
     found: dict[str, Any] = {}
     for name in asked.models.split(","):
         with (
-            tempfile.TemporaryDirectory() as folder,
-            weights_folder(asked.folder) as weights,
             serving(lambda asked: Answer(images[asked.path], headers=headers)) as web,
+            service(BackendProgram, name, asked.folder, SAM_ALLOW_PRIVATE_ADDRESSES="true") as (backend, _),
         ):
-            settings = {
-                "SAM_MODEL": str(seeded_checkpoint(weights, name)),
-                "SAM_WEIGHTS_DIR": str(weights),
-                "SAM_RUNS_DIR": f"{folder}/runs",
-                "SAM_RUNTIME": "auto",
-                "SAM_ALLOW_PRIVATE_ADDRESSES": "true",
-                "SAM_ZOOM": "false",  # the scores of seeded weights would ask for crops at random
-                "SAM_LOG_LEVEL": "INFO",
-            }
-            backend = BackendProgram(Path(folder) / "log", **settings)
-            try:
-                wait_until_ready(backend)
-                for body in clicks(web.url, 1, 0):
-                    backend.ask("/predict", body)
-                wait_for_conversion(backend)
-                backend.stop()
-                backend.start()
-                wait_until_ready(backend)
-                found[name] = measured(backend, web.url, asked.clicks)
-            finally:
-                backend.stop()
-            print(name, found[name], flush=True)
+            wait_until_ready(backend)
+            for body in clicks(web.url, 1, 0):
+                backend.ask("/predict", body)
+            wait_for_conversion(backend)
+            backend.stop()
+            backend.start()
+            wait_until_ready(backend)
+            found[name] = measured(backend, web.url, asked.clicks)
+        print(name, found[name], flush=True)
     megapixels = round(WIDTH * HEIGHT / 1e6)
     print(json.dumps({"benchmark": "service_memory", "images": IMAGES, "megapixels": megapixels, "models": found}))
 

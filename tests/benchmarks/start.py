@@ -18,7 +18,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -30,6 +30,8 @@ from sam_testing.seeded_checkpoints import write_seeded_checkpoint
 
 MODELS = {"mobile_sam": MOBILE_SAM, "sam_b": SAM_B}
 WIDTH, HEIGHT = 1280, 720
+
+Program = TypeVar("Program", bound=BackendProgram)
 
 
 def click() -> bytes:
@@ -99,19 +101,43 @@ def wait_for_conversion(backend: BackendProgram) -> None:
     backend.wait_until(lambda: all(part in backend.log for part in runs), 600)
 
 
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    """Return the options that benchmarks of `service` share."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", default="", help="keeps weights and converted networks for the next run")
+    return parser
+
+
 @contextmanager
-def weights_folder(given: str) -> Iterator[Path]:
-    """Yield a folder for weights and converted networks: `given`, or a temporary one."""
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(given or temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        yield folder
+def service(kind: type[Program], model: str, kept: str, **settings: str) -> Iterator[tuple[Program, Path]]:
+    """Start the service with a model of seeded weights; yield it with their file, and stop it.
 
-
-def seeded_checkpoint(folder: Path, name: str) -> Path:
-    """Return the file of a model with seeded weights; write it if it is missing."""
-    path = folder / f"{name}.pt"
-    return path if path.exists() else write_seeded_checkpoint(path, MODELS[name])
+    Args:
+        kind: of the program.
+        model: one of `MODELS`.
+        kept: folder of weights and converted networks; empty for a temporary one.
+        settings: further settings.
+    """
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as temporary:
+        weights = Path(kept or temporary)
+        weights.mkdir(parents=True, exist_ok=True)
+        path = weights / f"{model}.pt"
+        if not path.exists():
+            write_seeded_checkpoint(path, MODELS[model])
+        backend = kind(
+            Path(folder) / "log",
+            SAM_MODEL=str(path),
+            SAM_WEIGHTS_DIR=str(weights),
+            SAM_RUNS_DIR=f"{folder}/runs",
+            SAM_RUNTIME="auto",
+            SAM_ZOOM="false",  # the scores of seeded weights would ask for crops at random
+            SAM_LOG_LEVEL="INFO",
+            **settings,
+        )
+        try:
+            yield backend, path
+        finally:
+            backend.stop()
 
 
 def wait_until_ready(backend: BackendProgram) -> None:
@@ -121,37 +147,24 @@ def wait_until_ready(backend: BackendProgram) -> None:
 
 def main() -> None:
     """Measure; print a table and one line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = arguments(__doc__)
     parser.add_argument("--models", default=",".join(MODELS))
-    parser.add_argument("--folder", default="", help="keeps weights and converted networks for the next run")
+    parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
     found: dict[str, Any] = {}
     for name in asked.models.split(","):
-        with tempfile.TemporaryDirectory() as folder, weights_folder(asked.folder) as weights:
-            settings = {
-                "SAM_MODEL": str(seeded_checkpoint(weights, name)),
-                "SAM_WEIGHTS_DIR": str(weights),
-                "SAM_RUNS_DIR": f"{folder}/runs",
-                "SAM_RUNTIME": "auto",
-                "SAM_ZOOM": "false",
-                "SAM_LOG_LEVEL": "INFO",
-            }
-            backend = MeasuredStart(Path(folder) / "log", **settings)
-            try:
-                wait_for_conversion(backend)
-                times = []
-                for _ in range(asked.rounds):
-                    backend.stop()
-                    backend.start()
-                    times.append({**backend.times, "slowest_health": backend.slowest_health_s})
-            finally:
+        with service(MeasuredStart, name, asked.folder) as (backend, _):
+            wait_for_conversion(backend)
+            times = []
+            for _ in range(asked.rounds):
                 backend.stop()
-            found[name] = {
-                f"{key}_s": [round(f([one[key] for one in times]), 2) for f in (statistics.median, min, max)]
-                for key in times[0]
-            }
-            print(name, found[name], flush=True)
+                backend.start()
+                times.append({**backend.times, "slowest_health": backend.slowest_health_s})
+        found[name] = {
+            f"{key}_s": [round(f([one[key] for one in times]), 2) for f in (statistics.median, min, max)]
+            for key in times[0]
+        }
+        print(name, found[name], flush=True)
     print(json.dumps({"benchmark": "start", "rounds": asked.rounds, "models": found}))
 
 
