@@ -321,7 +321,7 @@ class SamSegmenter:
     def mask_input_from(self, logits: Tensor) -> NDArray[np.float32]:
         """Return low-resolution logits as a caller may give them back as a mask input."""
         limit = self.model.mask_input_limit
-        return logits.float().clamp(-limit, limit).cpu().numpy().copy()
+        return logits.float().cpu().numpy().clip(-limit, limit)  # PyTorch's clamp waits for a second thread
 
     def _scaled(self, points: Tensor, embedding: SamEmbedding) -> Tensor:
         """Convert points (P, N, 2) from the original image to the encoder's input, float32 on the device."""
