@@ -55,7 +55,7 @@ class MaskDecoder(nn.Module):
         else 1.
 
         Args:
-            parts: of the image and what is added to it; see `prepare`.
+            parts: those of `prepare`, then those of `place_parts`.
             details: further maps of the image; SAM has none.
             prompt_tokens: (P, N, C).
             multimask: return three masks instead of one.
@@ -84,6 +84,10 @@ class MaskDecoder(nn.Module):
             image_positions.flatten(2).transpose(1, 2),
         )
 
+    def place_parts(self, image_positions: Tensor) -> ImageParts:
+        """Compute what all images share, from their positions (1, C, grid, grid)."""
+        return self.transformer.place_parts(image_positions.flatten(2).transpose(1, 2))
+
     def attend(self, parts: ImageParts, prompt_tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the kernels of all masks (P, 4, c), their predicted IoU (P, 4), and the image's places (P, K, C)."""
         own_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
@@ -97,10 +101,10 @@ class MaskDecoder(nn.Module):
     def transform(self, own_tokens: Tensor, parts: ImageParts, prompt_tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Run the transformer on own tokens (T, C), prompts (P, N, C) and an image.
 
-        Return the tokens (P, T + N, C) and the image's places (P, K, C).
+        Return the own tokens (P, T, C) and the image's places (P, K, C).
         """
         own = own_tokens.expand(prompt_tokens.shape[0], -1, -1)
-        return self.transformer.attend(parts, torch.cat([own, prompt_tokens], dim=1))
+        return self.transformer.attend(parts, torch.cat([own, prompt_tokens], dim=1), len(own_tokens))
 
     def kernels(self, mask_tokens: Tensor) -> Tensor:
         """Map the mask tokens (P, 4, C) to the kernels of the masks, (P, 4, C / 8)."""

@@ -131,6 +131,7 @@ class SamSegmenter:
         self.model.mask_decoder.to(self.dtype)
         self._batches = CombinedCalls(self._encode_batch, images_at_once or images_per_batch(self.runtime.device))
         self._positions = model.prompt_encoder.dense_positions().to(self.dtype)  # (1, C, grid, grid)
+        self._place_parts = self._parts_of_places()
         self._converted = (
             ConvertedSam(model, name, digest, self.runtime.dtype, converted_dir.expanduser()) if is_converted else None
         )
@@ -146,6 +147,7 @@ class SamSegmenter:
             self._converted = None
         self.model.to(self.device)
         self._positions = self._positions.to(self.device)
+        self._place_parts = self._parts_of_places()
 
     @torch.inference_mode()
     def embed(self, image: Image) -> SamEmbedding:
@@ -215,7 +217,7 @@ class SamSegmenter:
 
         def decode(parts: ImageParts, tokens: Tensor) -> tuple[Tensor, Tensor]:
             found: tuple[Tensor, Tensor] = self.model.mask_decoder(
-                parts, details, tokens.to(self.dtype), multimask, is_best_only, min_iou, **run
+                (*parts, *self._place_parts), details, tokens.to(self.dtype), multimask, is_best_only, min_iou, **run
             )
             return found
 
@@ -251,6 +253,12 @@ class SamSegmenter:
         if self._converted:
             return self._converted.prepare(image, dense)
         return self.model.mask_decoder.prepare(image, self._positions, dense)
+
+    @torch.inference_mode()
+    def _parts_of_places(self) -> ImageParts:
+        """Return what all images share."""
+        parts: ImageParts = self.model.mask_decoder.place_parts(self._positions)
+        return parts
 
     @torch.inference_mode()
     def full_size_logits(self, logits: Tensor, embedding: SamEmbedding) -> Tensor:

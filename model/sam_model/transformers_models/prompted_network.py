@@ -153,8 +153,12 @@ class _Masks:
         self._decoder.to(dtype)
 
     def prepare(self, image: Tensor, image_positions: Tensor, mask_map: Tensor) -> ImageParts:
-        """Return the arguments: transformers has no stage that prompts share."""
-        return image, image_positions, mask_map
+        """Return what changes with the image: transformers has no stage that prompts share."""
+        return image, mask_map
+
+    def place_parts(self, image_positions: Tensor) -> ImageParts:
+        """Return what all images share: their positions (1, C, grid, grid)."""
+        return (image_positions,)
 
     def __call__(
         self,
@@ -166,7 +170,7 @@ class _Masks:
         min_iou: float = 0.0,
     ) -> tuple[Tensor, Tensor]:
         """Return the logits (P, M, h, w) and predicted IoU (P, M) of P prompts; all masks are computed."""
-        image, image_positions, mask_map = parts
+        image, mask_map, image_positions = parts
         images = len(mask_map)  # prompts with masks of their own are prompts of images of their own
         logits, iou, _, _ = self._decoder(
             image_embeddings=image.expand(images, -1, -1, -1),

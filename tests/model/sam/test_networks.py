@@ -16,7 +16,7 @@ from sam_model.sam.mask_decoder import MaskDecoder, pixels_in_place
 from sam_model.sam.sam import Sam, parameter_count
 from sam_model.sam.sizes import SIZES, SamSize
 from sam_model.sam.tiny_vit import ConvBN, WindowAttention
-from sam_model.sam.two_way_transformer import Attention, TwoWayBlock, TwoWayTransformer
+from sam_model.sam.two_way_transformer import TwoWayBlock, TwoWayTransformer
 from sam_model.sam_checkpoints import empty_sam
 from sam_testing.seeded_checkpoints import TINY_MOBILE_SAM, TINY_VIT_SAM, key_lines, seeded_sam, values_for
 
@@ -175,10 +175,9 @@ def in_the_paper_s_order(module: TwoWayTransformer, image: Tensor, places: Tenso
     return [module.norm_final_attn(tokens + seen), image]
 
 
-@pytest.mark.parametrize("images", [1, 3])
-def test_the_transformer_equals_the_paper_s_in_another_order(images: int) -> None:
+def test_the_transformer_equals_the_paper_s_in_another_order() -> None:
     module = seeded(TwoWayTransformer(width=64, depth=2, heads=8, mlp=128))
-    image, places, prompt = 3 * noise(images, 48, 64), noise(1, 48, 64), noise(3, 7, 64)
+    image, places, prompt = 3 * noise(1, 48, 64), noise(1, 48, 64), noise(3, 7, 64)
 
     found = module(image, places, prompt)
 
@@ -187,24 +186,16 @@ def test_the_transformer_equals_the_paper_s_in_another_order(images: int) -> Non
         assert (one - expected).abs().max() < 1e-5 * (expected.max() - expected.min())
 
 
-def test_one_image_for_all_prompts_equals_a_copy_for_each() -> None:
-    module = seeded(Attention(width=32, heads=4, downsample=2))
-    tokens, image = noise(3, 5, 32), noise(1, 16, 32)
-    copies = image.expand(3, -1, -1).contiguous()
+def test_only_the_wanted_tokens_are_returned() -> None:
+    module = seeded(TwoWayTransformer(width=64, depth=2, heads=8, mlp=128))
+    image, places, prompt = 3 * noise(1, 48, 64), noise(1, 48, 64), noise(3, 7, 64)
+    parts = (*module.prepare(image, places), *module.place_parts(places))
 
-    assert torch.allclose(module(tokens, image, image), module(tokens, copies, copies), atol=ROUNDING)
-    assert torch.allclose(module(image, tokens, tokens), module(copies, tokens, tokens), atol=ROUNDING)
+    tokens, updated = module.attend(parts, prompt, wanted=5)
 
-
-def test_single_queries_of_many_prompts_are_not_mixed() -> None:
-    """With one query each, the long row of queries has the length of the prompts."""
-    module = seeded(Attention(width=32, heads=4))
-    tokens, image = noise(3, 1, 32), noise(1, 16, 32)
-
-    together = module(tokens, image, image)
-
-    for i in range(3):
-        assert torch.allclose(together[i], module(tokens[i : i + 1], image, image)[0], atol=ROUNDING)
+    for one, expected in zip((tokens, updated), module(image, places, prompt), strict=True):
+        assert torch.allclose(one, expected[:, : one.shape[1]], atol=ROUNDING)
+    assert tokens.shape == (3, 5, 64)
 
 
 def test_pixels_are_normalised_and_padded_right_and_below() -> None:
