@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     runtimes.add_argument("--device", default="auto", help="as for models (default %(default)s)")
     runtimes.add_argument("--image", metavar="IMAGE", help="as for models")
     runtimes.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each (default %(default)s)")
+    runtimes.add_argument("--plot", type=Path, metavar="IMAGE", help="as for models")
     runtimes.add_argument("--json", action="store_true", help="print JSON instead of a table")
     runtimes.set_defaults(measure=measure_runtimes)
 
@@ -90,11 +91,18 @@ def measure_runtimes(args: argparse.Namespace) -> CommandResult:
     image, machine = _image(args.image), machine_info()
     found = compare_runtimes(compared.model, image, args.rounds, store.converted_folder, args.device)
     machine["load_average_after"] = machine_info()["load_average"]
-    head = (
+    shown = (
         f"{compared.model.name}{'*' if compared.is_seeded else ''}, {image.shape[1]} x {image.shape[0]} pixels, "
-        f"{machine['processor']}, {machine['threads']} threads, load average {_load(machine)}"
+        f"{machine['processor']}, {machine['threads']} threads"
     )
-    lines = [f"{head}\n", *_runtime_lines(found), *([SEEDED] if compared.is_seeded else [])]
+    footnote = SEEDED if compared.is_seeded else ""
+    if args.plot:
+        from sam_model.benchmark.speed_plot import draw_runtimes
+
+        args.plot.parent.mkdir(parents=True, exist_ok=True)
+        draw_runtimes(found, shown, footnote).save(args.plot)
+    head = f"{shown}, load average {_load(machine)}"
+    lines = [f"{head}\n", *_runtime_lines(found), *filter(None, [footnote])]
     answer = {"machine": machine, "model": compared.model.name, "is_seeded": compared.is_seeded, **asdict(found)}
     return CommandResult(answer, "\n".join(lines))
 

@@ -92,11 +92,14 @@ def test_the_runtimes_of_a_model_are_compared_with_their_masks(
 ) -> None:
     monkeypatch.setattr(compared_model, "_seeded_sam", lambda _: seeded_sam(TINY_MOBILE_SAM))
     monkeypatch.setattr(choice, "_openvino_problem", lambda *_: "a conversion takes too long for a test")
-    options = ["--image", str(save_blots(tmp_path / "a.png")), "--rounds", "2", "--device", "cpu"]
+    plot = tmp_path / "plot.png"
+    options = ["--image", str(save_blots(tmp_path / "a.png")), "--rounds", "2", "--device", "cpu", "--plot", str(plot)]
 
     assert main(["bench", "runtimes", *options, *(["--json"] if is_json else [])]) == 0
 
     said = capsys.readouterr().out
+    with PIL.Image.open(plot) as drawn:
+        assert drawn.width == 1260
     if is_json:
         found = json.loads(said)
         assert found["runtime"] == "float32"

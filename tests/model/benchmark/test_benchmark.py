@@ -3,12 +3,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from sam_model.benchmark import compared_model as module
 from sam_model.benchmark import model_speed
 from sam_model.benchmark.compared_model import compared_model
 from sam_model.benchmark.model_speed import REPEATS, ModelSpeed, duration_ms, measure, synthetic_image
-from sam_model.benchmark.speed_plot import EVERYTHING, PROMPT, draw_speeds, duration_words
+from sam_model.benchmark.runtime_comparison import RuntimeComparison
+from sam_model.benchmark.speed_plot import (
+    AUTHORS,
+    EVERYTHING,
+    FASTEST,
+    PROMPT,
+    TORCH,
+    draw_runtimes,
+    draw_speeds,
+    duration_words,
+)
 from sam_model.sam.sizes import MOBILE_SAM
 from sam_model.sam_checkpoints import SIZES, AnySize
 from sam_model.weights.catalog import CATALOG, WeightFile, find_weights
@@ -166,25 +177,38 @@ def test_times_are_written_as_people_say_them(milliseconds: float, words: str) -
     assert duration_words(milliseconds) == words
 
 
+def bar_length(colour: tuple[int, int, int], part: NDArray[np.int64]) -> int:
+    columns = np.flatnonzero((np.abs(part - colour).max(axis=2) < 8).any(axis=0))
+    return int(np.ptp(columns)) if len(columns) else 0
+
+
 def test_bars_grow_with_the_time_on_a_scale_of_powers_of_ten() -> None:
     rows = [
         replace(ROW, name="fast", everything_ms=10.0),
         replace(ROW, name="slow", prompt_ms=100.0, everything_ms=10_000.0),
     ]
 
-    pixels = np.asarray(draw_speeds(rows, "a picture")).astype(int)
-
-    drawn = pixels[92:]  # below title and legend
-
-    def length(colour: tuple[int, int, int], part: np.ndarray) -> int:
-        columns = np.flatnonzero((np.abs(part - colour).max(axis=2) < 8).any(axis=0))
-        return int(np.ptp(columns)) if len(columns) else 0
+    drawn = np.asarray(draw_speeds(rows, "an image")).astype(int)[92:]  # below title and legend
 
     scale = (1260 - 230 - 250) / 3  # pixels of a power of ten: from 10 ms to 10 s
-    assert length(PROMPT, drawn[:62]) == 0
-    assert length(PROMPT, drawn[62:124]) == pytest.approx(scale, abs=3)
-    assert length(EVERYTHING, drawn[62:124]) == pytest.approx(3 * scale, abs=3)
-    assert length(EVERYTHING, drawn[:62]) < 6
+    assert bar_length(PROMPT, drawn[:62]) == 0
+    assert bar_length(PROMPT, drawn[62:124]) == pytest.approx(scale, abs=3)
+    assert bar_length(EVERYTHING, drawn[62:124]) == pytest.approx(3 * scale, abs=3)
+    assert bar_length(EVERYTHING, drawn[:62]) < 6
+
+
+@pytest.mark.parametrize("has_authors", [True, False])
+def test_runtimes_have_a_bar_each(has_authors: bool) -> None:
+    ratios = {"ratio": 10.0, "cpu_ratio": 9.5}
+    row = {"authors": {"median_ms": 1000.0}, "torch": {"median_ms": 100.0}, "auto": {"median_ms": 10.0} | ratios}
+    found = RuntimeComparison("openvino-bfloat16", has_authors, {"embed": row, "1 point": row}, (0.99, 1.0))
+
+    drawn = np.asarray(draw_runtimes(found, "an image")).astype(int)[92 + 62 : 92 + 124]
+
+    scale = (1260 - 230 - 250) / (2 if has_authors else 1)  # pixels of a power of ten
+    assert bar_length(FASTEST, drawn) < 6
+    assert bar_length(TORCH, drawn) == pytest.approx(scale, abs=3)
+    assert bar_length(AUTHORS, drawn[:, 230:1010]) == pytest.approx(2 * scale if has_authors else 0, abs=20)
 
 
 def test_an_image_without_times_can_be_drawn() -> None:
