@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sam_model.sam.attention import RelativeAttention
-from sam_model.sam.layers import MLPBlock, neck
+from sam_model.sam.layers import MLPBlock, channels_last, neck
 from sam_model.sam.sizes import VitSize
 
 
@@ -76,5 +76,4 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Embed the patches of `x` (B, 3, H, W)."""
-        y: Tensor = self.proj(x)
-        return y.permute(0, 2, 3, 1)  # (B, C, H, W) -> (B, H, W, C)
+        return channels_last(self.proj(x))

@@ -1,6 +1,7 @@
 """Layers shared by several parts of SAM: layer norm over channels, perceptrons, windows of tokens."""
 
 import itertools
+import math
 from collections.abc import Callable
 
 import torch
@@ -23,7 +24,7 @@ class LayerNorm2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise `x` (B, C, H, W)."""
-        x = x.permute(0, 2, 3, 1)  # (B, H, W, C): layer_norm works on the last axis
+        x = channels_last(x)  # layer_norm works on the last axis
         x = F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
         return x.permute(0, 3, 1, 2)
 
@@ -78,25 +79,55 @@ def neck(width: int, outputs: int) -> nn.Sequential:
     )
 
 
-def split_windows(x: Tensor, side: int, fill: Tensor) -> Tensor:
-    """Cut a map of tokens into square windows, top left first: (B, H, W, C) to (B * windows, side, side, C).
+def channels_last(x: Tensor) -> Tensor:
+    """Return a map (B, C, H, W) as tokens (B, H, W, C).
 
-    Where windows extend beyond the right and lower edge, tokens are set to `fill` (C,).
+    OpenVINO takes these two steps as another view of what a convolution returns; `permute` makes it copy slowly.
     """
-    batch, height, width, channels = x.shape
-    rows, columns = -(-height // side), -(-width // side)
-    if columns * side != width:
-        x = torch.cat([x, fill.to(x.dtype).expand(batch, height, columns * side - width, channels)], dim=2)
-    if rows * side != height:
-        x = torch.cat([x, fill.to(x.dtype).expand(batch, rows * side - height, columns * side, channels)], dim=1)
-    x = x.view(batch, rows, side, columns, side, channels).transpose(2, 3)
-    return x.reshape(batch * rows * columns, side, side, channels)
+    return x.flatten(2).transpose(1, 2).view(-1, x.shape[2], x.shape[3], x.shape[1])
+
+
+def projections(x: Tensor, qkv: nn.Linear) -> tuple[Tensor, Tensor, Tensor]:
+    """Return queries, keys and values (..., C) of tokens (..., C): three products, so that none has to be cut out."""
+    weights, biases = qkv.weight.chunk(3), qkv.bias.chunk(3)
+    q, k, v = (F.linear(x, weight, bias) for weight, bias in zip(weights, biases, strict=True))
+    return q, k, v
+
+
+def flat_tokens(x: Tensor, side: int) -> Tensor:
+    """Return the tokens of a map (B, H, W, C) in one row, (B, H * W, C), for `split_windows`.
+
+    A token of zeros follows, (B, H * W + 1, C), if windows of `side` tokens extend beyond the right or lower edge.
+    """
+    height, width = x.shape[1:3]
+    x = x.flatten(1, 2)
+    return F.pad(x, (0, 0, 0, 1)) if height % side or width % side else x
+
+
+def split_windows(tokens: Tensor, height: int, width: int, side: int) -> Tensor:
+    """Gather the tokens of a map into square windows, top left first: (B, T, C) to (B * windows, side * side, C).
+
+    Args:
+        tokens: those of (height, width) row by row, and one more if windows extend beyond the edge: it stands there.
+        height: of the map.
+        width: of the map.
+        side: of a window.
+    """
+    down, across = -(-height // side), -(-width // side)
+    rows = torch.arange(down * side, device=tokens.device)[:, None]
+    columns = torch.arange(across * side, device=tokens.device)
+    places = torch.where((rows < height) & (columns < width), rows * width + columns, height * width)
+    places = places.view(down, side, across, side).transpose(1, 2)
+    return tokens.index_select(1, places.flatten()).view(-1, side * side, tokens.shape[2])
 
 
 def join_windows(windows: Tensor, height: int, width: int) -> Tensor:
-    """Undo `split_windows`: (B * windows, side, side, C) to (B, H, W, C), without the padding."""
-    side, channels = windows.shape[1], windows.shape[3]
-    rows, columns = -(-height // side), -(-width // side)
-    x = windows.view(-1, rows, columns, side, side, channels).transpose(2, 3)
-    x = x.reshape(-1, rows * side, columns * side, channels)
-    return x[:, :height, :width]
+    """Undo `split_windows`: (B * windows, side * side, C) to (B, height, width, C)."""
+    side, channels = math.isqrt(windows.shape[1]), windows.shape[2]
+    down, across = -(-height // side), -(-width // side)
+    rows = torch.arange(height, device=windows.device)[:, None]
+    columns = torch.arange(width, device=windows.device)
+    window = rows // side * across + columns // side
+    places = window * side**2 + rows % side * side + columns % side  # (height, width)
+    tokens = windows.reshape(-1, down * across * side**2, channels)
+    return tokens.index_select(1, places.flatten()).view(-1, height, width, channels)

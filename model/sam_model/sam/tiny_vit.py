@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sam_model.sam.layers import join_windows, neck, split_windows
+from sam_model.sam.layers import channels_last, flat_tokens, join_windows, neck, split_windows
 from sam_model.sam.sizes import TinyVitSize
 
 
@@ -102,8 +102,11 @@ class Stage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the stage on `x` (B, C, H, W)."""
+        has_tokens = isinstance(self.blocks[0], TinyViTBlock)
+        x = channels_last(x) if has_tokens else x
         for block in self.blocks:
             x = block(x)
+        x = x.permute(0, 3, 1, 2) if has_tokens else x  # (B, H, W, C) -> (B, C, H, W)
         return x if self.downsample is None else self.downsample(x)
 
 
@@ -139,7 +142,7 @@ class PatchMerging(nn.Module):
 
 
 class TinyViTBlock(nn.Module):
-    """Windowed attention, a depthwise convolution, a perceptron: (B, C, H, W) to (B, C, H, W)."""
+    """Windowed attention, a depthwise convolution, a perceptron: (B, H, W, C) to (B, H, W, C)."""
 
     def __init__(self, width: int, heads: int, window: int) -> None:
         super().__init__()
@@ -148,11 +151,11 @@ class TinyViTBlock(nn.Module):
         self.mlp = Mlp(width, 4 * width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform `x` (B, C, H, W)."""
-        x = x + self.attn(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # (B, C, H, W) -> (B, H, W, C) and back
-        x = self.local_conv(x).permute(0, 2, 3, 1)  # (B, C, H, W) -> (B, H, W, C)
+        """Transform `x` (B, H, W, C)."""
+        x = x + self.attn(x)
+        x = channels_last(self.local_conv(x.permute(0, 3, 1, 2)))  # (B, H, W, C) -> (B, C, H, W) and back
         y: Tensor = x + self.mlp(x)
-        return y.permute(0, 3, 1, 2)
+        return y
 
 
 class Mlp(nn.Module):
@@ -188,16 +191,18 @@ class WindowAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Attend within the windows of `x` (B, H, W, C)."""
         height, width = x.shape[1:3]
-        qkv = self.qkv(self.norm(x))  # (B, H, W, 3C)
-        # the norm maps a zero token to its bias, so one projection serves all the padding
-        windows = split_windows(qkv, self.side, self.qkv(self.norm.bias))  # (B', S, S, 3C)
-        # per head, its query, key and value lie side by side
-        q, k, v = windows.view(-1, self.side**2, self.heads, 3, qkv.shape[-1] // 3 // self.heads).unbind(3)
-        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B', heads, S*S, c)
+        tokens = self.norm(flat_tokens(x, self.side))  # the padding is zero before the norm
+        parameters = zip(self._by_kind(self.qkv.weight), self._by_kind(self.qkv.bias), strict=True)
+        windows = [split_windows(F.linear(tokens, *each), height, width, self.side) for each in parameters]
+        q, k, v = (x.view(-1, self.side**2, self.heads, x.shape[2] // self.heads).transpose(1, 2) for x in windows)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=self._bias())
-        y = y.transpose(1, 2).reshape(-1, self.side, self.side, x.shape[-1])
-        z: Tensor = self.proj(join_windows(y, height, width))
+        z: Tensor = self.proj(join_windows(y.transpose(1, 2).flatten(2), height, width))
         return z
+
+    def _by_kind(self, parameter: Tensor) -> list[Tensor]:
+        """Return what makes queries, keys and values; the checkpoints have the three side by side for each head."""
+        by_head = parameter.view(self.heads, 3, -1, *parameter.shape[1:])
+        return [part.flatten(0, 1) for part in by_head.unbind(1)]
 
     def _bias(self) -> Tensor:
         """Return the bias of the logits, (1, heads, S*S, S*S); no fused kernel accepts three dimensions."""

@@ -3,6 +3,7 @@
 Source: Hiera, arXiv:2306.00989; window attention and positions, arXiv:2311.05613; SAM 2, arXiv:2408.00714, appendix C.
 """
 
+import math
 from collections import OrderedDict
 
 import torch
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sam_model.sam.image_encoder import PatchEmbed
-from sam_model.sam.layers import MLP, join_windows, split_windows
+from sam_model.sam.layers import MLP, flat_tokens, join_windows, projections, split_windows
 from sam_model.sam2.sizes import HieraSize
 
 
@@ -119,31 +120,29 @@ class MultiScaleAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Attend within the windows of `x` (B, H, W, inputs)."""
         height, width = x.shape[1:3]
-        qkv = self.qkv(x)  # (B, H, W, 3C)
-        if self.side in (0, height):
-            y = self._attend(qkv)
-        else:  # a zero token has the bias as its projection: no need to project the padding
-            windows = self._attend(split_windows(qkv, self.side, self.qkv.bias))
-            y = (
-                join_windows(windows, height // 2, width // 2)
-                if self.is_pooled
-                else join_windows(windows, height, width)
-            )
+        is_whole = self.side in (0, height)
+        if is_whole:
+            y = self._attend(*projections(x.flatten(1, 2), self.qkv))
+        else:  # all padding is one token: its projection is computed once
+            tokens = projections(flat_tokens(x, self.side), self.qkv)
+            y = self._attend(*(split_windows(each, height, width, self.side) for each in tokens))
+        if self.is_pooled:
+            height, width = height // 2, width // 2
+        y = y.view(-1, height, width, y.shape[2]) if is_whole else join_windows(y, height, width)
         z: Tensor = self.proj(y)
         return z
 
-    def _attend(self, qkv: Tensor) -> Tensor:
-        """Map projected windows (B, S, S, 3C) to (B, S, S, C), or to (B, S / 2, S / 2, C)."""
-        q, k, v = qkv.chunk(3, dim=-1)
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Map queries, keys and values of windows, (B, S * S, C) each, to (B, S * S, C) or (B, S * S / 4, C)."""
         if self.is_pooled:
-            q = pooled(q)
-        batch, rows, columns, _ = q.shape
+            side = math.isqrt(q.shape[1])
+            q = pooled(q.view(-1, side, side, q.shape[2])).flatten(1, 2)
         y = F.scaled_dot_product_attention(self._split(q), self._split(k), self._split(v))
-        return y.transpose(1, 2).reshape(batch, rows, columns, -1)
+        return y.transpose(1, 2).flatten(2)
 
     def _split(self, x: Tensor) -> Tensor:
-        """Map (B, S, S, C) to (B, heads, S * S, c)."""
-        return x.reshape(x.shape[0], x.shape[1] * x.shape[2], self.heads, -1).transpose(1, 2)
+        """Map tokens (B, T, C) to (B, heads, T, c)."""
+        return x.view(x.shape[0], x.shape[1], self.heads, -1).transpose(1, 2)
 
 
 class Neck(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sam_model.masks.upscaling import upscaled
 from sam_model.sam import attention
 from sam_model.sam.attention import RelativeAttention
-from sam_model.sam.layers import LayerNorm2d, join_windows, split_windows
+from sam_model.sam.layers import LayerNorm2d, flat_tokens, join_windows, split_windows
 from sam_model.sam.mask_decoder import MaskDecoder, pixels_in_place
 from sam_model.sam.sam import Sam, parameter_count
 from sam_model.sam.sizes import SIZES, SamSize
@@ -104,13 +104,14 @@ def test_windows_over_the_edge_see_zeros_there() -> None:
 
 
 def test_split_windows_go_row_by_row_and_come_back() -> None:
-    x = torch.arange(2 * 3 * 4.0).view(2, 3, 4, 1)
+    x = torch.arange(1, 1 + 2 * 3 * 4.0).view(2, 3, 4, 1)
 
-    windows = split_windows(x, 2, fill=torch.tensor([-1.0]))
+    windows = split_windows(flat_tokens(x, side=2), 3, 4, side=2)
 
-    assert windows.shape == (8, 2, 2, 1)
-    assert windows[1, :, :, 0].tolist() == [[2, 3], [6, 7]]
-    assert windows[2, :, :, 0].tolist() == [[8, 9], [-1, -1]]
+    assert windows.shape == (8, 4, 1)
+    assert windows[1].flatten().tolist() == [3, 4, 7, 8]
+    assert windows[2].flatten().tolist() == [9, 10, 0, 0]
+    assert windows[4].flatten().tolist() == [13, 14, 17, 18]
     assert torch.equal(join_windows(windows, 3, 4), x)
 
 
