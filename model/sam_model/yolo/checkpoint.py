@@ -15,9 +15,10 @@ from sam_model.yolo.network import Yolo
 from sam_model.yolo.pickle_reader import Inert
 from sam_model.yolo.sizes import SIZES, STRIDES
 from sam_model.yolo.stand_ins import TASKS, WITHOUT_BOXES
-from sam_model.yolo.torch_files import TorchFile, read_torch_file
+from sam_model.yolo.torch_files import StoredTensor, TorchFile, read_torch_file
 
 TRIAL_SIDE = 2 * STRIDES[-1]  # pixels of the input with which a network's shapes are checked
+STARTS_OF_SAM = ("image_encoder.", "mask_decoder.", "sam_mask_decoder.")  # of the names of its tensors
 NAME = re.compile(r"[\w.-]{1,60}")
 
 
@@ -76,10 +77,15 @@ def _model_in(file: TorchFile) -> Inert:
     if not isinstance(content, dict):
         raise BrokenWeightsError(f"{file.name} does not hold an Ultralytics model")
     model = content.get("ema") or content.get("model")
-    if not isinstance(model, Inert) or not model.name.startswith("ultralytics.nn."):
-        found = model.name if isinstance(model, Inert) else type(model).__name__
-        raise BrokenWeightsError(f"{file.name} does not hold an Ultralytics model but {found} under 'model'")
-    return model
+    if isinstance(model, Inert) and model.name.startswith("ultralytics.nn."):
+        return model
+    state = model if isinstance(model, dict) else content
+    if any(isinstance(name, str) and name.startswith(STARTS_OF_SAM) for name in state):
+        raise BrokenWeightsError(f"{file.name} is a checkpoint of a SAM, which finds no objects; needed: a detector")
+    if any(isinstance(value, StoredTensor) for value in state.values()):
+        raise BrokenWeightsError(f"{file.name} has tensors without layers; needed: the file that Ultralytics writes")
+    found = model.name if isinstance(model, Inert) else type(model).__name__
+    raise BrokenWeightsError(f"{file.name} does not hold an Ultralytics model but {found} under 'model'")
 
 
 def _check_shapes(network: Yolo, file: str) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sam_model.weights.errors import BrokenWeightsError
-from sam_model.weights.foreign_files import foreign_kind
+from sam_model.weights.foreign_files import foreign_kind, is_safetensors
 from sam_model.yolo.pickle_reader import Inert, Known, PickleReader, RefusedPickleError
 from sam_model.yolo.stand_ins import STORAGES, is_stand_in
 
@@ -79,6 +79,10 @@ def read_torch_file(path: Path) -> TorchFile:
     kind = foreign_kind(path)
     if kind:
         raise BrokenWeightsError(f"could not load {path.name}: it is {kind}")
+    if is_safetensors(path):
+        raise BrokenWeightsError(
+            f"{path.name} is a safetensors file, which has no layers; needed: the file that Ultralytics writes"
+        )
     try:
         return _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
     except RefusedPickleError as error:

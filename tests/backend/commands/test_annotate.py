@@ -291,7 +291,7 @@ def test_a_segmentation_file_annotates_without_a_segmenter(out: Path, tmp_path: 
     [
         (lambda path: write_yolo_file(path, SIZE_N, task="ClassificationModel"), "is a model of the task classify"),
         (lambda path: path.write_bytes(b"cut off"), "model.pt"),
-        (lambda path: write_seeded_checkpoint(path, TINY_VIT_SAM), "does not hold an Ultralytics model"),
+        (lambda path: write_seeded_checkpoint(path, TINY_VIT_SAM), "is a checkpoint of a SAM"),
         (lambda path: write_yolo_file(path, SIZE_N), "has no masks"),
     ],
 )

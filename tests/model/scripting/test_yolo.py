@@ -120,7 +120,7 @@ def test_a_detector_that_is_neither_file_nor_name_is_named() -> None:
 def test_a_model_of_another_kind_is_named(folder: Path, tmp_path: Path) -> None:
     sam = write_seeded_checkpoint(tmp_path / "mobile_sam.pt")
 
-    with pytest.raises(BrokenWeightsError, match=r"mobile_sam\.pt does not hold an Ultralytics model"):
+    with pytest.raises(BrokenWeightsError, match=r"mobile_sam\.pt is a checkpoint of a SAM"):
         load_detector(str(sam))
     with pytest.raises(ValueError, match=r"is not a FastSAM; use sam_model\.SAM"):
         sam_model.FastSAM(sam)

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from sam_backend.commands.main import main
-from sam_model.registry import load_segmenter
+from sam_model.registry import load_detector, load_segmenter
 from sam_model.sam_checkpoints import SIZES, load_sam
 from sam_model.weights.catalog import CATALOG, find_weights
 from sam_model.weights.errors import BrokenWeightsError
@@ -111,6 +111,28 @@ def test_a_file_that_is_no_checkpoint_is_named_as_what_it_is(
     assert len(said) < 300
     assert "weights_only" not in said, "PyTorch's advice to read the file with less care"
     assert str(tmp_path) not in said
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (FILES["a page"][0], "could not load it.pt: it is an HTML page"),
+        (lambda path: write_seeded_checkpoint(path, TINY_VIT_SAM), "it.pt is a checkpoint of a SAM, which finds no ob"),
+        (lambda path: torch.save(OF_TRAINING, path), "it.pt is a checkpoint of a SAM, which finds no objects; needed"),
+        (lambda path: save_file(PART, path), "it.pt is a safetensors file, which has no layers; needed: the file that"),
+        (lambda path: torch.save({"model.0.conv.weight": torch.ones(2)}, path), "it.pt has tensors without layers"),
+    ],
+    ids=["a page", "SAM", "SAM 2", "safetensors", "a state dict"],
+)
+def test_a_file_that_is_no_detector_is_named_as_what_it_is(
+    tmp_path: Path, write: Callable[[Path], object], message: str
+) -> None:
+    write(tmp_path / "it.pt")
+
+    with pytest.raises(BrokenWeightsError) as raised:
+        load_detector(str(tmp_path / "it.pt"), "cpu")
+
+    assert str(raised.value).startswith(message)
 
 
 @pytest.mark.parametrize("size", [TINY_VIT_SAM, TINY_SAM2], ids=lambda size: size.name)
