@@ -34,7 +34,8 @@ class OpenVinoNetwork:
         """
         import openvino
 
-        self._file = np.memmap(path, dtype=np.uint8, mode="c")  # kept: the network reads its weights from it
+        # kept: the network reads constants from it in every call, and does not keep it itself
+        self._file = np.memmap(path, dtype=np.uint8, mode="c")
         self._content = openvino.Tensor(self._file, shared_memory=True)
         self._compiled = openvino.Core().import_model(self._content, "CPU", _properties(dtype))
         self._request = self._compiled.create_infer_request()
