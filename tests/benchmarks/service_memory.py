@@ -24,16 +24,16 @@ from sam_testing.label_studio import BRUSH_CONFIG, Json, key_point, predict_requ
 from sam_testing.processes import process_tree
 from sam_testing.web_server import Answer, serving
 
-CLIENTS, IMAGES = 2, 30
+CLIENTS = 2
 
 
-def clicks(url: str, number: int, seed: int) -> Iterator[Json]:
+def clicks(url: str, number: int, seed: int, images: int) -> Iterator[Json]:
     """Yield the bodies of clicks: of one object, with a first, a second and a third point."""
     chance = random.Random(seed)
     points: list[Json] = []
     for _ in range(number):
         if len(points) in (0, 3):
-            points, image = [], chance.randrange(IMAGES)
+            points, image = [], chance.randrange(images)
         size = {"original_width": WIDTH, "original_height": HEIGHT}
         points = [*points, key_point(chance.uniform(5, 95), chance.uniform(5, 95), f"p{len(points)}") | size]
         yield predict_request(points, BRUSH_CONFIG, {"image": f"{url}/{image}.jpg"}, image + 1)
@@ -51,7 +51,7 @@ def service_mb(root: int) -> float:
     return round(field_mb(f"/proc/{process_tree(root)[-1]}/status", "VmRSS") + own, 1)
 
 
-def measured(backend: BackendProgram, url: str, number: int) -> dict[str, Any]:
+def measured(backend: BackendProgram, url: str, number: int, images: int) -> dict[str, Any]:
     """Send the clicks, and return the memory."""
     answers: list[int] = []
     lock = threading.Lock()
@@ -63,11 +63,11 @@ def measured(backend: BackendProgram, url: str, number: int) -> dict[str, Any]:
                 answers.append(status)
 
     root = backend.process.pid
-    send(clicks(url, 1, 0))
+    send(clicks(url, 1, 0, images))
     first = service_mb(root)
     with ThreadPoolExecutor(CLIENTS) as clients:
         for client in range(CLIENTS):
-            clients.submit(send, clicks(url, number // CLIENTS, client + 1))
+            clients.submit(send, clicks(url, number // CLIENTS, client + 1, images))
     time.sleep(IDLE_S + TRIM_EVERY_S + 1)
     assert set(answers) == {200}, backend.log[-3000:]
     worker = process_tree(root)[-1]
@@ -87,8 +87,9 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--clicks", type=int, default=1000)
+    parser.add_argument("--images", type=int, default=30)
     asked = parser.parse_args()
-    images = {f"/{number}.jpg": photograph(number) for number in range(IMAGES)}
+    images = {f"/{number}.jpg": photograph(number) for number in range(asked.images)}
     headers = {"ETag": '"1"', "Content-Type": "image/jpeg"}
     found: dict[str, Any] = {}
     for name in asked.models.split(","):
@@ -97,16 +98,18 @@ def main() -> None:
             service(BackendProgram, name, asked.folder, SAM_ALLOW_PRIVATE_ADDRESSES="true") as (backend, _),
         ):
             wait_until_ready(backend)
-            for body in clicks(web.url, 1, 0):
+            for body in clicks(web.url, 1, 0, asked.images):
                 backend.ask("/predict", body)
             wait_for_conversion(backend)
             backend.stop()
             backend.start()
             wait_until_ready(backend)
-            found[name] = measured(backend, web.url, asked.clicks)
+            found[name] = measured(backend, web.url, asked.clicks, asked.images)
         print(name, found[name], flush=True)
     megapixels = round(WIDTH * HEIGHT / 1e6)
-    print(json.dumps({"benchmark": "service_memory", "images": IMAGES, "megapixels": megapixels, "models": found}))
+    print(
+        json.dumps({"benchmark": "service_memory", "images": asked.images, "megapixels": megapixels, "models": found})
+    )
 
 
 if __name__ == "__main__":
