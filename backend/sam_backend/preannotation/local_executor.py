@@ -45,7 +45,7 @@ class LocalExecutor:
     def __init__(self, preannotator: Stages, *, compute_threads: int = 1, fetch_threads: int = FETCH_THREADS) -> None:
         self._preannotator = preannotator
         self._compute_threads, self._fetch_threads = compute_threads, fetch_threads
-        self._max_running = 2 * compute_threads + fetch_threads  # tasks whose images may be in memory
+        self._max_running = compute_threads + fetch_threads + 1  # tasks whose images may be in memory
 
     def run(self, tasks: Iterable[BulkTask], is_stopping: Callable[[], bool]) -> Iterator[Outcome]:
         """Yield outcomes as they become ready; tasks that are running when `is_stopping()` becomes true get none."""
