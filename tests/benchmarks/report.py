@@ -176,13 +176,14 @@ def service_memory() -> str:
     """Return the table of the service's memory."""
     result = result_of("service_memory")["result"]
     rows = [
-        "| model | clicks | all processes, MB | after the first click | answering process, resident, MB | highest |",
-        "|---|" + "---:|" * 5,
+        "| model | images | clicks | all processes, MB | after the first click | answering process, resident, MB |"
+        " highest |",
+        "|---|" + "---:|" * 6,
     ]
     for name, row in result["models"].items():
-        cells = [row[key] for key in ("clicks", "after_mb", "first_mb", "worker_mb", "highest_mb")]
+        cells = [row[key] for key in ("images", "clicks", "after_mb", "first_mb", "worker_mb", "highest_mb")]
         rows.append(f"| {name} | {' | '.join(f'{cell:,.0f}' for cell in cells)} |")
-    about = f"{result['images']} images of {result['megapixels']} megapixels."
+    about = f"Images of {result['megapixels']} megapixels."
     return "\n".join([*rows, "", f"{about} {machine_of('service_memory')}"])
 
 

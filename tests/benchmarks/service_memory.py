@@ -72,6 +72,7 @@ def measured(backend: BackendProgram, url: str, number: int, images: int) -> dic
     assert set(answers) == {200}, backend.log[-3000:]
     worker = process_tree(root)[-1]
     return {
+        "images": images,
         "clicks": len(answers),
         "first_mb": first,
         "after_mb": service_mb(root),
