@@ -35,6 +35,7 @@ class PreparedEmbedding(Protocol):
 
 
 E = TypeVar("E", bound=Embedding)
+R = TypeVar("R", bound=Embedding, covariant=True)
 C = TypeVar("C", bound=Embedding, contravariant=True)
 
 
@@ -77,6 +78,21 @@ class PreparingSegmenter(Protocol[C]):
 
     def prepare(self, embedding: C) -> None:
         """Compute what all prompts of an image share, unless it is there."""
+
+
+@runtime_checkable
+class ReducingSegmenter(Protocol[R]):
+    """A segmenter whose embedding of a large image is nearly the same if the image is decoded to a part of its size."""
+
+    def least_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """Return the smallest (height, width) that is enough for an image of `image_size`."""
+
+    def embed_reduced(self, pixels: Image, image_size: tuple[int, int]) -> R:
+        """Compute the embedding of an image of `image_size` whose pixels (h, w, 3) were decoded to at most that size.
+
+        Raises:
+            ValueError: `pixels` are not RGB uint8.
+        """
 
 
 class Detector(Protocol):

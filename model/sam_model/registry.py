@@ -34,6 +34,7 @@ def load_segmenter(
     cleaning: "MaskCleaning | None" = None,
     store: "WeightStore | None" = None,
     on_progress: "OnProgress | None" = None,
+    reduces_images: bool = False,
 ) -> Segmenter[Any]:
     """Load a segmenter. `"classical"` needs no download and no PyTorch.
 
@@ -53,6 +54,7 @@ def load_segmenter(
         cleaning: post-processing of the masks; none by default. The classical segmenter ignores it.
         store: the weights' folder; by default the one that the environment variables describe.
         on_progress: called while weights are downloaded.
+        reduces_images: whether SAM's `embed_reduced` takes images that were decoded to a part of their size.
 
     Raises:
         ValueError: the model, device, precision or runtime is unknown, or OpenVINO cannot be used.
@@ -64,7 +66,7 @@ def load_segmenter(
         return ClassicalSegmenter()
     folder = model_folder(name_or_path, store, on_progress)
     if folder is not None:
-        return _segmenter_of_folder(folder, device, dtype, runtime, cleaning)
+        return _segmenter_of_folder(folder, device, dtype, runtime, cleaning, reduces_images)
     path = checkpoint_path(name_or_path, store, on_progress)
     # PyTorch takes seconds to import, so it is imported only when a model needs it
     if is_ultralytics_file(path):
@@ -84,12 +86,19 @@ def load_segmenter(
 
     model = load_sam(path)
     return SamSegmenter(
-        model, model.name, device, dtype, cleaning, runtime=runtime, converted_dir=_store(store).converted_folder
+        model,
+        model.name,
+        device,
+        dtype,
+        cleaning,
+        runtime=runtime,
+        converted_dir=_store(store).converted_folder,
+        reduces_images=reduces_images,
     )
 
 
 def _segmenter_of_folder(
-    folder: Path, device: "Device", dtype: str, runtime: str, cleaning: "MaskCleaning | None"
+    folder: Path, device: "Device", dtype: str, runtime: str, cleaning: "MaskCleaning | None", reduces_images: bool
 ) -> Segmenter[Any]:
     """Load a folder of transformers. PyTorch runs it, since its networks are not converted for OpenVINO."""
     if runtime == "openvino":
@@ -97,7 +106,8 @@ def _segmenter_of_folder(
     from sam_model.sam.segmenter import SamSegmenter
     from sam_model.transformers_models.loading import load_network_of
 
-    return SamSegmenter(load_network_of(folder), folder.name, device, dtype, cleaning, runtime="torch")
+    network = load_network_of(folder)
+    return SamSegmenter(network, folder.name, device, dtype, cleaning, runtime="torch", reduces_images=reduces_images)
 
 
 def load_detector(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sam_model.sam.image_encoder import ImageEncoderViT
-from sam_model.sam.sam import resize_for_encoder
+from sam_model.sam.sam import encoder_size, resize_for_encoder
 from sam_model.sam.segmenter import SamSegmenter
 from sam_model.sam.sizes import SamSize, VitSize
 from sam_model.types import Image, Point, Prompt
@@ -131,7 +131,9 @@ def test_pixels_are_resized_as_the_reference_resizes_them() -> None:
     for height, width in shapes:
         image = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
 
-        assert np.array_equal(resize_for_encoder(image, 1024), ResizeLongestSide(1024).apply_image(image))
+        assert np.array_equal(
+            resize_for_encoder(image, encoder_size(image.shape[:2], 1024)), ResizeLongestSide(1024).apply_image(image)
+        )
 
 
 @pytest.mark.parametrize(
@@ -160,7 +162,7 @@ def test_a_few_blocks_of_the_larger_encoders_equal_the_reference_s(size: VitSize
     state = {name: values_for(name, tensor, seed=0) for name, tensor in theirs.state_dict().items()}
     theirs.load_state_dict(state)
     ours.load_state_dict(state)
-    pixels = torch.from_numpy(resize_for_encoder(image_named("square"), 1024)).permute(2, 0, 1)[None] / 64 - 2
+    pixels = torch.from_numpy(resize_for_encoder(image_named("square"), (1024, 1024))).permute(2, 0, 1)[None] / 64 - 2
 
     with torch.inference_mode():
         assert difference(ours(pixels), theirs(pixels)) <= TOLERANCE

@@ -11,7 +11,8 @@ from typing import Any
 from sam_backend import metrics
 from sam_backend.embeddings.disk import EmbeddingFolder
 from sam_backend.embeddings.memory import EmbeddingCache
-from sam_model.interfaces import Embedding, PreparedEmbedding, PreparingSegmenter, Segmenter
+from sam_model.images.decode import ReducedImage
+from sam_model.interfaces import Embedding, PreparedEmbedding, PreparingSegmenter, ReducingSegmenter, Segmenter
 from sam_model.types import Image
 
 logger = logging.getLogger(__name__)
@@ -67,14 +68,15 @@ class ImageEmbeddings:
     def _key(self, digest: str) -> str:
         return f"{digest} {self._segmenter.fingerprint}"
 
-    def get(self, digest: str, load_image: Callable[[], Image], name: str) -> Embedding:
+    def get(self, digest: str, load_image: Callable[[], Image | ReducedImage], name: str) -> Embedding:
         """Return the embedding of an image: from memory, else from disk, else computed and then stored in both.
 
         When several threads ask for one image at the same time, one of them computes.
 
         Args:
             digest: SHA-256 of the image file's bytes, in hexadecimal.
-            load_image: returns the image, RGB uint8 (H, W, 3); called only if the embedding must be computed.
+            load_image: returns the image, RGB uint8 (H, W, 3), or what was decoded of it for an embedding; called only
+                if the embedding must be computed.
             name: of the task, for the log.
 
         Raises:
@@ -92,7 +94,7 @@ class ImageEmbeddings:
         logger.debug("%s: embedding %s %s", name, digest[:12], "was in memory" if was_cached else "was not in memory")
         return embedding
 
-    def _read_or_compute(self, digest: str, load_image: Callable[[], Image], name: str) -> Embedding:
+    def _read_or_compute(self, digest: str, load_image: Callable[[], Image | ReducedImage], name: str) -> Embedding:
         if self._folder is not None:
             stored = self._folder.read(digest, self._segmenter.fingerprint)
             if stored is not None:
@@ -100,20 +102,28 @@ class ImageEmbeddings:
                 return stored
         return self._compute_embedding(digest, load_image, name)
 
-    def _compute_embedding(self, digest: str, load_image: Callable[[], Image], name: str) -> Embedding:
+    def _compute_embedding(self, digest: str, load_image: Callable[[], Image | ReducedImage], name: str) -> Embedding:
         start = time.perf_counter()
         image = load_image()
         loaded = time.perf_counter()
         with metrics.stage("embed"):
-            embedding: Embedding = self._segmenter.embed(image)
+            embedding: Embedding = self._embed(image)
         if self._folder is not None:
             self._folder.write(digest, embedding)
         logger.info(
             "%s: image %d x %d, decode %.0f ms, embed %.0f ms",
             name,
-            image.shape[1],
-            image.shape[0],
+            embedding.image_size[1],
+            embedding.image_size[0],
             1e3 * (loaded - start),
             1e3 * (time.perf_counter() - loaded),
         )
         return embedding
+
+    def _embed(self, image: Image | ReducedImage) -> Any:
+        if not isinstance(image, ReducedImage):
+            return self._segmenter.embed(image)
+        if image.is_whole:
+            return self._segmenter.embed(image.pixels)
+        assert isinstance(self._segmenter, ReducingSegmenter)  # the others get whole images
+        return self._segmenter.embed_reduced(image.pixels, image.image_size)

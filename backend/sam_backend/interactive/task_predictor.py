@@ -21,7 +21,7 @@ from sam_backend.embeddings.disk import EmbeddingFolder
 from sam_backend.embeddings.image_embeddings import ImageEmbeddings
 from sam_backend.embeddings.memory import EmbeddingCache
 from sam_backend.errors import BadRequestError, ImageError, ImageTooLargeError
-from sam_backend.images.decode import decode_image
+from sam_backend.images.decode import decode_for_embedding, decode_image
 from sam_backend.images.fetch import ImageCredentials, ImageRequest
 from sam_backend.images.sources import host_of
 from sam_backend.images.versions import ImageVersion, ImageVersions
@@ -43,6 +43,7 @@ from sam_backend.segmenter.request_model import RequestModel
 from sam_backend.shapes.polygon import PolygonStyle
 from sam_backend.shapes.regions import results_from_mask
 from sam_backend.shapes.targets import PromptTags, RegionTarget, click_target
+from sam_model.images.decode import ReducedImage
 from sam_model.interfaces import Embedding, Segmenter
 from sam_model.types import Image, Mask, ScoredMask
 
@@ -200,8 +201,13 @@ class TaskPredictor:
             return image.embedding
         data = image.version.data
         assert data is not None  # a TaskImage without embedding has the bytes
-        embeddings = self._embeddings(model.segmenter())
-        return embeddings.get(image.version.digest, lambda: self._decoded(data), task.name)
+        segmenter = model.segmenter()
+
+        def load() -> ReducedImage:
+            with metrics.stage("decode"):
+                return decode_for_embedding(data, segmenter, self._max_pixels)
+
+        return self._embeddings(segmenter).get(image.version.digest, load, task.name)
 
     def embed_ahead(self, task: Task, image: TaskImage, model: RequestModel) -> None:
         """Do all work on a task's image that does not depend on the prompt.

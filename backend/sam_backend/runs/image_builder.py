@@ -6,14 +6,13 @@ The purpose `embeddings` stores embeddings, `regions` the index of regions for t
 import hashlib
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Protocol
 
 from sam_backend.embeddings.disk import EmbeddingFolder, embedding_folder
 from sam_backend.embeddings.image_embeddings import ImageEmbeddings
 from sam_backend.errors import BadRequestError
 from sam_backend.exemplars.image_regions import RegionSource
-from sam_backend.images.decode import decode_image
+from sam_backend.images.decode import decode_for_embedding, decode_image
 from sam_backend.images.fetch import Fetcher, ImageCredentials
 from sam_backend.label_studio.client import LabelStudioClient
 from sam_backend.label_studio.projects import ProjectDetails
@@ -31,7 +30,6 @@ from sam_backend.runs.task_source import TaskSource
 from sam_backend.segmenter.limited_segmenter import LimitedSegmenter
 from sam_backend.settings import Settings
 from sam_model.interfaces import Segmenter
-from sam_model.types import Image
 from sam_model.weights.store import WeightStore
 
 RECORD_EVERY_S = 1.0  # outcomes of this time are one transaction
@@ -46,8 +44,8 @@ class ImageStore(Protocol):
     def has(self, digest: str) -> bool:
         """Return whether an image needs no work; `digest` is the SHA-256 of its file, in hexadecimal."""
 
-    def add(self, digest: str, image: Callable[[], Image], name: str) -> None:
-        """Compute and keep what is missing of an image; `name` is for messages."""
+    def add(self, digest: str, data: bytes, max_pixels: int, name: str) -> None:
+        """Compute and keep what is missing of an image file; `name` is for messages."""
 
     def message(self, images: int) -> str:
         """Return what to tell people after a run over so many tasks; empty if there is nothing."""
@@ -66,9 +64,9 @@ class StoredEmbeddings:
         """Return whether the folder has the embedding, and note that it is used."""
         return self._folder.refresh(digest, self._segmenter.fingerprint)
 
-    def add(self, digest: str, image: Callable[[], Image], name: str) -> None:
+    def add(self, digest: str, data: bytes, max_pixels: int, name: str) -> None:
         """Embed an image."""
-        self._embeddings.get(digest, image, name)
+        self._embeddings.get(digest, lambda: decode_for_embedding(data, self._segmenter, max_pixels), name)
 
     def message(self, images: int) -> str:
         """Return a warning if the folder was too small."""
@@ -93,9 +91,9 @@ class StoredRegions:
         """Return whether the image is in the index."""
         return self._source.is_indexed(digest)
 
-    def add(self, digest: str, image: Callable[[], Image], name: str) -> None:
+    def add(self, digest: str, data: bytes, max_pixels: int, name: str) -> None:
         """Propose and describe the regions of an image."""
-        decoded = image()
+        decoded = decode_image(data, max_pixels)
         self._source.regions_of(digest, decoded, lambda: self._embeddings.get(digest, lambda: decoded, name))
 
     def message(self, images: int) -> str:
@@ -140,11 +138,9 @@ class ImageBuilder:
     def _stored(self, fetched: FetchedTask) -> Outcome:
         name = f"task {fetched.task.id}"
         for page in fetched.pages:
-            self._images.add(page.digest, partial(self._decoded, page.content), name)
+            assert isinstance(page.content, bytes)  # as fetched
+            self._images.add(page.digest, page.content, self._max_pixels, name)
         return Outcome(fetched.task.id, labels={self._images.stored: len(fetched.pages)})
-
-    def _decoded(self, data: Any) -> Any:
-        return decode_image(data, self._max_pixels)
 
 
 def check_build(settings: Settings) -> None:

@@ -129,6 +129,7 @@ def _sam(name: str, sha256: str, settings: Settings, store: WeightStore) -> Mode
                 cleaning=cleaning,
                 store=store,
                 on_progress=on_progress,
+                reduces_images=True,
             )
         ),
     )

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from sam_model.interfaces import PreparingSegmenter, Segmenter
+from sam_model.interfaces import PreparingSegmenter, ReducingSegmenter, Segmenter
 from sam_model.types import Image, Prompt, ScoredMask
 
 
@@ -43,6 +43,16 @@ class LimitedSegmenter:
         """Embed an RGB uint8 image (H, W, 3)."""
         with self._slots:
             return self._segmenter.embed(image)
+
+    def least_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """Return the smallest (height, width) that an image of `image_size` may be decoded to for its embedding."""
+        return self._segmenter.least_size(image_size) if isinstance(self._segmenter, ReducingSegmenter) else image_size
+
+    def embed_reduced(self, pixels: Image, image_size: tuple[int, int]) -> Any:
+        """Embed an image of `image_size`, decoded to `pixels` (h, w, 3)."""
+        with self._slots:
+            assert isinstance(self._segmenter, ReducingSegmenter)  # the others get whole images
+            return self._segmenter.embed_reduced(pixels, image_size)
 
     def prepare(self, embedding: Any) -> None:
         """Compute what all prompts of an image share, if the segmenter has such work."""

@@ -7,6 +7,7 @@ values, which are stretched from the smallest to the largest.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ from sam_model.images.budget import DECODING_MEMORY
 from sam_model.images.colors import Pixels, Values, colour_and_alpha, over_white, stretched, strips, three_channels
 from sam_model.images.errors import BrokenImageError, ImageTooLargeError
 from sam_model.images.headers import PILLOW_ERRORS, ImageHeader, open_image, pillow_warnings_ignored, read_header
-from sam_model.images.orientation import orientation_of, upright
+from sam_model.images.orientation import SIDEWAYS, orientation_of, upright
 from sam_model.images.profiles import conversion_to_srgb
 from sam_model.images.tiff import deep_values
 
@@ -28,7 +29,36 @@ READ_AS = {
     "RGB": cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION,
     "RGBA": cv2.IMREAD_UNCHANGED,  # BGRA, not turned
 }
+REDUCED = {8: 64, 4: 32, 2: 16}  # what makes OpenCV decode a JPEG to 1/n of its size: the bits of IMREAD_REDUCED_*
+Size = tuple[int, int]  # (height, width)
 ReadRows = Callable[[slice], tuple[Pixels, Pixels | None]]  # colours (h, W) or (h, W, 3), opacity (h, W)
+
+
+@dataclass(frozen=True, eq=False)
+class ReducedImage:
+    """An image that may be decoded to a part of its size."""
+
+    pixels: NDArray[np.uint8]  # RGB (h, w, 3), upright
+    image_size: Size  # of the whole image
+
+    @property
+    def is_whole(self) -> bool:
+        """Return whether `pixels` are those of the whole image."""
+        return self.pixels.shape[:2] == self.image_size
+
+
+def decode_reduced(data: bytes, least_size: Callable[[Size], Size], max_pixels: int = MAX_PIXELS) -> ReducedImage:
+    """Decode an image file as `decode_image` does, but a JPEG to 1/2, 1/4 or 1/8 of its size where that is enough.
+
+    Args:
+        data: the file.
+        least_size: returns the smallest size that is enough for an image of a given size.
+        max_pixels: of the whole image.
+
+    Raises:
+        Exception: as in `decode_image`.
+    """
+    return _decode_file(data, max_pixels, least_size)
 
 
 def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -42,23 +72,51 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]
             pixel is decoded.
         DecoderBusyError: other images used the whole memory for decoding for too long.
     """
+    return _decode_file(data, max_pixels).pixels
+
+
+def _decode_file(data: bytes, max_pixels: int, least_size: Callable[[Size], Size] | None = None) -> ReducedImage:
     header = read_header(data, max_pixels)
     what = f"the {header.format} image of {header.width} x {header.height} pixels"
     with DECODING_MEMORY.reserve(header.memory, what):
         try:
             if header.format == "WEBP" and not header.is_animated:
-                return _decode_webp(header, data)
+                return _whole(_decode_webp(header, data))
             if header.bits > 8:
                 values = deep_values(data)
                 if values is not None:
-                    return _stretched_array(values)
-            return _decode(header, open_image(header, data), data)
+                    return _whole(_stretched_array(values))
+            image = open_image(header, data)
+            reduced = None if least_size is None else _reduced_jpeg(image, data, least_size)
+            return reduced or _whole(_decode(header, image, data))
         except BrokenImageError:
             raise
         except PILLOW_ERRORS as error:
             raise BrokenImageError(f"the image is a broken {header.format}: {error}") from error
         except MemoryError as error:
             raise ImageTooLargeError(f"decoding {what} failed: out of memory") from error
+
+
+def _whole(pixels: Pixels) -> ReducedImage:
+    return ReducedImage(pixels, (pixels.shape[0], pixels.shape[1]))
+
+
+def _reduced_jpeg(image: ImageFile, data: bytes, least_size: Callable[[Size], Size]) -> ReducedImage | None:
+    """Return None if the whole image is needed, or for everything else than an intact grey or RGB JPEG."""
+    if image.format != "JPEG" or image.mode not in ("L", "RGB"):
+        return None
+    orientation = orientation_of(image)
+    size = (image.width, image.height) if orientation in SIDEWAYS else (image.height, image.width)
+    least = least_size(size)
+    for share, flag in REDUCED.items():
+        if all(side // share >= needed for side, needed in zip(size, least, strict=True)):
+            height, width = -(-image.height // share), -(-image.width // share)
+            pixels = _opencv_pixels(data, READ_AS[image.mode] | flag, height, width)
+            if pixels is None:
+                return None
+            decoded = _from_array(pixels, conversion_to_srgb(image.mode, image.info))
+            return ReducedImage(upright(decoded, orientation), size)
+    return None
 
 
 def _decode(header: ImageHeader, image: ImageFile, data: bytes) -> Pixels:

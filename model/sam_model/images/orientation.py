@@ -14,6 +14,7 @@ from PIL.ImageFile import ImageFile
 from sam_model.images.headers import PILLOW_ERRORS, pillow_warnings_ignored
 
 UPRIGHT = 1
+SIDEWAYS = range(5, 9)  # height and width change places
 MAX_EXIF_BYTES = 1 << 16  # as much as a JPEG segment holds; Pillow copies every value, and values may overlap
 
 # Pillow turns TIFFs; it hands over AVIF's rotation, which is kept in boxes, as EXIF data.

@@ -45,8 +45,8 @@ class SamNetwork(nn.Module, ABC):
         """Return (height, width) of a resized image, without padding."""
 
     @abstractmethod
-    def resize(self, image: Image) -> Tensor:
-        """Resize an RGB uint8 image (H, W, 3) to its input size, (1, 3, h, w) in 0..255."""
+    def resize(self, image: Image, input_size: tuple[int, int] | None = None) -> Tensor:
+        """Resize an RGB uint8 image (H, W, 3) to `input_size`, by default its own, (1, 3, h, w) in 0..255."""
 
     @abstractmethod
     def preprocess(self, pixels: Tensor) -> Tensor:

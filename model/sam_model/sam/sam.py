@@ -39,9 +39,10 @@ class Sam(SamNetwork):
         """Return (height, width) of the resized image: its longer side becomes `self.image_size`."""
         return encoder_size(image_size, self.image_size)
 
-    def resize(self, image: Image) -> Tensor:
-        """Resize an image (H, W, 3) to its input size, (1, 3, h, w) in 0..255."""
-        return torch.from_numpy(resize_for_encoder(image, self.image_size)).permute(2, 0, 1)[None]
+    def resize(self, image: Image, input_size: tuple[int, int] | None = None) -> Tensor:
+        """Resize an image (H, W, 3) to `input_size`, by default its own, (1, 3, h, w) in 0..255."""
+        size = input_size or self.input_size((image.shape[0], image.shape[1]))
+        return torch.from_numpy(resize_for_encoder(image, size)).permute(2, 0, 1)[None]
 
     def preprocess(self, pixels: Tensor) -> Tensor:
         """Normalise pixels (B, 3, h, w) in 0..255, and pad right and below with zeros to (B, 3, image_size,
@@ -74,12 +75,12 @@ def encoder_size(image_size: tuple[int, int], long_side: int) -> tuple[int, int]
     return height, width
 
 
-def resize_for_encoder(image: Image, long_side: int) -> Image:
-    """Resize an image to `long_side` pixels on its longer side.
+def resize_for_encoder(image: Image, size: tuple[int, int]) -> Image:
+    """Resize an image to (height, width).
 
     Pillow is used, whose bilinear filter widens when it shrinks an image, as in training; OpenCV's does not.
     """
-    height, width = encoder_size((image.shape[0], image.shape[1]), long_side)
+    height, width = size
     return np.array(PIL.Image.fromarray(image).resize((width, height), PIL.Image.Resampling.BILINEAR))
 
 

@@ -6,6 +6,7 @@ Segmenters are stateless, so threads may share one.
 Source: SAM, arXiv:2304.02643.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from sam_model.types import Image, Prompt, ScoredMask
 from sam_model.weights.digest import weights_digest
 from sam_model.weights.store import DEFAULT_DIRECTORY
 
+REDUCED_MARGIN = 1.9  # a reduced image's sides by those of the encoder's input: 12 megapixels are halved
 CONVERTED_DIRECTORY = DEFAULT_DIRECTORY / "openvino"
 
 
@@ -93,6 +95,7 @@ class SamSegmenter:
         runtime: str = "torch",
         converted_dir: Path = CONVERTED_DIRECTORY,
         images_at_once: int | None = None,
+        reduces_images: bool = False,
     ) -> None:
         """Take a model with its weights, and move it to `device`.
 
@@ -110,6 +113,8 @@ class SamSegmenter:
             runtime: `torch`, `openvino`, or `auto` for the faster one; see `choose_runtime`.
             converted_dir: folder of the networks that were converted for OpenVINO.
             images_at_once: of several threads, which PyTorch embeds in one batch; None for the device's.
+            reduces_images: whether images may be decoded to a part of their size for `embed_reduced`; not if PyTorch
+                computes in float32, which is exact.
 
         Raises:
             ValueError: the device, precision or runtime is unknown, or OpenVINO cannot be used.
@@ -124,7 +129,9 @@ class SamSegmenter:
         self.cleaning = cleaning or MaskCleaning()
         self.prompts_per_batch = prompts_per_batch
         digest = weights_digest(model)
-        parts = [name, digest, str(self.runtime), str(self.cleaning)]
+        self.reduces_images = reduces_images and (is_converted or self.dtype != torch.float32)
+        reduced = "reduced" if self.reduces_images else ""
+        parts = [name, digest, str(self.runtime), str(self.cleaning), reduced]
         self.fingerprint = "-".join(part for part in parts if part)
         self.model = model.eval().requires_grad_(False).to(self.device)
         self.model.image_encoder.to(self.dtype)
@@ -157,10 +164,27 @@ class SamSegmenter:
             ValueError: `image` is not RGB uint8.
         """
         check_image(image)
-        size = (image.shape[0], image.shape[1])
-        pixels = self.model.preprocess(self.model.resize(image).to(self.device))  # (1, 3, image_size, image_size)
-        features, details = self._encode(pixels.to(self.dtype))
-        return SamEmbedding(features, size, self.model.input_size(size), self.fingerprint, details)
+        return self.embed_reduced(image, (image.shape[0], image.shape[1]))
+
+    def least_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """Return the smallest (height, width) to which an image of `image_size` may be decoded for its embedding."""
+        if not self.reduces_images:
+            return image_size
+        height, width = self.model.input_size(image_size)
+        return math.ceil(REDUCED_MARGIN * height), math.ceil(REDUCED_MARGIN * width)
+
+    @torch.inference_mode()
+    def embed_reduced(self, pixels: Image, image_size: tuple[int, int]) -> SamEmbedding:
+        """Compute the embedding of an image of `image_size` that was decoded to RGB uint8 `pixels` (h, w, 3).
+
+        Raises:
+            ValueError: `pixels` are not RGB uint8.
+        """
+        check_image(pixels)
+        input_size = self.model.input_size(image_size)
+        resized = self.model.resize(pixels, input_size).to(self.device)
+        features, details = self._encode(self.model.preprocess(resized).to(self.dtype))
+        return SamEmbedding(features, image_size, input_size, self.fingerprint, details)
 
     def _encode(self, pixels: Tensor) -> Features:
         if self._converted:

@@ -51,7 +51,7 @@ class Sam2(SamNetwork):
         """Return (image_size, image_size) for each image."""
         return self.image_size, self.image_size
 
-    def resize(self, image: Image) -> Tensor:
+    def resize(self, image: Image, input_size: tuple[int, int] | None = None) -> Tensor:
         """Squash an image (H, W, 3) to a square, (1, 3, image_size, image_size) in 0..255, with antialiasing.
 
         The channels are resized one by one: all of a large image in float32 would take three times the memory.

@@ -88,7 +88,7 @@ class PromptedNetwork(SamNetwork):
         """Return (image_size, image_size) for each image."""
         return self.image_size, self.image_size
 
-    def resize(self, image: Image) -> Tensor:
+    def resize(self, image: Image, input_size: tuple[int, int] | None = None) -> Tensor:
         """Squash an image (H, W, 3) to a square, (1, 3, image_size, image_size) in 0..255."""
         return squashed(image, self.image_size)
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from sam_backend.images.fetch import FetchLimits, ImageFetcher
 from sam_backend.label_studio.credentials import LabelStudioCredentials
+from sam_backend.segmenter.limited_segmenter import LimitedSegmenter
 from sam_backend.settings import Settings
 from sam_backend.shapes.brush_rle import decode_mask
 from sam_model.types import Prompt, ScoredMask
@@ -123,6 +124,34 @@ def test_fifty_first_clicks_at_once_cost_one_fetch_and_one_embedding() -> None:
     assert found == [12] * 50
     assert len(segmenter.images) == 1
     assert len(server.asked) == 1
+
+
+class HalvingSegmenter(DiscSegmenter):
+    """Half of an image's size is enough for its embedding."""
+
+    def least_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        return image_size[0] // 2, image_size[1] // 2
+
+    def embed_reduced(self, pixels: np.ndarray, image_size: tuple[int, int]) -> DiscEmbedding:
+        super().embed(pixels)
+        return DiscEmbedding(image_size)
+
+
+@pytest.mark.parametrize(("kind", "decoded"), [("JPEG", (20, 40, 3)), ("PNG", (40, 80, 3))])
+def test_a_jpeg_is_decoded_as_far_as_its_embedding_needs_it(kind: str, decoded: tuple[int, int, int]) -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.full((40, 80, 3), 99, np.uint8)).save(file, kind)
+    segmenter = LimitedSegmenter(halving := HalvingSegmenter())
+    with serving(lambda asked: Answer(file.getvalue())) as server:
+        service = SamService(load=lambda _: segmenter, fetcher=fetcher_of_anything())
+        half = rectangle(0, 0, 50, 100) | {"original_width": 80, "original_height": 40}
+        request = predict_request([half], data={"image": f"{server.url}/a"})
+
+        answer = service.app.test_client().post("/predict", json=request).get_json()
+
+    (region,) = answer["results"][0]["result"]
+    assert halving.images[0].shape == decoded
+    assert decode_mask(region["value"]["rle"], 40, 80)[:, :39].all()
 
 
 def test_a_click_after_the_image_was_replaced_gets_the_new_images_mask() -> None:

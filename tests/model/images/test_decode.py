@@ -2,6 +2,7 @@ import struct
 import threading
 import warnings
 import zlib
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
@@ -12,7 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from sam_model.images.decode import decode_image
+from sam_model.images.decode import decode_image, decode_reduced
 from sam_model.images.errors import BrokenImageError, ImageTooLargeError
 from sam_testing.image_files import (
     ADOBE_RGB,
@@ -384,3 +385,61 @@ def test_primaries_of_srgb_in_a_profile_with_another_gamma_change_only_brightnes
     picture = decode_image(saved(grey, "PNG", icc_profile=matrix_profile(SRGB, 1.0)))
 
     assert np.abs(picture.astype(int) - 128).max() <= 1
+
+
+def least(share: int) -> Callable[[tuple[int, int]], tuple[int, int]]:
+    return lambda size: (size[0] // share, size[1] // share)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("share", [2, 4, 8])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_reduced_jpeg_is_the_upright_image_at_a_part_of_its_size(orientation: int, share: int, channels: int) -> None:
+    ramp = np.linspace(0, 250, 101 * 151).reshape(101, 151).astype(np.uint8)  # odd sides
+    pixels = ramp if channels == 1 else np.stack([ramp, ramp[::-1], ramp[:, ::-1]], axis=2)
+    data = jpeg_with_exif(saved(pixels, "JPEG", quality=98, subsampling=0), exif(orientation))
+    whole = decode_image(data)
+
+    reduced = decode_reduced(data, least(share))
+
+    assert reduced.image_size == whole.shape[:2]
+    assert not reduced.is_whole
+    assert reduced.pixels.shape[:2] == tuple(-(-side // share) for side in whole.shape[:2])
+    height, width = reduced.pixels.shape[:2]
+    wanted = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
+    assert np.abs(reduced.pixels[2:-2, 2:-2].astype(int) - wanted[2:-2, 2:-2]).max() < 12
+
+
+def test_a_jpeg_is_reduced_only_as_far_as_both_sides_allow() -> None:
+    data = saved(np.zeros((100, 400, 3), np.uint8), "JPEG")
+
+    assert decode_reduced(data, lambda _: (51, 50)).is_whole
+    assert decode_reduced(data, lambda _: (50, 50)).pixels.shape == (50, 200, 3)
+    assert decode_reduced(data, lambda _: (13, 50)).pixels.shape == (25, 100, 3)
+
+
+@pytest.mark.parametrize("name", ["png rgba", "gif", "jpeg cmyk"])
+def test_other_files_are_decoded_whole(name: str) -> None:
+    data = IMAGES_A_BROWSER_SHOWS[name][1]()
+
+    reduced = decode_reduced(data, lambda _: (1, 1))
+
+    assert reduced.is_whole
+    assert np.array_equal(reduced.pixels, decode_image(data))
+
+
+def test_a_reduced_jpeg_has_the_colours_of_its_profile() -> None:
+    data = saved(np.full((64, 64, 3), (200, 40, 90), np.uint8), "JPEG", icc_profile=matrix_profile(ADOBE_RGB, 2.2))
+
+    reduced = decode_reduced(data, least(4))
+
+    assert reduced.pixels.shape == (16, 16, 3)
+    assert np.abs(reduced.pixels.astype(int) - decode_image(data)[::4, ::4]).max() <= 1
+
+
+def test_a_jpeg_that_is_cut_off_fails_as_it_does_whole() -> None:
+    data = saved(np.zeros((64, 64, 3), np.uint8), "JPEG")[:200]
+
+    for decode in (decode_image, lambda data: decode_reduced(data, least(4))):
+        with pytest.raises(BrokenImageError):
+            decode(data)

@@ -1,10 +1,12 @@
 import threading
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from sam_model.images.decode import decode_image, decode_reduced
 from sam_model.masks.cleaning import MaskCleaning
 from sam_model.sam.mask_prompts import logits_from_mask
 from sam_model.sam.prompt_batches import batch_prompts
@@ -422,3 +424,32 @@ def test_images_that_several_threads_embed_at_once_are_one_batch(
         for tensor, expected in zip(one.tensors, other.tensors, strict=True):
             assert torch.allclose(tensor, expected, atol=1e-4)  # batches sum in another order
             assert tensor.untyped_storage().nbytes() == tensor.nbytes  # nothing of the other images is kept
+
+
+def test_float32_in_pytorch_needs_whole_images() -> None:
+    exact = SamSegmenter(seeded_sam(TINY_MOBILE_SAM), "tiny_mobile_sam", reduces_images=True)
+
+    assert exact.least_size((3000, 4000)) == (3000, 4000)
+    assert exact.fingerprint == SamSegmenter(seeded_sam(TINY_MOBILE_SAM), "tiny_mobile_sam").fingerprint
+
+
+@pytest.mark.parametrize("size", [TINY_MOBILE_SAM, TINY_SAM2])
+def test_an_embedding_of_a_reduced_image_is_that_of_the_whole(size: AnySize) -> None:
+    whole, reducing = (
+        SamSegmenter(seeded_sam(size), "tiny", dtype="bfloat16", reduces_images=reduces) for reduces in (False, True)
+    )
+    noise = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    image = cv2.resize(noise, (801, 535), interpolation=cv2.INTER_CUBIC)  # its half would become 86 rows, not 85
+    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+
+    reduced = decode_reduced(data, reducing.least_size)
+    found = reducing.embed_reduced(reduced.pixels, reduced.image_size)
+
+    expected = whole.embed(decode_image(data))
+    assert reduced.pixels.shape == (268, 401, 3)
+    assert whole.least_size((535, 801)) == (535, 801)
+    assert found.fingerprint == f"{whole.fingerprint}-reduced"
+    assert (found.image_size, found.input_size) == (expected.image_size, expected.input_size)
+    similarity = torch.nn.functional.cosine_similarity(found.features.float(), expected.features.float(), dim=1)
+    assert similarity.mean() > 0.99  # bfloat16 of random weights
+    assert only_mask(reducing, found, CLICK).mask.shape == (535, 801)
