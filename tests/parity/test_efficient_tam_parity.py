@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sam_model.sam.segmenter import SamSegmenter
+from sam_model.sam.sizes import VitSize
+from sam_model.sam2.sizes import Sam2Size
 from sam_model.sam_checkpoints import SIZES
 from sam_testing.reference_pairs import image_named
 from sam_testing.seeded_checkpoints import seeded_sam, seeded_state
@@ -24,7 +26,7 @@ from sam_testing.seeded_checkpoints import seeded_sam, seeded_state
 pytestmark = pytest.mark.parity
 
 TOLERANCE = 1e-4  # of the range of the reference's values
-NAMES_OF_MODELS = ("efficienttam_ti", "efficienttam_ti_512x512")
+NAMES_OF_MODELS = ("efficienttam_ti", "efficienttam_ti_512x512", "efficienttam_s_512x512")
 QUESTIONS: dict[str, dict[str, Any]] = {
     "a point": {"point_coords": np.array([[120.0, 90.0]]), "point_labels": np.array([1])},
     "two points": {"point_coords": np.array([[120.0, 90.0], [300.0, 200.0]]), "point_labels": np.array([1, 0])},
@@ -45,21 +47,23 @@ NAMES = {  # ours: theirs
 class ReferenceEncoder(nn.Module):
     """SAM's image encoder with the output of SAM 2's."""
 
-    def __init__(self, state: dict[str, Tensor], image_size: int) -> None:
+    def __init__(self, state: dict[str, Tensor], size: Sam2Size) -> None:
         from segment_anything.modeling import ImageEncoderViT
 
         super().__init__()
         self.neck = SimpleNamespace(d_model=256)
+        assert isinstance(size.encoder, VitSize)
+        width = size.encoder.width
         self.vit = ImageEncoderViT(
-            img_size=image_size,
+            img_size=size.image_size,
             depth=12,
-            embed_dim=192,
-            num_heads=3,
+            embed_dim=width,
+            num_heads=width // 64,
             norm_layer=partial(nn.LayerNorm, eps=1e-6),
             window_size=14,
             global_attn_indexes=(2, 5, 8, 11),
         )
-        self.vit.load_state_dict(renamed(state, image_size // 16))
+        self.vit.load_state_dict(renamed(state, size.image_size // 16))
 
     def forward(self, x: Tensor) -> dict[str, Any]:
         features = self.vit(x)
@@ -75,7 +79,7 @@ def renamed(state: dict[str, Tensor], grid: int) -> dict[str, Tensor]:
             for ours, theirs in NAMES.items():
                 name = name.replace(ours, theirs)
             found[name] = tensor
-    places = found.pop("trunk.pos_embed")[:, 1:].reshape(1, 14, 14, 192).permute(0, 3, 1, 2)
+    places = found.pop("trunk.pos_embed")[:, 1:].reshape(1, 14, 14, -1).permute(0, 3, 1, 2)
     found["pos_embed"] = F.interpolate(places, (grid, grid), mode="bicubic", align_corners=False).permute(0, 2, 3, 1)
     return found
 
@@ -85,9 +89,10 @@ def reference_predictor(name: str) -> Any:
     from sam2.sam2_image_predictor import SAM2ImagePredictor
 
     size = SIZES[name]
+    assert isinstance(size, Sam2Size)
     state = seeded_state(size)
     model = SAM2Base(
-        ReferenceEncoder(state, size.image_size),
+        ReferenceEncoder(state, size),
         memory_attention=nn.Identity(),
         memory_encoder=nn.Identity(),
         image_size=size.image_size,
