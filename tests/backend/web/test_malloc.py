@@ -1,11 +1,16 @@
+import asyncio
 import base64
+import math
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from sam_backend.web import malloc
+from sam_model.runtime import openvino_runtime
 from sam_testing.backend_program import BackendProgram
 from sam_testing.label_studio import key_point, predict_request
 from sam_testing.memory import anonymous_bytes
@@ -37,6 +42,22 @@ def test_clicks_on_many_threads_leave_no_free_memory_in_the_process(backend: Bac
 
     assert statuses == [200] * CLICKS
     backend.wait_until(lambda: sum(map(anonymous_bytes, pids)) < before + LIMIT, 30)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="malloc_trim is glibc's")
+def test_an_idle_service_returns_the_memory_of_its_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_released = threading.Event()
+    monkeypatch.setattr(openvino_runtime, "release_memory", is_released.set)
+    monkeypatch.setattr(malloc, "TRIM_EVERY_S", 0.01)
+
+    async def wait() -> bool:
+        trimming = asyncio.create_task(malloc.trim_regularly(lambda: -math.inf))
+        try:
+            return await asyncio.to_thread(is_released.wait, 30)
+        finally:
+            trimming.cancel()
+
+    assert asyncio.run(wait())
 
 
 def click_on_new_image(backend: BackendProgram, number: int) -> int:
