@@ -222,7 +222,7 @@ def blue_first(segmenter: SamSegmenter) -> Iterator[None]:
     """Channels in another order."""
     resize = sam2.Sam2.resize
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sam2.Sam2, "resize", lambda self, image: resize(self, image).flip(1))
+        patch.setattr(sam2.Sam2, "resize", lambda self, image, size=None: resize(self, image, size).flip(1))
         yield
 
 
@@ -230,7 +230,7 @@ def blue_first(segmenter: SamSegmenter) -> Iterator[None]:
 def padded(segmenter: SamSegmenter) -> Iterator[None]:
     """Resized to the long side and padded, as for SAM 1."""
 
-    def resize(self: sam2.Sam2, image: Image) -> Tensor:
+    def resize(self: sam2.Sam2, image: Image, input_size: tuple[int, int] | None = None) -> Tensor:
         scale = self.image_size / max(image.shape[:2])
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
         pixels = F.interpolate(pixels, scale_factor=scale, mode="bilinear", antialias=True)

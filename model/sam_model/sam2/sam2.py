@@ -54,7 +54,8 @@ class Sam2(SamNetwork):
     def resize(self, image: Image, input_size: tuple[int, int] | None = None) -> Tensor:
         """Squash an image (H, W, 3) to a square, (1, 3, image_size, image_size) in 0..255, with antialiasing.
 
-        The channels are resized one by one: all of a large image in float32 would take three times the memory.
+        All images have the same input size, so `input_size` changes nothing. The channels are resized one by one: all
+        of a large image in float32 would take three times the memory.
         """
         side = self.image_size
         if image.shape[:2] == (side, side):
