@@ -2,12 +2,13 @@
 
 Measured, each from what a user of the peer calls to boolean masks at the size of the image (or boxes): segment-anything
 1.0 and MobileSAM (`SamPredictor`, `SamAutomaticMaskGenerator`), sam2 1.1 (`SAM2ImagePredictor`), Ultralytics 8.4
-(`YOLO.predict`), ours with PyTorch in float32, and ours with what `SAM_RUNTIME=auto` chooses on this machine. All run
-in one process and take turns, so that other work on the machine affects all; ratios are of neighbours, median and
-range. Where other programs run, the ratios of minima and of processor time (minima, too) say more. Weights are seeded;
-to the masks of segment everything, discs around the points are added, so that each filter drops some; the time for the
-discs does not count. Of the reference's segment everything, some batches of points are measured, and the time of all is
-computed from them. The quality beside the speed is the IoU of the masks of both of ours.
+(`YOLO.predict`, on one thread less than there are cores, as it comes), ours with PyTorch in float32, and ours with what
+`SAM_RUNTIME=auto` chooses on this machine. All run in one process and take turns, so that other work on the machine
+affects all; ratios are of neighbours, median and range. Where other programs run, the ratios of minima and of processor
+time (minima, too) say more. Weights are seeded; to the masks of segment everything, discs around the points are added,
+so that each filter drops some; the time for the discs does not count. Of the reference's segment everything, some
+batches of points are measured, and the time of all is computed from them. The quality beside the speed is the IoU of
+the masks of both of ours.
 
     PYTHONPATH=model:tests .venv-parity/bin/python tests/benchmarks/runtimes.py [--only NAME ...] [--rounds 5]
         [--slow-rounds 1] [--points 32] [--folder FOLDER] [--add]
@@ -310,21 +311,37 @@ def yolo(path: Path, description: str, folder: Path, classes: int | None = None,
     image = cv2.resize(ultralytics_image("bus.jpg"), FULL_HD[::-1])
     bgr = np.ascontiguousarray(image[..., ::-1])
     write_ultralytics_file(path, description, classes, 320, gain=0.4)
-    theirs = YOLO(path)
+    theirs, cores = YOLO(path), torch.get_num_threads()
     settings = {"conf": OBJECTS["score_threshold"], "iou": OBJECTS["iou_threshold"], "imgsz": side}
 
     def peer() -> Any:
         (result,) = theirs.predict(bgr, retina_masks=True, verbose=False, device="cpu", **settings)
         return result.boxes.data.numpy(), None if result.masks is None else result.masks.data.numpy()
 
-    sides: dict[str, Work] = {"peer": peer}
+    peer()  # on a CPU, Ultralytics sets PyTorch's threads to one less than there are cores
+    sides: dict[str, Work] = {"peer": on_threads(torch.get_num_threads(), peer)}
+    torch.set_num_threads(cores)
     for name, choice in (("torch", {}), ("auto", {"dtype": "auto", "runtime": "auto", "converted_dir": folder})):
         detector = YoloDetector(load_yolo(path), "cpu", image_size=side, **choice)  # type: ignore[arg-type]
         detector.detect(image, **OBJECTS)
         if name == "auto" and hasattr(detector._run, "wait"):
             detector._run.wait(CONVERSION_TIMEOUT_S)
-        sides[name] = partial(detector.detect, image, **OBJECTS)  # type: ignore[arg-type]
+        sides[name] = on_threads(cores, partial(detector.detect, image, **OBJECTS))  # type: ignore[arg-type]
     return sides
+
+
+def on_threads(count: int, work: Callable[[], Any]) -> Work:
+    """Return the work, done by so many threads of PyTorch; then their number is what it was."""
+
+    def done() -> Any:
+        before = torch.get_num_threads()
+        torch.set_num_threads(count)
+        try:
+            return work()
+        finally:
+            torch.set_num_threads(before)
+
+    return done
 
 
 def fast_sam(path: Path, folder: Path) -> dict[str, Work]:
@@ -389,7 +406,6 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="keeps the converted networks")
     parser.add_argument("--add", action="store_true", help="keep the other rows of the result file")
     options = parser.parse_args()
-    torch.set_num_threads(torch.get_num_threads())
     folder = options.folder or Path(tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
     rows: dict[str, Row] = json.loads(RESULT.read_text())["result"]["rows"] if options.add else {}
