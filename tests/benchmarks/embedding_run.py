@@ -35,7 +35,8 @@ from sam_model.weights.store import store_from_env
 from sam_testing.fake_label_studio import TOKEN, Store, fake_label_studio
 
 WATCHER = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a program in the background ignores
 folder, largest = sys.argv[1], 0
 try:
     while True:
