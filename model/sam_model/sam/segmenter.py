@@ -280,9 +280,9 @@ class SamSegmenter:
 
     @torch.inference_mode()
     def _parts_of_places(self) -> ImageParts:
-        """Return what all images share."""
+        """Return what all images share, contiguous: OpenVINO would copy other tensors at each prompt."""
         parts: ImageParts = self.model.mask_decoder.place_parts(self._positions)
-        return parts
+        return tuple(part.contiguous() for part in parts)
 
     @torch.inference_mode()
     def full_size_logits(self, logits: Tensor, embedding: SamEmbedding) -> Tensor:

@@ -453,3 +453,11 @@ def test_an_embedding_of_a_reduced_image_is_that_of_the_whole(size: AnySize) -> 
     similarity = torch.nn.functional.cosine_similarity(found.features.float(), expected.features.float(), dim=1)
     assert similarity.mean() > 0.99  # bfloat16 of random weights
     assert only_mask(reducing, found, CLICK).mask.shape == (535, 801)
+
+
+def test_no_prompt_copies_what_all_images_share() -> None:
+    segmenter = SamSegmenter(seeded_sam(TINY_MOBILE_SAM), "tiny")
+    embedding = segmenter.embed(np.zeros((60, 90, 3), np.uint8))
+    segmenter.prepare(embedding)
+
+    assert all(part.is_contiguous() for part in segmenter._place_parts)
